@@ -1,0 +1,78 @@
+# Cairn: the few things one does with this repository. `make` lists them.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# rustup installs here, and a shell opened before does not know it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
+
+# The target triple is set in .cargo/config.toml.
+TRIPLE := x86_64-unknown-linux-gnu
+CAIRN := $(CARGO_TARGET_DIR)/$(TRIPLE)/debug/cairn
+CAIRN_RELEASE := $(CARGO_TARGET_DIR)/$(TRIPLE)/release/cairn
+# The black-box tests are a workspace of their own with other features of the
+# same libraries.
+IN_TESTS := cd tests && CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/tests
+
+# `make run` keeps its server here.
+DATA ?= data
+ADDRESS ?= 127.0.0.1:8008
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ': .*## ' '/^[a-z-]+: .*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## Run a server on 127.0.0.1:8008; its data stays in ./data
+	@test -e $(DATA)/cairn.toml || $(CAIRN) init --config $(DATA)/cairn.toml \
+		--server-name localhost --data-dir store --listen $(ADDRESS) --administrator admin
+	@echo
+	@$(CAIRN) invite create --config $(DATA)/cairn.toml
+	@echo
+	@echo "To sign in, open a Matrix client (Element, for instance), choose the homeserver"
+	@echo "http://$(subst 127.0.0.1,localhost,$(ADDRESS)) and create an account with the invitation token above,"
+	@echo "or sign in as admin. Ctrl-C stops the server."
+	@echo
+	@exec $(CAIRN) serve --config $(DATA)/cairn.toml
+
+.PHONY: test
+test: lint ## Check everything: formatting, lints, unit tests, black-box tests
+	cargo test --workspace
+	cargo build -p cairn
+	$(IN_TESTS) CAIRN_BINARY=$(CAIRN) cargo test
+
+.PHONY: lint
+lint: dependencies-test ## Check formatting and lints only
+	cargo fmt --check
+	$(IN_TESTS) cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(IN_TESTS) cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: release ## Measure a release build beside the disk it runs on
+	$(IN_TESTS) CAIRN_BINARY=$(CAIRN_RELEASE) cargo run --release -p bench
+
+.PHONY: build
+build: dependencies ## Build the binary for development
+	cargo build -p cairn
+
+.PHONY: release
+release: dependencies ## Build the binary for release
+	cargo build --release -p cairn
+	@echo "$(CAIRN_RELEASE)"
+
+.PHONY: example
+example: build ## Write config/cairn.example.toml anew from the options
+	$(CAIRN) config example > config/cairn.example.toml.new
+	mv config/cairn.example.toml.new config/cairn.example.toml
+
+.PHONY: dependencies
+dependencies: ## Install what a build needs (Debian and Ubuntu)
+	@.ci/install-dependencies build
+
+.PHONY: dependencies-test
+dependencies-test:
+	@.ci/install-dependencies test

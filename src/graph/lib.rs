@@ -1,0 +1,34 @@
+//! What a room's event graph is made of, for room versions 6 to 12: canonical JSON, hashes, signatures, event ids, redaction, power levels and
+//! authorisation rules.
+//!
+//! Place in the order: a pure floor. Only `ruma-common`, `ruma-events`, `ruma-signatures` and `ruma-state-res` lie below. Nothing here reads a
+//! file, a socket, a clock or a random generator: whatever is needed of the outside (a seed, a time, the state of a room) is an argument.
+//!
+//! The way of a new event is [`Draft`] → [`authorisation_keys`] → [`build`] → [`authorise`]. [`Event`] is the only form in which an event leaves this
+//! crate. Its fields are private and its constructors are few, so whoever holds one knows that its JSON is canonical, within the limits, and
+//! agrees with its header. Bytes of another server become an [`Event`] only by a constructor that has verified them; [`Event::from_stored`] is
+//! for this server's own database alone.
+
+mod auth;
+mod canonical;
+mod draft;
+mod event;
+mod power;
+mod reason;
+mod redaction;
+mod signing;
+mod version;
+
+pub use self::{
+    auth::{AuthState, authorisation_keys, authorise, authorise_with, state_keys},
+    canonical::{MAX_JSON_DEPTH, canonical, canonical_text},
+    draft::{
+        Draft, MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_KEY_BYTES, MAX_PREV_EVENTS, Parents, build,
+    },
+    event::Event,
+    power::{PowerLevel, PowerLevels},
+    reason::Reason,
+    redaction::{may_redact, redact, redaction_applies},
+    signing::{SigningKey, verify_json},
+    version::Version,
+};

@@ -1,0 +1,9 @@
+//! The graph's promises, told as stories of small rooms and tables of cases, over the room versions.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
+mod build;
+mod json;
+mod redaction;
+mod room;
+mod rules;
+mod stored;

@@ -1,0 +1,197 @@
+//! Changes: what a commit tells those who follow a room, a user or a device, and
+//! those who follow everything.
+
+use serde::{Deserialize, Serialize};
+use store::{Batch, Position, Scope};
+
+use crate::{
+    DeviceSerial, EventSerial, Membership, RoomSerial, UserSerial,
+    record::stored,
+    tables::{CHANGE_BY_ROOM, CHANGE_BY_USER, DEVICE_CHANGE_BY_ROOM},
+};
+
+/// The scope of everything that concerns one user on all devices.
+pub fn user_scope(user: UserSerial) -> Scope {
+    Scope {
+        kind: 1,
+        serial: user.0,
+    }
+}
+
+/// The scope of what concerns one device alone.
+pub fn device_scope(device: DeviceSerial) -> Scope {
+    Scope {
+        kind: 2,
+        serial: device.0,
+    }
+}
+
+/// The scope of what happens in one room.
+pub fn room_scope(room: RoomSerial) -> Scope {
+    Scope {
+        kind: 3,
+        serial: room.0,
+    }
+}
+
+/// An event as it stands in its room's changes: with all that unread counts need,
+/// so that counting never opens an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventChange {
+    /// The event.
+    pub event: EventSerial,
+    /// Who sent it.
+    pub sender: UserSerial,
+    /// Whether it counts as unread by the spec's default push rules.
+    pub counts: bool,
+    /// The root of the thread that it belongs to.
+    pub thread: Option<EventSerial>,
+    /// Whether it mentions the whole room, with the power to.
+    pub mentions_room: bool,
+    /// The local users that it mentions.
+    pub mentions: Vec<UserSerial>,
+}
+
+/// Something that changed in a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoomChange {
+    /// A new event.
+    Event(EventChange),
+    /// A receipt moved. `kind` is the spec's receipt type; `thread` its thread id,
+    /// empty for an unthreaded receipt.
+    Receipt {
+        /// Whose.
+        user: UserSerial,
+        /// `m.read` or `m.read.private`.
+        kind: String,
+        /// The thread id.
+        thread: String,
+    },
+}
+
+/// Something that changed for one user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserChange {
+    /// The user's own membership of a room changed.
+    Membership {
+        /// Which room.
+        room: RoomSerial,
+        /// To what.
+        membership: Membership,
+    },
+    /// Account data changed, of a room or of the account.
+    AccountData {
+        /// The room, or `None` for the account's own.
+        room: Option<RoomSerial>,
+        /// The event type.
+        event_type: String,
+    },
+    /// The user's own devices or keys changed.
+    DeviceList,
+    /// The user forgot a room.
+    Forgotten {
+        /// Which room.
+        room: RoomSerial,
+    },
+}
+
+/// What the log's consumers read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogEntry {
+    /// An event entered a room.
+    Event {
+        /// The room.
+        room: RoomSerial,
+        /// The event.
+        event: EventSerial,
+    },
+    /// A public receipt moved.
+    Receipt {
+        /// The room.
+        room: RoomSerial,
+        /// Whose.
+        user: UserSerial,
+    },
+    /// A local user's devices or keys changed.
+    DeviceList {
+        /// Whose.
+        user: UserSerial,
+    },
+    /// A to-device message was queued for a local device.
+    ToDevice {
+        /// The device.
+        device: DeviceSerial,
+    },
+    /// Account data changed.
+    AccountData {
+        /// Whose.
+        user: UserSerial,
+    },
+    /// An account was made, changed or deactivated.
+    Account {
+        /// Which.
+        user: UserSerial,
+    },
+}
+
+stored! { RoomChange = 1, UserChange = 1, LogEntry = 1 }
+
+/// Writes the change rows of one commit. One for each batch: rows of a commit are
+/// told apart by their number within it.
+pub struct Changes {
+    position: Position,
+    next: u32,
+}
+
+impl Changes {
+    /// The writer of changes for the commit at `position`.
+    pub fn at(position: Position) -> Self {
+        Self { position, next: 0 }
+    }
+
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Records a change of a room and wakes those who watch it. Returns where its
+    /// row stands.
+    pub fn room(&mut self, batch: &mut Batch, room: RoomSerial, change: &RoomChange) -> (u64, u32) {
+        let number = self.number();
+        batch.put(&CHANGE_BY_ROOM, &(room, self.position, number), change);
+        batch.wake(room_scope(room));
+        (self.position.0, number)
+    }
+
+    /// Records a change for a user and wakes the user's devices. Returns where its
+    /// row stands.
+    pub fn user(&mut self, batch: &mut Batch, user: UserSerial, change: &UserChange) -> (u64, u32) {
+        let number = self.number();
+        batch.put(&CHANGE_BY_USER, &(user, self.position, number), change);
+        batch.wake(user_scope(user));
+        (self.position.0, number)
+    }
+
+    /// Records for one room that `user`'s devices changed, in place of the row of
+    /// `earlier`, the user's change before.
+    pub fn device_list(
+        &mut self,
+        batch: &mut Batch,
+        room: RoomSerial,
+        user: UserSerial,
+        earlier: Option<Position>,
+    ) {
+        if let Some(earlier) = earlier {
+            batch.delete(&DEVICE_CHANGE_BY_ROOM, &(room, earlier, user));
+        }
+        batch.put(&DEVICE_CHANGE_BY_ROOM, &(room, self.position, user), &());
+        batch.wake(room_scope(room));
+    }
+
+    /// Appends an entry to the log.
+    pub fn log(&mut self, batch: &mut Batch, entry: &LogEntry) {
+        let mut bytes = Vec::with_capacity(24);
+        store::Value::encode(entry, &mut bytes);
+        batch.log(bytes);
+    }
+}

@@ -1,0 +1,30 @@
+//! What is stored: ids, records, all tables of the database, the kinds of change.
+//!
+//! Place: the pure floor, above `store`. No I/O of its own, no clock, no rules:
+//! those are `graph`'s (what an event may do) and the domain crates' (who may see
+//! and do what).
+
+mod account;
+mod change;
+mod event;
+mod ids;
+mod intern;
+mod record;
+mod room;
+pub mod tables;
+
+pub use account::{
+    AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord,
+    CrossSigningKeyRecord, DeviceKeysRecord, DeviceListRecord, DeviceRecord, FallbackKeyRecord,
+    InvitationRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
+    ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
+};
+pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
+pub use change::{device_scope, room_scope, user_scope};
+pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
+pub use ids::{DeviceSerial, EventSerial, RoomSerial, UserSerial};
+pub use intern::{intern_room, intern_user, room_id, user_id};
+pub use room::{
+    AliasRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead, RoomRecord, SentBy,
+    SentTransaction,
+};

@@ -1,0 +1,164 @@
+//! Records of rooms.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceSerial, EventSerial, RoomSerial, StateRoot, UserSerial, record::stored};
+
+/// What never changes about a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomRecord {
+    /// `!…`
+    pub room_id: String,
+    /// The room version's identifier, "12" for instance.
+    pub version: String,
+    /// The `m.room.create` event.
+    pub create_event: EventSerial,
+    /// When this server came to know the room, in ms since the Unix epoch.
+    pub created_at: u64,
+}
+
+/// The end of a room's graph as last written: what the next event builds on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomHead {
+    /// The events that no other refers to yet.
+    pub extremities: Vec<EventSerial>,
+    /// The highest depth in the room.
+    pub depth: u64,
+    /// The current state.
+    pub state: StateRoot,
+    /// How many members have joined.
+    pub joined: u64,
+    /// How many members are invited.
+    pub invited: u64,
+    /// The commit of the newest event.
+    pub position: u64,
+}
+
+/// A user's membership of a room, as the spec's `membership` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Membership {
+    /// `join`
+    Join,
+    /// `invite`
+    Invite,
+    /// `knock`
+    Knock,
+    /// `leave`
+    Leave,
+    /// `ban`
+    Ban,
+}
+
+impl Membership {
+    /// The membership of that name in the spec.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "join" => Self::Join,
+            "invite" => Self::Invite,
+            "knock" => Self::Knock,
+            "leave" => Self::Leave,
+            "ban" => Self::Ban,
+            _ => return None,
+        })
+    }
+
+    /// The spec's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Invite => "invite",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+            Self::Ban => "ban",
+        }
+    }
+}
+
+/// A user's current membership of one room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembershipRecord {
+    /// The membership itself.
+    pub membership: Membership,
+    /// The `m.room.member` event that says so.
+    pub event: EventSerial,
+    /// The commit of that event.
+    pub position: u64,
+    /// Who sent that event: tells a kick from a leave.
+    pub sender: UserSerial,
+    /// Whether the user has forgotten the room after leaving it.
+    pub forgotten: bool,
+    /// The commit by which the user last came in; 0 if never.
+    pub last_join: u64,
+    /// The commit by which the user last went out again; 0 if never, or joined now.
+    pub left_at: u64,
+}
+
+/// How far somebody has read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptRecord {
+    /// The event that the receipt names.
+    pub event: EventSerial,
+    /// When it was sent, in ms since the Unix epoch.
+    pub at: u64,
+    /// Where its change row stands, so that the next receipt removes that one.
+    pub change: (u64, u32),
+    /// The named event's position in the log: everything up to it is read.
+    pub read_up_to: u64,
+}
+
+/// A room alias of this server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasRecord {
+    /// The room that it names.
+    pub room: RoomSerial,
+    /// Who made it.
+    pub creator: UserSerial,
+}
+
+/// What a client's transaction id stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentTransaction {
+    /// The event that the request made.
+    pub event: EventSerial,
+}
+
+/// Which request made an event: told to the device that sent it, nobody else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentBy {
+    /// The device.
+    pub device: DeviceSerial,
+    /// Its transaction id.
+    pub transaction_id: String,
+}
+
+stored! {
+    SentBy = 1,
+    RoomRecord = 1,
+    RoomHead = 1,
+    MembershipRecord = 1,
+    ReceiptRecord = 1,
+    AliasRecord = 1,
+    SentTransaction = 1,
+}
+
+impl store::Value for Membership {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Self::Join => 0,
+            Self::Invite => 1,
+            Self::Knock => 2,
+            Self::Leave => 3,
+            Self::Ban => 4,
+        });
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, store::DecodeError> {
+        Ok(match bytes {
+            [0] => Self::Join,
+            [1] => Self::Invite,
+            [2] => Self::Knock,
+            [3] => Self::Leave,
+            [4] => Self::Ban,
+            _ => return Err(store::DecodeError("an unknown membership")),
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! Every table of the database. Numbers are never reused: 0 to 9 are the store's
+//! own, 10 to 49 ids and events, 50 to 79 rooms, 80 to 149 accounts.
+
+use store::{Family, Position, tables};
+
+use crate::{
+    AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord,
+    CrossSigningKeyRecord, DeviceKeysRecord, DeviceListRecord, DeviceRecord, FallbackKeyRecord,
+    InvitationRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
+    ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
+};
+use crate::{
+    AliasRecord, DeviceSerial, EventMeta, EventSerial, Membership, MembershipRecord, ReceiptRecord,
+    RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy, SentTransaction, StoredEvent, UserChange,
+    UserSerial,
+};
+
+/// How deep an event stands in its room's graph.
+pub type Depth = u64;
+/// Orders events of equal depth.
+pub type TieBreak = u64;
+/// Tells apart the change rows of one commit.
+pub type ChangeNumber = u32;
+
+tables! {
+    // Ids and events.
+
+    /// Every user this server has heard of, by full user id.
+    USER_BY_ID: String => UserSerial, 10, Family::Index;
+    /// The full user id behind a serial.
+    USER_ID_BY_SERIAL: UserSerial => String, 11, Family::Index;
+    /// Every room this server knows, by room id.
+    ROOM_BY_ID: String => RoomSerial, 12, Family::Index;
+    /// What never changes about a room.
+    ROOM_BY_SERIAL: RoomSerial => RoomRecord, 13, Family::Index;
+    /// Every event this server holds, by event id.
+    EVENT_BY_ID: String => EventSerial, 14, Family::Index;
+    /// Every event this server holds, as it was signed; never changed.
+    EVENT_BY_SERIAL: EventSerial => StoredEvent, 15, Family::Events;
+    /// What became of an event, where it stands, and the state before it.
+    EVENT_META_BY_SERIAL: EventSerial => EventMeta, 16, Family::Index;
+
+    // Rooms.
+
+    /// A room's timeline in the order of its graph, wherever the events came from.
+    EVENT_BY_PLACE: (RoomSerial, Depth, TieBreak) => EventSerial, 50, Family::Scan;
+    /// What happened in a room, in the order of the log.
+    CHANGE_BY_ROOM: (RoomSerial, Position, ChangeNumber) => RoomChange, 51, Family::Changes;
+    /// What happened to a user, in the order of the log.
+    CHANGE_BY_USER: (UserSerial, Position, ChangeNumber) => UserChange, 52, Family::Changes;
+    /// Whose devices changed, for each room that the user was joined to at the time;
+    /// only the newest change of each user is kept.
+    DEVICE_CHANGE_BY_ROOM: (RoomSerial, Position, UserSerial) => (), 53, Family::Changes;
+    /// The end of a room's graph.
+    HEAD_BY_ROOM: RoomSerial => RoomHead, 54, Family::Index;
+    /// A node of the rooms' state maps, by room and content hash.
+    STATE_NODE_BY_HASH: (RoomSerial, [u8; 16]) => Vec<u8>, 55, Family::State;
+    /// A room's current state, kept flat: by event type and state key.
+    STATE_BY_ROOM: (RoomSerial, String, String) => EventSerial, 56, Family::Scan;
+    /// The rooms that a user has anything to do with.
+    MEMBERSHIP_BY_USER: (UserSerial, RoomSerial) => MembershipRecord, 57, Family::Scan;
+    /// The members of a room, past and present.
+    MEMBER_BY_ROOM: (RoomSerial, UserSerial) => Membership, 58, Family::Scan;
+    /// The room aliases of this server, by full alias.
+    ALIAS_BY_NAME: String => AliasRecord, 59, Family::Index;
+    /// The aliases of a room.
+    ALIAS_BY_ROOM: (RoomSerial, String) => (), 60, Family::Scan;
+    /// What a device's transaction ids stand for: by device, endpoint and room, and
+    /// the transaction id itself.
+    EVENT_BY_TRANSACTION: (DeviceSerial, String, String) => SentTransaction, 61, Family::Scan;
+    /// The device and transaction id that made an event, told to that device alone.
+    TRANSACTION_BY_EVENT: EventSerial => SentBy, 62, Family::Index;
+    /// The redaction that was applied to an event.
+    REDACTION_BY_EVENT: EventSerial => EventSerial, 63, Family::Index;
+    /// How far each user has read: by room, user, receipt type and thread id (empty
+    /// for an unthreaded receipt).
+    RECEIPT_BY_ROOM: (RoomSerial, UserSerial, String, String) => ReceiptRecord, 64, Family::Scan;
+    /// The rooms in the public directory.
+    PUBLISHED_ROOM: RoomSerial => (), 65, Family::Scan;
+
+    // Accounts.
+
+    /// The local users, past and present.
+    ACCOUNT_BY_USER: UserSerial => AccountRecord, 80, Family::Index;
+    /// The users' passwords as argon2id hashes in PHC form. No row: no password works.
+    PASSWORD_BY_USER: UserSerial => String, 81, Family::Index;
+    /// The invitations, by the hash of their token.
+    INVITATION_BY_HASH: TokenHash => InvitationRecord, 82, Family::Index;
+    /// The devices of each local user, by device id.
+    DEVICE_BY_USER: (UserSerial, String) => DeviceRecord, 83, Family::Scan;
+    /// When each device was used last.
+    LAST_SEEN_BY_DEVICE: DeviceSerial => LastSeenRecord, 84, Family::Index;
+    /// The access tokens, by their hash.
+    ACCESS_TOKEN_BY_HASH: TokenHash => AccessTokenRecord, 85, Family::Index;
+    /// The refresh tokens, by their hash.
+    REFRESH_TOKEN_BY_HASH: TokenHash => RefreshTokenRecord, 86, Family::Index;
+    /// The tokens of each device: 0 for access tokens, 1 for refresh tokens.
+    TOKEN_BY_DEVICE: (DeviceSerial, u8, TokenHash) => (), 87, Family::Scan;
+
+    /// A user's profile: JSON by field name.
+    PROFILE_FIELD_BY_USER: (UserSerial, String) => Vec<u8>, 90, Family::Scan;
+    /// A user's account data, by room (serial 0: the account's own) and event type.
+    ACCOUNT_DATA_BY_USER: (UserSerial, RoomSerial, String) => AccountDataRecord, 91, Family::Scan;
+    /// How much account data a user has stored.
+    ACCOUNT_DATA_USAGE_BY_USER: UserSerial => AccountDataUsageRecord, 92, Family::Index;
+    /// A user's filters as JSON, by number.
+    FILTER_BY_USER: (UserSerial, u64) => Vec<u8>, 93, Family::Scan;
+    /// The number of a user's filter, by the hash of its JSON.
+    FILTER_BY_HASH: (UserSerial, [u8; 32]) => u64, 94, Family::Index;
+
+    /// The newest change of a local user's devices or keys.
+    DEVICE_CHANGE_BY_USER: UserSerial => DeviceListRecord, 100, Family::Index;
+    /// A device's identity keys.
+    DEVICE_KEYS_BY_DEVICE: DeviceSerial => DeviceKeysRecord, 101, Family::Index;
+    /// A device's one-time keys as JSON, in the order in which they are given out: by
+    /// algorithm, the commit that brought them, and key id.
+    ONE_TIME_KEY_BY_DEVICE: (DeviceSerial, String, Position, String) => Vec<u8>, 102, Family::Queue;
+    /// The commit that brought a one-time key, by algorithm and key id.
+    ONE_TIME_KEY_BY_ID: (DeviceSerial, String, String) => Position, 103, Family::Queue;
+    /// A device's fallback keys, by algorithm.
+    FALLBACK_KEY_BY_DEVICE: (DeviceSerial, String) => FallbackKeyRecord, 104, Family::Index;
+    /// How many keys of a device can still be claimed.
+    KEY_COUNTS_BY_DEVICE: DeviceSerial => KeyCountsRecord, 105, Family::Index;
+    /// A user's cross-signing keys: 0 master, 1 self-signing, 2 user-signing.
+    CROSS_SIGNING_KEY_BY_USER: (UserSerial, u8) => CrossSigningKeyRecord, 106, Family::Index;
+    /// Signatures on a user's keys: by whose key, the key's id (a device id or a public
+    /// key), who signed, and the id of the signing key.
+    SIGNATURE_BY_KEY: (UserSerial, String, UserSerial, String) => SignatureRecord, 107, Family::Scan;
+    /// Whose keys a user has signed lately; only the newest row of each is kept.
+    SIGNED_USER_BY_USER: (UserSerial, Position, UserSerial) => (), 108, Family::Changes;
+
+    /// The messages that wait for a device, as JSON.
+    TO_DEVICE_BY_DEVICE: (DeviceSerial, Position, u32) => Vec<u8>, 110, Family::Queue;
+    /// How much waits for a device.
+    TO_DEVICE_QUEUE_BY_DEVICE: DeviceSerial => ToDeviceQueueRecord, 111, Family::Index;
+    /// The commit in which a device's transaction id was used, by the hash of event type
+    /// and transaction id.
+    TO_DEVICE_TRANSACTION_BY_HASH: (DeviceSerial, [u8; 32]) => Position, 112, Family::Queue;
+    /// The transaction ids that a device has used, oldest first.
+    TO_DEVICE_TRANSACTION_BY_POSITION: (DeviceSerial, Position) => ToDeviceTransactionRecord, 113, Family::Queue;
+}

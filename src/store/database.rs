@@ -1,0 +1,222 @@
+//! Opening a data folder: the lock, the format, RocksDB's tuning on one page.
+
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    LogLevel, Options, WriteBufferManager,
+};
+
+use crate::{Family, Key, OpenError, StoreError, Table, Value};
+
+/// The format of the rows that this program writes. A higher one on disk is refused.
+pub(crate) const FORMAT: u32 = 1;
+
+/// The store's own rows.
+pub(crate) const META_BY_NAME: Table<u8, Vec<u8>> = Table::new(0, Family::Index, "META_BY_NAME");
+/// The numbers of the rows in [`META_BY_NAME`].
+pub(crate) mod meta {
+    pub(crate) const FORMAT: u8 = 0;
+    pub(crate) const IDENTITY: u8 = 1;
+    pub(crate) const PROGRESS: u8 = 2;
+    pub(crate) const EPOCH: u8 = 3;
+    pub(crate) const SECRET: u8 = 4;
+    pub(crate) const TRIMMED: u8 = 5;
+}
+
+/// How much memory the database may take.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Bytes of uncompressed blocks kept in memory.
+    pub cache_bytes: usize,
+    /// Bytes of rows kept in memory before they are written into sorted files.
+    pub write_buffer_bytes: usize,
+    /// Bytes of write-ahead log after which rows are written into sorted files:
+    /// bounds the start-up after a crash.
+    pub log_bytes: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 << 20,
+            write_buffer_bytes: 32 << 20,
+            log_bytes: 48 << 20,
+        }
+    }
+}
+
+/// An open RocksDB and the lock on its folder.
+pub(crate) struct Database {
+    pub(crate) db: DB,
+    // Held, never read: the lock ends with the file handle.
+    _lock: File,
+}
+
+impl Database {
+    pub(crate) fn open(folder: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        let lock = lock_folder(folder)?;
+        let path = folder.join("database");
+        refuse_foreign(&path)?;
+        let cache = Cache::new_lru_cache(options.cache_bytes);
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache))
+        });
+        let db = DB::open_cf_descriptors(&database_options(options), &path, families).map_err(
+            |error| OpenError::Database {
+                path: path.clone(),
+                reason: error.into_string(),
+            },
+        )?;
+        Ok(Self { db, _lock: lock })
+    }
+
+    /// Whether not a single row is there.
+    pub(crate) fn is_empty(&self) -> Result<bool, StoreError> {
+        for family in Family::ALL {
+            if let Some(handle) = self.db.cf_handle(family.name()) {
+                let mut iterator = self.db.raw_iterator_cf(handle);
+                iterator.seek_to_first();
+                if iterator.valid() {
+                    return Ok(false);
+                }
+                iterator.status()?;
+            }
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn put<K: Key, V: Value>(
+        &self,
+        batch: &mut rocksdb::WriteBatch,
+        table: &Table<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<(), StoreError> {
+        let mut bytes = Vec::with_capacity(64);
+        value.encode(&mut bytes);
+        batch.put_cf(self.family(table.family)?, table.key(key), bytes);
+        Ok(())
+    }
+
+    pub(crate) fn family(&self, family: Family) -> Result<&rocksdb::ColumnFamily, StoreError> {
+        self.db
+            .cf_handle(family.name())
+            .ok_or_else(|| StoreError::Database(format!("no column family {}", family.name())))
+    }
+}
+
+/// Creates the folder, proves that it can be written, and locks it against every
+/// other process for as long as the file is open.
+fn lock_folder(folder: &Path) -> Result<File, OpenError> {
+    let failed = |reason| OpenError::Folder {
+        path: folder.to_owned(),
+        reason,
+    };
+    create_private(folder).map_err(failed)?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.join("lock"))
+        .map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: folder.to_owned(),
+        }),
+        Err(TryLockError::Error(reason)) => Err(failed(reason)),
+    }
+}
+
+fn create_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+/// Refuses a database whose column families are not ours, before RocksDB's own
+/// recovery could change anything in it.
+fn refuse_foreign(path: &PathBuf) -> Result<(), OpenError> {
+    if !path.join("CURRENT").exists() {
+        return Ok(());
+    }
+    let names = DB::list_cf(&Options::default(), path).map_err(|error| OpenError::Database {
+        path: path.clone(),
+        reason: error.into_string(),
+    })?;
+    let ours =
+        |name: &String| name == "default" || Family::ALL.iter().any(|family| family.name() == name);
+    if names.iter().all(ours) {
+        Ok(())
+    } else {
+        Err(OpenError::Foreign { path: path.clone() })
+    }
+}
+
+fn database_options(options: &StoreOptions) -> Options {
+    let mut database = Options::default();
+    database.create_if_missing(true);
+    database.create_missing_column_families(true);
+    database.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(
+        options.write_buffer_bytes,
+        false,
+    ));
+    database.set_max_total_wal_size(options.log_bytes);
+    // Rows reach the write-ahead log's file when the syncer says so: one write and
+    // one fdatasync for all that was committed meanwhile.
+    database.set_manual_wal_flush(true);
+    // A torn tail after a power cut is the normal case: everything acknowledged
+    // stands before it.
+    database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    database.set_max_background_jobs(2);
+    database.set_bytes_per_sync(1 << 20);
+    database.set_max_open_files(512);
+    database.set_keep_log_file_num(3);
+    database.set_max_log_file_size(4 << 20);
+    database.set_log_level(LogLevel::Warn);
+    database.set_stats_dump_period_sec(0);
+    database.set_skip_stats_update_on_db_open(true);
+    database
+}
+
+fn family_options(family: Family, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_format_version(6);
+    let mut options = Options::default();
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_write_buffer_size(8 << 20);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    match family {
+        Family::Events => {
+            // Neighbouring events are alike: large blocks compress them together.
+            blocks.set_block_size(32 << 10);
+            blocks.set_bloom_filter(10.0, false);
+            options.set_compression_type(DBCompressionType::Zstd);
+            options.set_write_buffer_size(16 << 20);
+        }
+        Family::Index | Family::State => {
+            blocks.set_block_size(8 << 10);
+            blocks.set_bloom_filter(10.0, false);
+        }
+        Family::Scan => {
+            blocks.set_block_size(16 << 10);
+            blocks.set_bloom_filter(10.0, false);
+        }
+        Family::Changes | Family::Queue => blocks.set_block_size(16 << 10),
+    }
+    options.set_block_based_table_factory(&blocks);
+    options
+}

@@ -1,0 +1,41 @@
+//! Typed tables over RocksDB with one ordered commit.
+//!
+//! Place: the ground floor, beside `runtime`. Knows no Matrix type.
+//!
+//! - Every write goes through [`Store::commit`] (or its siblings): a closure that
+//!   runs alone, looks up single rows, may refuse, and fills one [`Batch`] that is
+//!   written all or nothing at the next [`Position`].
+//! - One syncer makes written commits durable, many with one fdatasync, and then
+//!   publishes a [`Snapshot`]: no reader sees what a power cut could take back.
+//! - Readers subscribe with [`Store::watch`], then read; the [log](Consumer) is for
+//!   those who want everything.
+//!
+//! Never here: Matrix types, a second way to write, a read of unsynced rows by
+//! anyone but a writer.
+
+mod batch;
+mod commit;
+mod database;
+mod error;
+mod key;
+mod log;
+mod read;
+mod store;
+mod table;
+mod value;
+mod watch;
+
+pub use batch::Batch;
+pub use commit::Written;
+pub use database::StoreOptions;
+pub use error::{DecodeError, OpenError, StoreError};
+pub use key::{Key, Position, Prefix};
+pub use log::{Consumer, LogRecord, trim};
+pub use read::{Latest, Read, Scan, Snapshot, Source};
+pub use store::Store;
+pub use table::{Family, Table};
+pub use value::Value;
+pub use watch::{Scope, Watch};
+
+#[cfg(test)]
+mod tests;

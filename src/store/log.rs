@@ -1,0 +1,226 @@
+//! The log: every commit's entries in the one order, for consumers that want
+//! everything. Each consumer keeps its own cursor; what all have read and what is
+//! older than an age is trimmed.
+
+use crate::{
+    DecodeError, Family, Position, Read, Store, StoreError, Table, Value,
+    database::{META_BY_NAME, meta},
+};
+
+/// The entries of one commit, as [`encode`] writes them.
+pub(crate) const LOG_BY_POSITION: Table<Position, Vec<u8>> =
+    Table::new(1, Family::Changes, "LOG_BY_POSITION");
+/// How far each consumer of the log has read.
+const CURSOR_BY_CONSUMER: Table<String, Position> =
+    Table::new(2, Family::Index, "CURSOR_BY_CONSUMER");
+
+/// One commit as a consumer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// The commit's position.
+    pub position: Position,
+    /// When it was written, in milliseconds since the Unix epoch.
+    pub written_at: u64,
+    /// What the commit said, in its own order.
+    pub entries: Vec<Vec<u8>>,
+}
+
+/// Version, time, then each entry behind its length.
+pub(crate) fn encode(written_at: u64, entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = vec![1];
+    out.extend_from_slice(&written_at.to_be_bytes());
+    for entry in entries {
+        let length = u32::try_from(entry.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(entry);
+    }
+    out
+}
+
+fn decode(position: Position, bytes: &[u8]) -> Result<LogRecord, DecodeError> {
+    use crate::Key;
+    let mut rest = bytes;
+    if <u8 as Key>::decode(&mut rest)? != 1 {
+        return Err(DecodeError("an unknown version"));
+    }
+    let written_at = <u64 as Key>::decode(&mut rest)?;
+    let mut entries = Vec::new();
+    while !rest.is_empty() {
+        let length = <u32 as Key>::decode(&mut rest)? as usize;
+        let (entry, tail) = rest
+            .split_at_checked(length)
+            .ok_or(DecodeError("an entry ends early"))?;
+        entries.push(entry.to_vec());
+        rest = tail;
+    }
+    Ok(LogRecord {
+        position,
+        written_at,
+        entries,
+    })
+}
+
+/// A reader of the log with a stored cursor. It sees each record at least once,
+/// in order, and goes on after a restart where it last advanced.
+pub struct Consumer {
+    store: Store,
+    name: String,
+    cursor: Position,
+}
+
+impl Consumer {
+    /// The consumer of that name; a new one begins after the last published commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Trimmed`] if the log was trimmed past its cursor: it must
+    /// rebuild from the tables, then [`Consumer::restart`].
+    pub async fn open(store: &Store, name: &str) -> Result<Self, StoreError> {
+        let snapshot = store.snapshot();
+        let stored = snapshot.get(&CURSOR_BY_CONSUMER, &name.to_owned())?;
+        let mut consumer = Self {
+            store: store.clone(),
+            name: name.to_owned(),
+            cursor: stored.unwrap_or(snapshot.position()),
+        };
+        if stored.is_none() {
+            consumer.advance(snapshot.position()).await?;
+        }
+        consumer.check(&snapshot)?;
+        Ok(consumer)
+    }
+
+    fn check(&self, view: &impl Read) -> Result<(), StoreError> {
+        if self.cursor < trimmed(view)? {
+            return Err(StoreError::Trimmed(self.cursor.0));
+        }
+        Ok(())
+    }
+
+    /// Begins again after `position`, whatever was read before.
+    ///
+    /// # Errors
+    /// If the cursor cannot be written.
+    pub async fn restart(
+        store: &Store,
+        name: &str,
+        position: Position,
+    ) -> Result<Self, StoreError> {
+        let mut consumer = Self {
+            store: store.clone(),
+            name: name.to_owned(),
+            cursor: position,
+        };
+        consumer.advance(position).await?;
+        Ok(consumer)
+    }
+
+    /// The next published records after the cursor, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Trimmed`], or if the database fails.
+    pub fn next(&self, limit: usize) -> Result<Vec<LogRecord>, StoreError> {
+        let snapshot = self.store.snapshot();
+        self.check(&snapshot)?;
+        snapshot
+            .scan_from(&LOG_BY_POSITION, &(), &Position(self.cursor.0 + 1))
+            .take(limit)
+            .map(|row| {
+                let (position, bytes) = row?;
+                decode(position, &bytes).map_err(|reason| StoreError::Corrupt {
+                    table: LOG_BY_POSITION.name,
+                    reason,
+                })
+            })
+            .collect()
+    }
+
+    /// Stores that everything up to `position` is done. Call only when it is:
+    /// advancing early would lose records, advancing late only repeats them.
+    ///
+    /// # Errors
+    /// If the cursor cannot be written.
+    pub async fn advance(&mut self, position: Position) -> Result<(), StoreError> {
+        let name = self.name.clone();
+        self.store
+            .commit_later(move |_, _, batch| {
+                batch.put(&CURSOR_BY_CONSUMER, &name, &position);
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        self.cursor = position;
+        Ok(())
+    }
+}
+
+/// The last position that has been trimmed away.
+fn trimmed(view: &impl Read) -> Result<Position, StoreError> {
+    match view.get(&META_BY_NAME, &meta::TRIMMED)? {
+        None => Ok(Position(0)),
+        Some(bytes) => <Position as Value>::decode(&bytes).map_err(|reason| StoreError::Corrupt {
+            table: META_BY_NAME.name,
+            reason,
+        }),
+    }
+}
+
+/// Removes the log's records that were written before `before` (milliseconds since
+/// the Unix epoch) and that every consumer has read. Returns how far it trimmed.
+///
+/// # Errors
+/// If the database fails.
+pub async fn trim(store: &Store, before: u64) -> Result<Position, StoreError> {
+    let mut to = trimmed(&store.snapshot())?;
+    loop {
+        let (next, more) = store
+            .read_long(move |snapshot| trim_step(snapshot, to, before))
+            .await?;
+        if next == to {
+            return Ok(to);
+        }
+        store
+            .commit_later(move |_, _, batch| {
+                for position in to.0 + 1..=next.0 {
+                    batch.delete(&LOG_BY_POSITION, &Position(position));
+                }
+                let mut bytes = Vec::new();
+                Value::encode(&next, &mut bytes);
+                batch.put(&META_BY_NAME, &meta::TRIMMED, &bytes);
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        to = next;
+        if !more {
+            return Ok(to);
+        }
+    }
+}
+
+/// How far one step of [`trim`] may go from `from`, and whether another may follow.
+fn trim_step(
+    snapshot: &crate::Snapshot,
+    from: Position,
+    before: u64,
+) -> Result<(Position, bool), StoreError> {
+    const STEP: usize = 4096;
+    let mut slowest = Position(u64::MAX);
+    for row in snapshot.scan(&CURSOR_BY_CONSUMER, &()) {
+        slowest = slowest.min(row?.1);
+    }
+    let mut to = from;
+    let rows = snapshot.scan_from(&LOG_BY_POSITION, &(), &Position(from.0 + 1));
+    for (count, row) in rows.enumerate() {
+        let (position, bytes) = row?;
+        let record = decode(position, &bytes).map_err(|reason| StoreError::Corrupt {
+            table: LOG_BY_POSITION.name,
+            reason,
+        })?;
+        if position > slowest || record.written_at >= before {
+            return Ok((to, false));
+        }
+        to = position;
+        if count + 1 == STEP {
+            return Ok((to, true));
+        }
+    }
+    Ok((to, false))
+}

@@ -1,0 +1,108 @@
+//! Opening data folders, right and wrong ones.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::{VALUE_BY_POSITION, open, open_as, runtime};
+use crate::{
+    OpenError, Position, Read, StoreError,
+    database::{FORMAT, META_BY_NAME, meta},
+};
+
+#[test]
+fn two_stores_never_open_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path()).unwrap();
+    assert!(matches!(open(folder.path()), Err(OpenError::InUse { .. })));
+    drop(first);
+    open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_server_keeps_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    let error = open_as(folder.path(), "other.example").err().unwrap();
+    assert!(matches!(error, OpenError::OtherServer { .. }), "{error}");
+    assert!(error.to_string().contains("council.example"));
+    open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = open(folder.path()).unwrap();
+        store
+            .commit(|_, _, batch| {
+                let newer = (FORMAT + 1).to_be_bytes().to_vec();
+                batch.put(&META_BY_NAME, &meta::FORMAT, &newer);
+                Ok::<_, StoreError>(())
+            })
+            .await
+            .unwrap();
+    });
+    let error = open(folder.path()).err().unwrap();
+    assert!(matches!(error, OpenError::Newer { .. }), "{error}");
+}
+
+#[test]
+fn a_foreign_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("database");
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    let foreign = rocksdb::DB::open_cf(&options, &path, ["default", "theirs"]).unwrap();
+    foreign.put("key", "value").unwrap();
+    drop(foreign);
+    let error = open(folder.path()).err().unwrap();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    let foreign = rocksdb::DB::open_cf(&options, &path, ["default", "theirs"]).unwrap();
+    assert_eq!(foreign.get("key").unwrap().unwrap(), b"value");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = open(&file.join("data")).err().unwrap();
+    assert!(error.to_string().contains("file/data"), "{error}");
+}
+
+#[test]
+fn the_folder_is_private() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let _store = open(&data).unwrap();
+    let mode = std::fs::metadata(&data).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn positions_serials_and_epoch_go_on_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    let mut epoch = None;
+    let mut serials = Vec::new();
+    for round in 1..=3 {
+        let store = open(folder.path()).unwrap();
+        assert_eq!(*epoch.get_or_insert(store.epoch()), store.epoch());
+        let serial = store.next_serial();
+        serials.push(serial);
+        let position = runtime.block_on(async {
+            store
+                .commit(move |_, position, batch| {
+                    batch.put(&VALUE_BY_POSITION, &position, &serial);
+                    Ok::<_, StoreError>(position)
+                })
+                .await
+                .unwrap()
+        });
+        assert_eq!(position, Position(round));
+        let rows = store.snapshot().scan(&VALUE_BY_POSITION, &()).count();
+        assert_eq!(rows as u64, round);
+    }
+    serials.dedup();
+    assert_eq!(serials.len(), 3, "{serials:?}");
+}
