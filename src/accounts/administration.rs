@@ -1,0 +1,205 @@
+//! What administrators do with accounts: listing, roles, locks, closing for ever.
+
+use model::{
+    AccountRecord, Changes, LogEntry, UserSerial,
+    tables::{
+        ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER, ACCOUNT_DATA_USAGE_BY_USER,
+        CROSS_SIGNING_KEY_BY_USER, FILTER_BY_HASH, FILTER_BY_USER, PASSWORD_BY_USER,
+        PROFILE_FIELD_BY_USER, SIGNATURE_BY_KEY, SIGNED_USER_BY_USER,
+    },
+};
+use ruma_common::{OwnedUserId, UserId};
+use store::{Batch, Latest, Read, StoreError};
+
+use crate::{Accounts, device_lists, devices, display_name_and_avatar, find};
+
+/// Why something cannot be done with an account.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AdministrationError {
+    /// There is no such account.
+    #[error("there is no such account")]
+    NotFound,
+    /// The account was closed for ever.
+    #[error("this account was deactivated")]
+    Deactivated,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An account as administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSummary {
+    /// The user's id.
+    pub user_id: OwnedUserId,
+    /// The user's serial.
+    pub user: UserSerial,
+    /// The account.
+    pub account: AccountRecord,
+    /// The name that the user goes by.
+    pub display_name: Option<String>,
+    /// How many devices are signed in.
+    pub devices: usize,
+    /// When one of them was used last, in ms since the Unix epoch.
+    pub last_seen_at: Option<u64>,
+}
+
+/// One account.
+///
+/// # Errors
+/// If the database fails.
+pub fn account_summary(
+    view: &impl Read,
+    user_id: &UserId,
+) -> Result<Option<AccountSummary>, StoreError> {
+    find(view, user_id)?
+        .map(|(user, account)| summary(view, user_id.to_owned(), user, account))
+        .transpose()
+}
+
+/// The accounts in the order in which they were made, from the one behind `after` on; at most `limit`.
+///
+/// # Errors
+/// If the database fails.
+pub fn accounts_after(
+    view: &impl Read,
+    after: Option<UserSerial>,
+    limit: usize,
+) -> Result<Vec<AccountSummary>, StoreError> {
+    let from = UserSerial(after.map_or(0, |after| after.0.saturating_add(1)));
+    let mut accounts = Vec::new();
+    for row in view.scan_from(&ACCOUNT_BY_USER, &(), &from).take(limit) {
+        let (user, account) = row?;
+        let user_id = model::user_id(view, user)?;
+        if let Some(user_id) = user_id.and_then(|id| OwnedUserId::try_from(id).ok()) {
+            accounts.push(summary(view, user_id, user, account)?);
+        }
+    }
+    Ok(accounts)
+}
+
+fn summary(
+    view: &impl Read,
+    user_id: OwnedUserId,
+    user: UserSerial,
+    account: AccountRecord,
+) -> Result<AccountSummary, StoreError> {
+    let (display_name, _) = display_name_and_avatar(view, user)?;
+    let devices = devices::devices(view, user)?;
+    let seen = devices
+        .iter()
+        .filter_map(|device| device.last_seen.as_ref());
+    Ok(AccountSummary {
+        user_id,
+        user,
+        account,
+        display_name,
+        devices: devices.len(),
+        last_seen_at: seen.map(|seen| seen.at).max(),
+    })
+}
+
+impl Accounts {
+    /// Makes a user an administrator, or takes that away.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn set_admin(
+        &self,
+        user: UserSerial,
+        is_admin: bool,
+    ) -> Result<(), AdministrationError> {
+        self.change_account(user, move |account| account.is_admin = is_admin)
+            .await
+    }
+
+    /// Locks an account, or unlocks it. While it is locked its tokens open nothing and keep waiting.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn set_locked(
+        &self,
+        user: UserSerial,
+        is_locked: bool,
+    ) -> Result<(), AdministrationError> {
+        self.change_account(user, move |account| account.is_locked = is_locked)
+            .await
+    }
+
+    async fn change_account(
+        &self,
+        user: UserSerial,
+        change: impl FnOnce(&mut AccountRecord) + Send + 'static,
+    ) -> Result<(), AdministrationError> {
+        let sessions = self.inner.sessions.clone();
+        self.store()
+            .commit(move |latest, position, batch| {
+                let mut account = active(latest, user)?;
+                change(&mut account);
+                batch.put(&ACCOUNT_BY_USER, &user, &account);
+                Changes::at(position).log(batch, &LogEntry::Account { user });
+                sessions.evict_user(user, position);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Closes an account for ever: password, devices, tokens and keys are gone, the name is never given out again. With `erase` the profile, the account
+    /// data and the filters go too, and the account is marked so that what the user wrote is hidden from those who join later. Leaving rooms is not done
+    /// here; it comes after this.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn deactivate(
+        &self,
+        user: UserSerial,
+        erase: bool,
+    ) -> Result<(), AdministrationError> {
+        let (sessions, now) = (self.inner.sessions.clone(), self.now());
+        self.store()
+            .commit(move |latest, position, batch| {
+                let mut account = active(latest, user)?;
+                account.deactivated_at = Some(now);
+                account.is_admin = false;
+                account.is_erased = erase;
+                batch.put(&ACCOUNT_BY_USER, &user, &account);
+                let mut changes = Changes::at(position);
+                remove_secrets(latest, batch, user)?;
+                device_lists::announce(latest, batch, &mut changes, user)?;
+                if erase {
+                    remove_data(batch, user);
+                }
+                changes.log(batch, &LogEntry::Account { user });
+                sessions.evict_user(user, position);
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// The account, if it was not deactivated.
+fn active(latest: &Latest, user: UserSerial) -> Result<AccountRecord, AdministrationError> {
+    let account = latest.get(&ACCOUNT_BY_USER, &user)?;
+    let account = account.ok_or(AdministrationError::NotFound)?;
+    if account.deactivated_at.is_some() {
+        return Err(AdministrationError::Deactivated);
+    }
+    Ok(account)
+}
+
+fn remove_secrets(latest: &Latest, batch: &mut Batch, user: UserSerial) -> Result<(), StoreError> {
+    batch.delete(&PASSWORD_BY_USER, &user);
+    devices::remove_all(latest, batch, user, None)?;
+    batch.delete_prefix(&CROSS_SIGNING_KEY_BY_USER, &(user,));
+    batch.delete_prefix(&SIGNATURE_BY_KEY, &(user,));
+    batch.delete_prefix(&SIGNED_USER_BY_USER, &(user,));
+    Ok(())
+}
+
+fn remove_data(batch: &mut Batch, user: UserSerial) {
+    batch.delete_prefix(&PROFILE_FIELD_BY_USER, &(user,));
+    batch.delete_prefix(&ACCOUNT_DATA_BY_USER, &(user,));
+    batch.delete(&ACCOUNT_DATA_USAGE_BY_USER, &user);
+    batch.delete_prefix(&FILTER_BY_USER, &(user,));
+    batch.delete_prefix(&FILTER_BY_HASH, &(user,));
+}

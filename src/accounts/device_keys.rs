@@ -1,0 +1,254 @@
+//! Device keys: uploading with all checks, and showing them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    Changes, DeviceKeysRecord, UserSerial,
+    tables::{
+        CROSS_SIGNING_KEY_BY_USER, DEVICE_BY_USER, DEVICE_KEYS_BY_DEVICE, SIGNATURE_BY_KEY,
+        USER_BY_ID,
+    },
+};
+use ruma_common::{
+    OwnedDeviceId, OwnedOneTimeKeyId, OwnedServerName, OwnedUserId, ServerName,
+    encryption::{CrossSigningKey, DeviceKeys, OneTimeKey},
+    serde::Raw,
+};
+use serde_json::{Map, Value};
+use store::{Batch, Latest, Position, Read, StoreError};
+
+use crate::{
+    Accounts, Session, cross_signing, device_lists, devices,
+    json::{self, add_signature, content_hash, key_bytes, key_object, text},
+    one_time_keys::{self, NewKeys},
+};
+
+/// The largest JSON of one device's identity keys, in bytes.
+const MAX_KEYS_BYTES: usize = 32 * 1_024;
+
+/// Why keys were not taken.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UploadKeysError {
+    /// Not the keys of this device, or not in the form that the specification gives them (`M_INVALID_PARAM`).
+    #[error("{0}")]
+    Invalid(String),
+    /// The device has not signed its keys, or not with the key among them (`M_INVALID_SIGNATURE`).
+    #[error("the device keys are not signed by the device: {0}")]
+    InvalidSignature(String),
+    /// There is another one-time key of the same id (400 `M_UNKNOWN`).
+    #[error("there is another one-time key of the id {0}")]
+    KeyExists(String),
+    /// The device has as many one-time keys as one may have.
+    #[error("a device has at most {limit} one-time keys")]
+    TooMany {
+        /// The most.
+        limit: u32,
+    },
+    /// The device was deleted meanwhile.
+    #[error("this device was deleted")]
+    NoDevice,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The keys that somebody asked for (`POST /keys/query`).
+#[derive(Clone, Debug, Default)]
+pub struct QueriedKeys {
+    /// Each device's keys, with all signatures that may be seen and the device's name in `unsigned`.
+    pub device_keys: BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, Raw<DeviceKeys>>>,
+    /// Master keys.
+    pub master_keys: BTreeMap<OwnedUserId, Raw<CrossSigningKey>>,
+    /// Self-signing keys.
+    pub self_signing_keys: BTreeMap<OwnedUserId, Raw<CrossSigningKey>>,
+    /// The user-signing key of who asked, and of nobody else.
+    pub user_signing_keys: BTreeMap<OwnedUserId, Raw<CrossSigningKey>>,
+    /// The other servers whose users were asked for.
+    pub remote: BTreeSet<OwnedServerName>,
+}
+
+impl Accounts {
+    /// Takes the keys of a device (`POST /keys/upload`). Returns how many one-time keys of each algorithm can be claimed now.
+    ///
+    /// # Errors
+    /// [`UploadKeysError`]; then nothing was stored.
+    pub async fn upload_keys(
+        &self,
+        session: &Session,
+        device_keys: Option<Raw<DeviceKeys>>,
+        one_time_keys: BTreeMap<OwnedOneTimeKeyId, Raw<OneTimeKey>>,
+        fallback_keys: BTreeMap<OwnedOneTimeKeyId, Raw<OneTimeKey>>,
+    ) -> Result<BTreeMap<String, u32>, UploadKeysError> {
+        let owner = session.clone();
+        // Signatures are checked off the network's threads.
+        let prepared = self
+            .store()
+            .prepare(move |_| {
+                let identity = device_keys
+                    .map(|keys| checked(&owner, keys.json().get()))
+                    .transpose()?;
+                let new = NewKeys::checked(&one_time_keys, &fallback_keys)?;
+                Ok::<_, UploadKeysError>((identity, new))
+            })
+            .await?;
+        let session = session.clone();
+        self.store()
+            .commit(move |latest, position, batch| {
+                let (identity, new) = prepared;
+                write(latest, position, batch, &session, identity, new)
+            })
+            .await
+    }
+}
+
+/// Device keys that belong to this session's device and are signed by it.
+fn checked(session: &Session, keys: &str) -> Result<DeviceKeysRecord, UploadKeysError> {
+    let mut object = key_object(keys, MAX_KEYS_BYTES).map_err(UploadKeysError::Invalid)?;
+    let invalid = |what: &str| UploadKeysError::Invalid(format!("the device keys {what}"));
+    // What else must be there and of which type.
+    serde_json::from_str::<DeviceKeys>(keys).map_err(|error| invalid(&error.to_string()))?;
+    if text(&object, "user_id") != Some(session.user_id.as_str()) {
+        return Err(invalid("are another user's"));
+    }
+    if text(&object, "device_id") != Some(session.device_id.as_str()) {
+        return Err(invalid("are another device's"));
+    }
+    let key_id = format!("ed25519:{}", session.device_id);
+    let public_key = json::object(&object, "keys")
+        .and_then(|keys| text(keys, &key_id))
+        .ok_or_else(|| invalid("have no ed25519 key of the device"))?;
+    graph::verify_json(session.user_id.as_str(), &key_id, public_key, &object)
+        .map_err(|reason| UploadKeysError::InvalidSignature(reason.to_string()))?;
+    let content = content_hash(&object).map_err(UploadKeysError::Invalid)?;
+    let signature = json::signatures_of(&object, session.user_id.as_str())
+        .find(|(id, _)| *id == key_id)
+        .map(|(id, signature)| (id.to_owned(), signature.to_owned()));
+    // Other signatures come, checked, by their own way.
+    json::keep_signatures(&mut object, session.user_id.as_str(), signature);
+    object.remove("unsigned");
+    let json = key_bytes(&object).map_err(UploadKeysError::Invalid)?;
+    Ok(DeviceKeysRecord { json, content })
+}
+
+fn write(
+    latest: &Latest,
+    position: Position,
+    batch: &mut Batch,
+    session: &Session,
+    identity: Option<DeviceKeysRecord>,
+    new: NewKeys,
+) -> Result<BTreeMap<String, u32>, UploadKeysError> {
+    if !devices::is_current(latest, session.user, &session.device_id, session.device)? {
+        return Err(UploadKeysError::NoDevice);
+    }
+    let mut begins_anew = false;
+    if let Some(identity) = identity {
+        let known = latest.get(&DEVICE_KEYS_BY_DEVICE, &session.device)?;
+        if known.as_ref() != Some(&identity) {
+            batch.put(&DEVICE_KEYS_BY_DEVICE, &session.device, &identity);
+            let mut changes = Changes::at(position);
+            device_lists::announce(latest, batch, &mut changes, session.user)?;
+        }
+        // What was signed by or for the keys before is worth nothing with others.
+        begins_anew = known.is_some_and(|known| known.content != identity.content);
+    }
+    if begins_anew {
+        let key = (session.user, session.device_id.to_string());
+        batch.delete_prefix(&SIGNATURE_BY_KEY, &key);
+    }
+    one_time_keys::write(latest, position, batch, session.device, new, begins_anew)
+}
+
+/// The keys of users of this server, as `viewer` may see them: for each user the devices named, or all if none is.
+///
+/// # Errors
+/// If the database fails.
+pub fn query_keys(
+    view: &impl Read,
+    server_name: &ServerName,
+    viewer: UserSerial,
+    wanted: &BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
+) -> Result<QueriedKeys, StoreError> {
+    let mut found = QueriedKeys::default();
+    for (user_id, device_ids) in wanted {
+        if user_id.server_name() != server_name {
+            found.remote.insert(user_id.server_name().to_owned());
+            continue;
+        }
+        let Some(user) = view.get(&USER_BY_ID, &user_id.to_string())? else {
+            continue;
+        };
+        if crate::account(view, user)?.is_none() {
+            continue;
+        }
+        let devices = keys_of_devices(view, viewer, user, device_ids)?;
+        found.device_keys.insert(user_id.clone(), devices);
+        for (usage, keys) in [
+            (cross_signing::MASTER, &mut found.master_keys),
+            (cross_signing::SELF_SIGNING, &mut found.self_signing_keys),
+            (cross_signing::USER_SIGNING, &mut found.user_signing_keys),
+        ] {
+            // Whom a user has verified is nobody else's business.
+            if (usage != cross_signing::USER_SIGNING || user == viewer)
+                && let Some(record) = view.get(&CROSS_SIGNING_KEY_BY_USER, &(user, usage))?
+            {
+                let table = CROSS_SIGNING_KEY_BY_USER.name;
+                let mut key = json::parse(&record.json, table)?;
+                add_signatures(view, &mut key, viewer, user, &record.public_key)?;
+                keys.insert(user_id.clone(), Raw::from_json(json::written(&key, table)?));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn keys_of_devices(
+    view: &impl Read,
+    viewer: UserSerial,
+    user: UserSerial,
+    device_ids: &[OwnedDeviceId],
+) -> Result<BTreeMap<OwnedDeviceId, Raw<DeviceKeys>>, StoreError> {
+    let mut found = BTreeMap::new();
+    for row in view.scan(&DEVICE_BY_USER, &(user,)) {
+        let ((_, device_id), device) = row?;
+        let device_id = OwnedDeviceId::from(device_id);
+        if !device_ids.is_empty() && !device_ids.contains(&device_id) {
+            continue;
+        }
+        let Some(record) = view.get(&DEVICE_KEYS_BY_DEVICE, &device.serial)? else {
+            continue;
+        };
+        let table = DEVICE_KEYS_BY_DEVICE.name;
+        let mut keys: Map<String, Value> = json::parse(&record.json, table)?;
+        add_signatures(view, &mut keys, viewer, user, device_id.as_str())?;
+        if let Some(name) = device.display_name {
+            let unsigned = [("device_display_name".to_owned(), Value::String(name))];
+            keys.insert(
+                "unsigned".to_owned(),
+                Value::Object(unsigned.into_iter().collect()),
+            );
+        }
+        found.insert(device_id, Raw::from_json(json::written(&keys, table)?));
+    }
+    Ok(found)
+}
+
+/// Adds the signatures that the key's owner and the viewer have put on a key. Those of others are theirs to see.
+fn add_signatures(
+    view: &impl Read,
+    shown: &mut Map<String, Value>,
+    viewer: UserSerial,
+    owner: UserSerial,
+    key: &str,
+) -> Result<(), StoreError> {
+    let signers = [Some(owner), (viewer != owner).then_some(viewer)];
+    for signer in signers.into_iter().flatten() {
+        for row in view.scan(&SIGNATURE_BY_KEY, &(owner, key.to_owned(), signer)) {
+            let ((_, _, _, key_id), record) = row?;
+            if let Some(signer_id) = model::user_id(view, signer)? {
+                add_signature(shown, signer_id, key_id, record.signature);
+            }
+        }
+    }
+    Ok(())
+}

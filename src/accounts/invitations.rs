@@ -1,0 +1,178 @@
+//! Invitations: tokens with which people register (`m.login.registration_token`).
+
+use model::{InvitationRecord, TokenHash, UserSerial, tables::INVITATION_BY_HASH};
+use store::{Batch, Latest, Read, StoreError};
+
+use crate::{Accounts, tokens::token_hash};
+
+/// How many characters of a token name its invitation.
+const NAME_CHARACTERS: usize = 8;
+
+/// Why nothing can be done with an invitation.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InvitationError {
+    /// There is none of that name or token that can still be used.
+    #[error("there is no such invitation")]
+    NotFound,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An invitation that is to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewInvitation {
+    /// How many accounts may be made with it; no limit if `None`.
+    pub uses_allowed: Option<u32>,
+    /// When it ends, in ms since the Unix epoch; never if `None`.
+    pub expires_at: Option<u64>,
+    /// The administrator who makes it; the command line if `None`.
+    pub created_by: Option<UserSerial>,
+}
+
+/// An invitation as administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// The first characters of its token. The token itself is not known.
+    pub name: String,
+    /// How many accounts may be made with it.
+    pub uses_allowed: Option<u32>,
+    /// How many were made.
+    pub uses: u32,
+    /// When it was made, in ms since the Unix epoch.
+    pub created_at: u64,
+    /// When it ends, in ms since the Unix epoch.
+    pub expires_at: Option<u64>,
+    /// Who made it.
+    pub created_by: Option<UserSerial>,
+    /// Whether somebody can still register with it.
+    pub is_valid: bool,
+}
+
+fn is_valid(record: &InvitationRecord, now: u64) -> bool {
+    let left = record
+        .uses_allowed
+        .is_none_or(|allowed| record.uses < allowed);
+    left && record.expires_at.is_none_or(|end| now < end)
+}
+
+/// Uses an invitation once, if it can still be used.
+pub(crate) fn use_up(
+    latest: &Latest,
+    batch: &mut Batch,
+    hash: &TokenHash,
+    now: u64,
+) -> Result<(), InvitationError> {
+    let record = latest.get(&INVITATION_BY_HASH, hash)?;
+    let Some(mut record) = record.filter(|record| is_valid(record, now)) else {
+        return Err(InvitationError::NotFound);
+    };
+    record.uses += 1;
+    batch.put(&INVITATION_BY_HASH, hash, &record);
+    Ok(())
+}
+
+impl Accounts {
+    /// Makes an invitation and returns its token, which cannot be shown again.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn create_invitation(&self, new: NewInvitation) -> Result<String, StoreError> {
+        let mut token = self.inner.random.token();
+        // One that begins with "-" would look like an option on a command line.
+        while !token.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            token = self.inner.random.token();
+        }
+        let hash = token_hash(&token);
+        let record = InvitationRecord {
+            name: token.chars().take(NAME_CHARACTERS).collect(),
+            uses_allowed: new.uses_allowed,
+            uses: 0,
+            created_at: self.now(),
+            expires_at: new.expires_at,
+            created_by: new.created_by,
+        };
+        self.store()
+            .commit(move |_, _, batch| {
+                batch.put(&INVITATION_BY_HASH, &hash, &record);
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        Ok(token)
+    }
+
+    /// All invitations, oldest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn invitations(&self) -> Result<Vec<Invitation>, StoreError> {
+        let now = self.now();
+        let list = |view: &store::Snapshot| -> Result<Vec<_>, StoreError> {
+            view.scan(&INVITATION_BY_HASH, &())
+                .map(|row| row.map(|(_, record)| record))
+                .collect()
+        };
+        let mut records: Vec<InvitationRecord> = self.store().read_long(list).await?;
+        records.sort_by_key(|record| record.created_at);
+        let invitations = records.into_iter().map(|record| Invitation {
+            is_valid: is_valid(&record, now),
+            name: record.name,
+            uses_allowed: record.uses_allowed,
+            uses: record.uses,
+            created_at: record.created_at,
+            expires_at: record.expires_at,
+            created_by: record.created_by,
+        });
+        Ok(invitations.collect())
+    }
+
+    /// Ends an invitation, given by its token or its name.
+    ///
+    /// # Errors
+    /// [`InvitationError`].
+    pub async fn revoke_invitation(&self, token_or_name: &str) -> Result<(), InvitationError> {
+        let (hash, name) = (token_hash(token_or_name), token_or_name.to_owned());
+        let hash = self
+            .store()
+            .read_long(move |view| find(view, hash, &name))
+            .await?
+            .ok_or(InvitationError::NotFound)?;
+        self.store()
+            .commit(move |latest, _, batch| {
+                if !latest.contains(&INVITATION_BY_HASH, &hash)? {
+                    return Err(InvitationError::NotFound);
+                }
+                batch.delete(&INVITATION_BY_HASH, &hash);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Whether somebody could register with this token now (`GET /register/m.login.registration_token/validity`).
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn is_invitation_valid(&self, token: &str) -> Result<bool, StoreError> {
+        let (hash, now) = (token_hash(token), self.now());
+        self.store()
+            .read(move |view| {
+                let record = view.get(&INVITATION_BY_HASH, &hash)?;
+                Ok(record.is_some_and(|record| is_valid(&record, now)))
+            })
+            .await
+    }
+}
+
+/// The hash of the one invitation with that token or name.
+fn find(view: &impl Read, hash: TokenHash, name: &str) -> Result<Option<TokenHash>, StoreError> {
+    if view.contains(&INVITATION_BY_HASH, &hash)? {
+        return Ok(Some(hash));
+    }
+    for row in view.scan(&INVITATION_BY_HASH, &()) {
+        let (hash, record) = row?;
+        if record.name == name {
+            return Ok(Some(hash));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,176 @@
+//! Who people are: users, passwords, sessions, invitations, profiles, account data, filters, roles; their devices, keys and to-device messages.
+//!
+//! Place in the order: the domain floor. It stands on `model`, `graph`, `store` and `runtime`, and knows neither rooms nor HTTP. Who may see what of all
+//! this is decided here.
+//!
+//! Verbs are async methods of [`Accounts`]. Reads are plain functions that take a view of the store, so that whoever needs several of them (`sync` needs
+//! nearly all) reads one snapshot. What can be had only once (a name, an invitation, a one-time key, the turn of a refresh token) is decided in the
+//! commit's closure, after everything that takes time was done before it.
+//!
+//! Never here: a token or password in clear on disk or in the log, a key that was stored without its checks, an endpoint.
+
+mod account_data;
+mod administration;
+mod cross_signing;
+mod device_keys;
+mod device_lists;
+mod devices;
+mod filters;
+mod hashing;
+mod invitations;
+mod json;
+mod names;
+mod one_time_keys;
+mod options;
+mod passwords;
+mod profiles;
+mod push_rules;
+mod registration;
+mod session_cache;
+mod sessions;
+mod signatures;
+mod tags;
+mod to_device;
+mod tokens;
+mod uia;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use model::{AccountRecord, UserSerial, tables::ACCOUNT_BY_USER, tables::USER_BY_ID};
+use parking_lot::Mutex;
+use ruma_common::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use runtime::{Clock, Random};
+use store::{Read, Store, StoreError};
+
+pub use self::{
+    account_data::{
+        AccountDataEntry, AccountDataError, account_data, account_data_of_room,
+        is_server_controlled, write_account_data,
+    },
+    administration::{AccountSummary, AdministrationError, account_summary, accounts_after},
+    cross_signing::{CrossSigningError, CrossSigningUpload},
+    device_keys::{QueriedKeys, UploadKeysError, query_keys},
+    device_lists::{device_list_position, devices_changed, users_signed},
+    devices::{Device, DeviceError, LastSeen, device, devices},
+    filters::{FilterError, filter},
+    invitations::{Invitation, InvitationError, NewInvitation},
+    names::UsernameError,
+    one_time_keys::{ClaimedKeys, key_counts},
+    options::{AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions},
+    passwords::{ChangePasswordError, PasswordError},
+    profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
+    push_rules::{PushRuleError, push_rules},
+    registration::{NewAccount, RegisterError, Registered},
+    sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
+    signatures::SignatureFailure,
+    tags::tags,
+    to_device::{SentToDevices, ToDeviceError, to_device},
+    uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
+};
+use self::{hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, uia::Conversations};
+
+/// The accounts of this server. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Accounts {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    clock: Clock,
+    random: Random,
+    server_name: OwnedServerName,
+    registration: RegistrationOptions,
+    options: AccountsOptions,
+    hasher: Hasher,
+    sessions: Arc<SessionCache>,
+    seen: Mutex<SeenTimes>,
+    conversations: Mutex<Conversations>,
+}
+
+impl Accounts {
+    /// The accounts in `store` for the server `server_name`.
+    ///
+    /// # Errors
+    /// [`OptionsError`] if the options ask for what cannot be done.
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        random: Random,
+        server_name: OwnedServerName,
+        registration: RegistrationOptions,
+        options: AccountsOptions,
+    ) -> Result<Self, OptionsError> {
+        let hasher = Hasher::new(&options, &random)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                random,
+                server_name,
+                registration,
+                options,
+                hasher,
+                sessions: Arc::default(),
+                seen: Mutex::default(),
+                conversations: Mutex::default(),
+            }),
+        })
+    }
+
+    /// The name of this server.
+    pub fn server_name(&self) -> &ServerName {
+        &self.inner.server_name
+    }
+
+    /// Whether a user id belongs to this server, whether or not there is an account.
+    pub fn is_local(&self, user_id: &UserId) -> bool {
+        user_id.server_name() == self.inner.server_name
+    }
+
+    /// The user id of this server with that localpart.
+    fn local_user_id(&self, localpart: &str) -> Option<OwnedUserId> {
+        OwnedUserId::try_from(format!("@{localpart}:{}", self.inner.server_name)).ok()
+    }
+
+    fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn now(&self) -> u64 {
+        self.inner.clock.now().0
+    }
+}
+
+/// The account of a user; `None` for users of other servers and for ids that nobody has registered.
+///
+/// # Errors
+/// If the database fails.
+pub fn account(view: &impl Read, user: UserSerial) -> Result<Option<AccountRecord>, StoreError> {
+    view.get(&ACCOUNT_BY_USER, &user)
+}
+
+/// The serial and the account behind a user id of this server. Deactivated accounts are found too.
+///
+/// # Errors
+/// If the database fails.
+pub fn find(
+    view: &impl Read,
+    user_id: &UserId,
+) -> Result<Option<(UserSerial, AccountRecord)>, StoreError> {
+    let Some(user) = view.get(&USER_BY_ID, &user_id.to_string())? else {
+        return Ok(None);
+    };
+    Ok(account(view, user)?.map(|account| (user, account)))
+}
+
+/// Whether somebody can use this account: it exists and was not deactivated.
+///
+/// # Errors
+/// If the database fails.
+pub fn is_active(view: &impl Read, user: UserSerial) -> Result<bool, StoreError> {
+    Ok(account(view, user)?.is_some_and(|account| account.deactivated_at.is_none()))
+}

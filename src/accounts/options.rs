@@ -1,0 +1,55 @@
+//! What an administrator may choose about accounts.
+
+use runtime::Secret;
+use serde::{Deserialize, Serialize};
+
+/// Who may register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrationMode {
+    /// Whoever has an invitation token.
+    Invite,
+    /// Anybody, with `m.login.dummy` alone.
+    Open,
+    /// Nobody.
+    Closed,
+}
+
+runtime::options! {
+    /// Who may create an account.
+    pub struct RegistrationOptions in "registration" {
+        /// "invite": whoever has an invitation token (`cairn invite create`); "open": anybody,
+        /// at once; "closed": nobody.
+        pub mode: RegistrationMode = RegistrationMode::Invite,
+        /// The secret with which programs register users at /_synapse/admin/v1/register.
+        /// Empty: nobody can.
+        pub shared_secret: Secret = Secret::default(),
+    }
+}
+
+runtime::options! {
+    /// Passwords and sessions.
+    pub struct AccountsOptions in "accounts" {
+        /// The fewest characters of a new password.
+        pub password_min_length: usize = 8,
+        /// The memory that hashing one password takes (argon2id), in KiB.
+        pub password_hash_memory: u32 = 19_456,
+        /// How often that memory is gone through.
+        pub password_hash_passes: u32 = 2,
+        /// How many passwords are hashed at the same time.
+        pub password_hash_lanes: usize = 2,
+        /// How long an access token works if the client can refresh it, in seconds. Tokens of
+        /// clients that cannot have no end.
+        pub access_token_lifetime: u64 = 3_600,
+    }
+}
+
+/// Options that ask for what cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// The hash function does not take these values.
+    #[error(
+        "password_hash_memory and password_hash_passes: argon2id does not take these values ({0})"
+    )]
+    Hashing(String),
+}

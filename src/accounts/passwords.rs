@@ -1,0 +1,121 @@
+//! Changing passwords.
+
+use model::{Changes, DeviceSerial, UserSerial, tables::PASSWORD_BY_USER};
+use runtime::LaneError;
+use store::StoreError;
+
+use crate::{Accounts, Session, device_lists, devices, hashing::MAX_PASSWORD_BYTES, is_active};
+
+/// Why a password is not taken (`M_WEAK_PASSWORD`, but `M_INVALID_PARAM` if it is too long).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// It is too easy to guess.
+    #[error("a password has at least {minimum} characters")]
+    TooShort {
+        /// The fewest characters.
+        minimum: usize,
+    },
+    /// Nobody can type this.
+    #[error("a password has at most 1024 bytes")]
+    TooLong,
+}
+
+/// Why a password was not changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ChangePasswordError {
+    /// The new one is not taken.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// There is no such account, or it was deactivated.
+    #[error("there is no such account")]
+    NoAccount,
+    /// Too many passwords wait to be hashed; later it may work.
+    #[error("too many passwords are changed at the same time")]
+    Busy,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<LaneError> for ChangePasswordError {
+    fn from(_: LaneError) -> Self {
+        Self::Busy
+    }
+}
+
+impl Accounts {
+    /// Changes the password of the session's user (`POST /account/password`), whom a user-interactive authentication has confirmed.
+    /// `logout_devices` signs all other devices out.
+    ///
+    /// # Errors
+    /// [`ChangePasswordError`].
+    pub async fn change_password(
+        &self,
+        session: &Session,
+        new_password: String,
+        logout_devices: bool,
+    ) -> Result<(), ChangePasswordError> {
+        let out = logout_devices.then_some(Some(session.device));
+        self.set_password(session.user, new_password, out).await
+    }
+
+    /// Gives a user a new password in the name of an administrator, and signs all devices out.
+    ///
+    /// # Errors
+    /// [`ChangePasswordError`].
+    pub async fn reset_password(
+        &self,
+        user: UserSerial,
+        new_password: String,
+    ) -> Result<(), ChangePasswordError> {
+        self.set_password(user, new_password, Some(None)).await
+    }
+
+    /// A password that nobody can guess, to be shown once.
+    pub fn draw_password(&self) -> String {
+        self.inner.random.token()
+    }
+
+    /// Whether a new password is taken. To be asked before a user-interactive authentication begins.
+    ///
+    /// # Errors
+    /// [`PasswordError`] if it is not.
+    pub fn check_new_password(&self, password: &str) -> Result<(), PasswordError> {
+        let minimum = self.inner.options.password_min_length;
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(PasswordError::TooLong);
+        }
+        if password.chars().count() < minimum {
+            return Err(PasswordError::TooShort { minimum });
+        }
+        Ok(())
+    }
+
+    /// `logout`: whether to sign out all devices, and but for which.
+    async fn set_password(
+        &self,
+        user: UserSerial,
+        new_password: String,
+        logout: Option<Option<DeviceSerial>>,
+    ) -> Result<(), ChangePasswordError> {
+        self.check_new_password(&new_password)?;
+        let hash = self.inner.hasher.hash(new_password).await?;
+        let sessions = self.inner.sessions.clone();
+        self.store()
+            .commit(move |latest, position, batch| {
+                if !is_active(latest, user)? {
+                    return Err(ChangePasswordError::NoAccount);
+                }
+                batch.put(&PASSWORD_BY_USER, &user, &hash);
+                if let Some(kept) = logout {
+                    if devices::remove_all(latest, batch, user, kept)? {
+                        let mut changes = Changes::at(position);
+                        device_lists::announce(latest, batch, &mut changes, user)?;
+                    }
+                    sessions.evict_user(user, position);
+                }
+                Ok(())
+            })
+            .await
+    }
+}

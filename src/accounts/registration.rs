@@ -1,0 +1,253 @@
+//! Registration: making accounts.
+
+use model::{
+    AccountRecord, Changes, LogEntry, TokenHash, UserSerial, intern_user,
+    tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER},
+};
+use ruma_client_api::uiaa::{AuthFlow, AuthType};
+use ruma_common::{OwnedDeviceId, OwnedUserId};
+use runtime::LaneError;
+use store::{Batch, Latest, Position, Read as _, StoreError};
+
+use crate::{
+    AccountDataError, Accounts, DeviceError, InvitationError, InvitationProof, PasswordError,
+    RegistrationMode, SignedIn, UsernameError,
+    account_data::{self, NewAccountData},
+    invitations, push_rules,
+    sessions::SessionDraft,
+};
+
+/// An account that is to be made.
+#[derive(Clone, Default)]
+pub struct NewAccount {
+    /// The localpart of its user id; drawn if `None`.
+    pub username: Option<String>,
+    /// The password. An account without one is used with the tokens it gets now, or after an administrator gave it one.
+    pub password: Option<String>,
+    /// The device to sign in; a new id if `None`.
+    pub device_id: Option<OwnedDeviceId>,
+    /// The name of that device.
+    pub initial_device_display_name: Option<String>,
+    /// Whether no device is to be signed in.
+    pub inhibit_login: bool,
+    /// Whether the client can refresh tokens.
+    pub refresh_token: bool,
+}
+
+/// An account that was just made.
+#[derive(Clone)]
+pub struct Registered {
+    /// The user's id.
+    pub user_id: OwnedUserId,
+    /// The user's serial.
+    pub user: UserSerial,
+    /// The session, unless login was inhibited.
+    pub session: Option<SignedIn>,
+}
+
+/// Why no account was made.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The name cannot be had.
+    #[error(transparent)]
+    Username(#[from] UsernameError),
+    /// The password is not taken.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// There is no password (`M_MISSING_PARAM`).
+    #[error("an account needs a password")]
+    PasswordMissing,
+    /// Nobody can register (403 `M_FORBIDDEN`).
+    #[error("nobody can register on this server")]
+    Closed,
+    /// The invitation is missing or was used up, ended or revoked meanwhile (`M_FORBIDDEN`).
+    #[error("registering needs an invitation that is still valid")]
+    Invitation,
+    /// The device cannot be had.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Too many passwords wait to be hashed; later it may work.
+    #[error("too many people register at the same time")]
+    Busy,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<LaneError> for RegisterError {
+    fn from(_: LaneError) -> Self {
+        Self::Busy
+    }
+}
+
+/// All that is drawn and computed before the commit.
+struct Draft {
+    user_id: OwnedUserId,
+    candidate: u64,
+    account: AccountRecord,
+    password: Option<String>,
+    push_rules: Vec<u8>,
+    session: Option<SessionDraft>,
+    invitation: Option<TokenHash>,
+}
+
+impl Accounts {
+    /// Who may register.
+    pub fn registration_mode(&self) -> RegistrationMode {
+        self.inner.registration.mode
+    }
+
+    /// How one proves that one may register; none if nobody may.
+    pub fn registration_flows(&self) -> Vec<AuthFlow> {
+        match self.registration_mode() {
+            RegistrationMode::Closed => Vec::new(),
+            RegistrationMode::Open => vec![AuthFlow::new(vec![AuthType::Dummy])],
+            RegistrationMode::Invite => vec![AuthFlow::new(vec![AuthType::RegistrationToken])],
+        }
+    }
+
+    /// Makes an account for somebody who has passed one of [`Accounts::registration_flows`]. An invitation is used in the same commit.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; then nothing was used up.
+    pub async fn register(
+        &self,
+        new: NewAccount,
+        invitation: Option<InvitationProof>,
+    ) -> Result<Registered, RegisterError> {
+        let invitation = match self.registration_mode() {
+            RegistrationMode::Closed => return Err(RegisterError::Closed),
+            RegistrationMode::Open => None,
+            RegistrationMode::Invite => Some(invitation.ok_or(RegisterError::Invitation)?.0),
+        };
+        if new.password.is_none() {
+            return Err(RegisterError::PasswordMissing);
+        }
+        self.make_account(new, false, invitation).await
+    }
+
+    /// Makes an account in the name of an administrator, whoever may register.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub async fn create_account(
+        &self,
+        new: NewAccount,
+        is_admin: bool,
+    ) -> Result<Registered, RegisterError> {
+        self.make_account(new, is_admin, None).await
+    }
+
+    async fn make_account(
+        &self,
+        new: NewAccount,
+        is_admin: bool,
+        invitation: Option<TokenHash>,
+    ) -> Result<Registered, RegisterError> {
+        let draft = self.draft_account(new, is_admin, invitation).await?;
+        let (user_id, session) = (draft.user_id.clone(), draft.session.clone());
+        let user = self
+            .store()
+            .commit(move |latest, position, batch| draft.write(latest, position, batch))
+            .await?;
+        Ok(Registered {
+            session: session.map(|session| session.into_signed_in(user_id.clone())),
+            user_id,
+            user,
+        })
+    }
+
+    async fn draft_account(
+        &self,
+        new: NewAccount,
+        is_admin: bool,
+        invitation: Option<TokenHash>,
+    ) -> Result<Draft, RegisterError> {
+        let username = new.username.unwrap_or_else(|| self.draw_username());
+        let user_id = self.new_user_id(&username)?;
+        // Refused early, so that a password is not hashed in vain.
+        self.check_username(&username).await?;
+        let session = match new.inhibit_login {
+            true => None,
+            false => Some(self.draft_session(
+                new.device_id,
+                new.initial_device_display_name,
+                new.refresh_token,
+            )?),
+        };
+        let password = match new.password {
+            None => None,
+            Some(password) => {
+                self.check_new_password(&password)?;
+                Some(self.inner.hasher.hash(password).await?)
+            }
+        };
+        Ok(Draft {
+            push_rules: push_rules::server_default(&user_id),
+            user_id,
+            candidate: self.store().next_serial(),
+            account: AccountRecord {
+                created_at: self.now(),
+                is_admin,
+                is_locked: false,
+                deactivated_at: None,
+                is_erased: false,
+            },
+            password,
+            session,
+            invitation,
+        })
+    }
+
+    /// A user name nobody has asked for: twelve letters.
+    fn draw_username(&self) -> String {
+        let letters = self.inner.random.bytes::<12>();
+        letters
+            .map(|byte| char::from(b'a' + byte % 26))
+            .iter()
+            .collect()
+    }
+}
+
+impl Draft {
+    fn write(
+        self,
+        latest: &Latest,
+        position: Position,
+        batch: &mut Batch,
+    ) -> Result<UserSerial, RegisterError> {
+        let user = intern_user(latest, batch, self.user_id.as_str(), self.candidate)?;
+        if latest.contains(&ACCOUNT_BY_USER, &user)? {
+            return Err(UsernameError::Taken.into());
+        }
+        if let Some(invitation) = &self.invitation {
+            let now = self.account.created_at;
+            invitations::use_up(latest, batch, invitation, now).map_err(|error| match error {
+                InvitationError::Store(error) => RegisterError::Store(error),
+                InvitationError::NotFound => RegisterError::Invitation,
+            })?;
+        }
+        let mut changes = Changes::at(position);
+        batch.put(&ACCOUNT_BY_USER, &user, &self.account);
+        if let Some(password) = &self.password {
+            batch.put(&PASSWORD_BY_USER, &user, password);
+        }
+        let rules = NewAccountData {
+            user,
+            room: None,
+            event_type: push_rules::EVENT_TYPE.to_owned(),
+            json: self.push_rules,
+        };
+        // A new account has room for its first entry: nothing else can go wrong.
+        if let Err(AccountDataError::Store(error)) =
+            account_data::write(latest, batch, &mut changes, rules)
+        {
+            return Err(error.into());
+        }
+        if let Some(session) = &self.session {
+            session.write(latest, batch, user)?;
+        }
+        changes.log(batch, &LogEntry::Account { user });
+        Ok(user)
+    }
+}

@@ -1,0 +1,11 @@
+//! The domain as a whole, on a temporary store.
+
+mod cross_signing;
+mod data;
+mod device_lists;
+mod house;
+mod keys;
+mod registration;
+mod sessions;
+mod to_device;
+mod uia;

@@ -1,0 +1,379 @@
+//! To-device messages: queued once, handed over until the device has acknowledged them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    Changes, DeviceSerial, LogEntry, ToDeviceQueueRecord, ToDeviceTransactionRecord, UserSerial,
+    device_scope,
+    tables::{
+        DEVICE_BY_USER, TO_DEVICE_BY_DEVICE, TO_DEVICE_QUEUE_BY_DEVICE,
+        TO_DEVICE_TRANSACTION_BY_HASH, TO_DEVICE_TRANSACTION_BY_POSITION, USER_BY_ID,
+    },
+};
+use ruma_client_api::to_device::send_event_to_device::v3::Messages;
+use ruma_common::{OwnedServerName, TransactionId, to_device::DeviceIdOrAllDevices};
+use serde_json::{Value, value::RawValue};
+use sha2::{Digest as _, Sha256};
+use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
+
+use crate::{Accounts, Session};
+
+/// The largest content of one message, in bytes.
+const MAX_CONTENT_BYTES: usize = 64 * 1_024;
+/// The longest event type, in bytes.
+const MAX_TYPE_BYTES: usize = 255;
+/// The most messages of one request, all devices counted.
+const MAX_MESSAGES: usize = 5_000;
+/// The most messages that wait for one device.
+const MAX_QUEUE_MESSAGES: u64 = 20_000;
+/// The most bytes that wait for one device.
+const MAX_QUEUE_BYTES: u64 = 32 * 1_024 * 1_024;
+/// The most bytes handed over at once, but always one commit's messages.
+const MAX_HANDED_BYTES: usize = 4 * 1_024 * 1_024;
+/// How many messages one commit deletes.
+const DELETED_AT_ONCE: usize = 500;
+/// How long a transaction id is remembered, in ms.
+const TRANSACTION_LIFETIME: u64 = 24 * 60 * 60 * 1_000;
+/// How many forgotten transaction ids each new one sweeps out.
+const SWEPT_AT_ONCE: usize = 4;
+
+/// Why messages were not sent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ToDeviceError {
+    /// The content of a message is not a JSON object (`M_BAD_JSON`).
+    #[error("the content of a message must be a JSON object")]
+    NotAnObject,
+    /// A message, its type or the request is too large (`M_TOO_LARGE`).
+    #[error("{0}")]
+    TooLarge(&'static str),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What became of the messages of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentToDevices {
+    /// How many were queued; 0 if the transaction id was used before.
+    pub queued: usize,
+    /// How many were dropped, as the device's queue was full.
+    pub dropped: usize,
+    /// The other servers to whose users messages were addressed.
+    pub remote: BTreeSet<OwnedServerName>,
+}
+
+/// A message on its way to a device of this server.
+struct Outgoing {
+    user: UserSerial,
+    device_id: String,
+    device: DeviceSerial,
+    json: Vec<u8>,
+}
+
+/// The messages for a device behind `after`, oldest first, at most about `limit`, as JSON for its sync, and the position that stands for having got
+/// them. They stay until [`Accounts::acknowledge`] is told that position.
+///
+/// # Errors
+/// If the database fails.
+pub fn to_device(
+    snapshot: &Snapshot,
+    device: DeviceSerial,
+    after: Position,
+    limit: usize,
+) -> Result<(Vec<Vec<u8>>, Position), StoreError> {
+    let from = (device, Position(after.0.saturating_add(1)), 0);
+    let (mut messages, mut bytes, mut last) = (Vec::new(), 0, after);
+    for row in snapshot.scan_from(&TO_DEVICE_BY_DEVICE, &(device,), &from) {
+        let ((_, position, _), json) = row?;
+        // What came in one commit is handed over together: the position cannot say
+        // more.
+        if position != last && (messages.len() >= limit.max(1) || bytes >= MAX_HANDED_BYTES) {
+            return Ok((messages, last));
+        }
+        last = position;
+        bytes += json.len();
+        messages.push(json);
+    }
+    Ok((messages, snapshot.position().max(after)))
+}
+
+impl Accounts {
+    /// Sends messages to devices (`PUT /sendToDevice/{eventType}/{txnId}`). The same transaction id of the same device does nothing again. Unknown users and
+    /// devices are left out, and a device that has not fetched its messages for so long that its queue is full gets no more.
+    ///
+    /// # Errors
+    /// [`ToDeviceError`]; then nothing was sent.
+    pub async fn send_to_devices(
+        &self,
+        session: &Session,
+        event_type: &str,
+        transaction_id: &TransactionId,
+        messages: Messages,
+    ) -> Result<SentToDevices, ToDeviceError> {
+        if event_type.len() > MAX_TYPE_BYTES {
+            return Err(ToDeviceError::TooLarge(
+                "an event type has at most 255 bytes",
+            ));
+        }
+        let mut sent = SentToDevices::default();
+        for user_id in messages.keys().filter(|user_id| !self.is_local(user_id)) {
+            sent.remote.insert(user_id.server_name().to_owned());
+        }
+        let (sender, kind) = (session.user_id.to_string(), event_type.to_owned());
+        let server_name = self.inner.server_name.clone();
+        let outgoing = self
+            .store()
+            .prepare(move |latest| {
+                let mut messages = messages;
+                messages.retain(|user_id, _| user_id.server_name() == server_name);
+                resolve(latest, &sender, &kind, &messages)
+            })
+            .await?;
+        let transaction = transaction_hash(event_type, transaction_id);
+        let (from, now) = (session.device, self.now());
+        let (queued, dropped) = self
+            .store()
+            .commit(move |latest, position, batch| {
+                if !remember(latest, position, batch, from, transaction, now)? {
+                    return Ok((0, 0));
+                }
+                queue(latest, position, batch, outgoing)
+            })
+            .await?;
+        Ok(SentToDevices {
+            queued,
+            dropped,
+            ..sent
+        })
+    }
+
+    /// Deletes what a device has got: all up to `up_to`. Not waited for: if a power cut takes it back, the device says so again with its next sync.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn acknowledge(
+        &self,
+        device: DeviceSerial,
+        up_to: Position,
+    ) -> Result<(), StoreError> {
+        // Most syncs have nothing to acknowledge.
+        if !self.waits_up_to(device, up_to).await? {
+            return Ok(());
+        }
+        loop {
+            let deleted = self
+                .store()
+                .commit_later(move |latest, _, batch| delete_some(latest, batch, device, up_to))
+                .await?;
+            if deleted < DELETED_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn waits_up_to(&self, device: DeviceSerial, up_to: Position) -> Result<bool, StoreError> {
+        self.store()
+            .read(move |view| {
+                let first = view.scan(&TO_DEVICE_BY_DEVICE, &(device,)).next();
+                Ok(first
+                    .transpose()?
+                    .is_some_and(|((_, first, _), _)| first <= up_to))
+            })
+            .await
+    }
+}
+
+/// Transaction ids belong to a device and an endpoint, which the event type is part of.
+fn transaction_hash(event_type: &str, transaction_id: &TransactionId) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(event_type.as_bytes());
+    hasher.update([0]);
+    hasher.update(transaction_id.as_str().as_bytes());
+    hasher.finalize().into()
+}
+
+/// The messages for devices that exist, written as their syncs will show them.
+fn resolve(
+    latest: &Latest,
+    sender: &str,
+    event_type: &str,
+    messages: &Messages,
+) -> Result<Vec<Outgoing>, ToDeviceError> {
+    let mut outgoing = Vec::new();
+    for (user_id, contents) in messages {
+        let user = latest.get(&USER_BY_ID, &user_id.to_string())?;
+        for (device_id, content) in contents {
+            let json = message(sender, event_type, content.json())?;
+            let Some(user) = user else {
+                continue;
+            };
+            let mut add = |device_id: String, device: DeviceSerial| {
+                let json = json.clone();
+                outgoing.push(Outgoing {
+                    user,
+                    device_id,
+                    device,
+                    json,
+                });
+            };
+            match device_id {
+                DeviceIdOrAllDevices::AllDevices => {
+                    for row in latest.scan(&DEVICE_BY_USER, &(user,)) {
+                        let ((_, device_id), record) = row?;
+                        add(device_id, record.serial);
+                    }
+                }
+                DeviceIdOrAllDevices::DeviceId(device_id) => {
+                    let device_id = device_id.to_string();
+                    let record = latest.get(&DEVICE_BY_USER, &(user, device_id.clone()))?;
+                    if let Some(record) = record {
+                        add(device_id, record.serial);
+                    }
+                }
+            }
+            if outgoing.len() > MAX_MESSAGES {
+                return Err(ToDeviceError::TooLarge("too many messages in one request"));
+            }
+        }
+    }
+    Ok(outgoing)
+}
+
+/// `{"content":…,"sender":…,"type":…}`
+fn message(sender: &str, event_type: &str, content: &RawValue) -> Result<Vec<u8>, ToDeviceError> {
+    let content = content.get();
+    if !content.starts_with('{') {
+        return Err(ToDeviceError::NotAnObject);
+    }
+    if content.len() > MAX_CONTENT_BYTES {
+        return Err(ToDeviceError::TooLarge("a message has at most 65536 bytes"));
+    }
+    let (sender, event_type) = (Value::from(sender), Value::from(event_type));
+    Ok(format!(r#"{{"content":{content},"sender":{sender},"type":{event_type}}}"#).into_bytes())
+}
+
+/// Remembers a transaction id; false if it was used before. Sweeps out some that are long past.
+fn remember(
+    latest: &Latest,
+    position: Position,
+    batch: &mut Batch,
+    device: DeviceSerial,
+    transaction: [u8; 32],
+    now: u64,
+) -> Result<bool, StoreError> {
+    if latest.contains(&TO_DEVICE_TRANSACTION_BY_HASH, &(device, transaction))? {
+        return Ok(false);
+    }
+    let oldest = latest.scan(&TO_DEVICE_TRANSACTION_BY_POSITION, &(device,));
+    for row in oldest.take(SWEPT_AT_ONCE) {
+        let (key, record) = row?;
+        if record.at.saturating_add(TRANSACTION_LIFETIME) < now {
+            batch.delete(
+                &TO_DEVICE_TRANSACTION_BY_HASH,
+                &(device, record.transaction),
+            );
+            batch.delete(&TO_DEVICE_TRANSACTION_BY_POSITION, &key);
+        }
+    }
+    batch.put(
+        &TO_DEVICE_TRANSACTION_BY_HASH,
+        &(device, transaction),
+        &position,
+    );
+    let record = ToDeviceTransactionRecord {
+        transaction,
+        at: now,
+    };
+    batch.put(
+        &TO_DEVICE_TRANSACTION_BY_POSITION,
+        &(device, position),
+        &record,
+    );
+    Ok(true)
+}
+
+/// Queues messages. Returns how many were, and how many found their queue full.
+fn queue(
+    latest: &Latest,
+    position: Position,
+    batch: &mut Batch,
+    outgoing: Vec<Outgoing>,
+) -> Result<(usize, usize), StoreError> {
+    let mut changes = Changes::at(position);
+    let mut queues = BTreeMap::<DeviceSerial, ToDeviceQueueRecord>::new();
+    let (mut queued, mut dropped) = (0, 0);
+    for (number, message) in (0_u32..).zip(outgoing) {
+        let Outgoing {
+            user,
+            device_id,
+            device,
+            json,
+        } = message;
+        let known = match queues.get(&device) {
+            Some(known) => *known,
+            None => {
+                let key = (user, device_id);
+                let record = latest.get(&DEVICE_BY_USER, &key)?;
+                if record.is_none_or(|record| record.serial != device) {
+                    continue;
+                }
+                latest
+                    .get(&TO_DEVICE_QUEUE_BY_DEVICE, &device)?
+                    .unwrap_or_default()
+            }
+        };
+        let length = u64::try_from(json.len()).unwrap_or(u64::MAX);
+        let usage = ToDeviceQueueRecord {
+            messages: known.messages + 1,
+            bytes: known.bytes.saturating_add(length),
+        };
+        if usage.messages > MAX_QUEUE_MESSAGES || usage.bytes > MAX_QUEUE_BYTES {
+            dropped += 1;
+            continue;
+        }
+        batch.put(&TO_DEVICE_BY_DEVICE, &(device, position, number), &json);
+        queues.insert(device, usage);
+        queued += 1;
+    }
+    for (device, usage) in queues {
+        batch.put(&TO_DEVICE_QUEUE_BY_DEVICE, &device, &usage);
+        batch.wake(device_scope(device));
+        changes.log(batch, &LogEntry::ToDevice { device });
+    }
+    if dropped > 0 {
+        log::warn!("{dropped} to-device messages dropped: the queues of their devices are full");
+    }
+    Ok((queued, dropped))
+}
+
+/// Deletes some of the messages up to `up_to`, and returns how many.
+fn delete_some(
+    latest: &Latest,
+    batch: &mut Batch,
+    device: DeviceSerial,
+    up_to: Position,
+) -> Result<usize, StoreError> {
+    let (mut deleted, mut bytes) = (0, 0_u64);
+    for row in latest
+        .scan(&TO_DEVICE_BY_DEVICE, &(device,))
+        .take(DELETED_AT_ONCE)
+    {
+        let (key, json) = row?;
+        if key.1 > up_to {
+            break;
+        }
+        batch.delete(&TO_DEVICE_BY_DEVICE, &key);
+        deleted += 1;
+        bytes = bytes.saturating_add(u64::try_from(json.len()).unwrap_or(u64::MAX));
+    }
+    let known = latest.get(&TO_DEVICE_QUEUE_BY_DEVICE, &device)?;
+    if let Some(known) = known.filter(|_| deleted > 0) {
+        let gone = u64::try_from(deleted).unwrap_or(u64::MAX);
+        let left = ToDeviceQueueRecord {
+            messages: known.messages.saturating_sub(gone),
+            bytes: known.bytes.saturating_sub(bytes),
+        };
+        batch.put(&TO_DEVICE_QUEUE_BY_DEVICE, &device, &left);
+    }
+    Ok(deleted)
+}

@@ -1,0 +1,49 @@
+//! What a person does across domains, and what an administrator does: one function
+//! for each verb, shared by every door and by the command line, so that they cannot
+//! differ.
+//!
+//! Place: above `rooms` and `accounts`, below the doors.
+//!
+//! Never here: HTTP, a table, a rule that one domain can keep by itself.
+
+mod administration;
+mod deactivation;
+mod profiles;
+
+pub use administration::{Administration, AdministrationError};
+pub use deactivation::DeactivateError;
+pub use profiles::SetProfileError;
+
+use accounts::{Accounts, Session};
+use rooms::{Rooms, Sender};
+use runtime::{Clock, Random};
+
+/// The verbs that touch more than one domain. Cheap to clone.
+#[derive(Clone)]
+pub struct Actions {
+    accounts: Accounts,
+    rooms: Rooms,
+    clock: Clock,
+    random: Random,
+}
+
+impl Actions {
+    /// Verbs over these accounts and rooms.
+    pub fn new(accounts: Accounts, rooms: Rooms, clock: Clock, random: Random) -> Self {
+        Self {
+            accounts,
+            rooms,
+            clock,
+            random,
+        }
+    }
+}
+
+/// A session's user as rooms know those who act.
+fn sender(session: &Session) -> Sender {
+    Sender {
+        user_id: session.user_id.clone(),
+        user: session.user,
+        device: Some(session.device),
+    }
+}

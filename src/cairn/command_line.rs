@@ -1,0 +1,239 @@
+//! The command line: which verbs there are, what each takes, and how each ends.
+//!
+//! Every verb takes `--config FILE` and `--json` and exits with 0 (done), 1
+//! (failed) or 2 (wrong usage). What a verb has to say goes to standard output,
+//! failures go to standard error; with `--json` both go to standard output.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::verbs::{self, Answer, Failure};
+
+/// Cairn, a Matrix homeserver in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "cairn", version, disable_help_subcommand = true)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/cairn/cairn.toml"
+    )]
+    pub(crate) config: PathBuf,
+    /// Answer in JSON, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the server until SIGTERM or Ctrl-C; SIGHUP re-reads configuration and certificates.
+    Serve,
+    /// Write a configuration, the server's keys and its data folder.
+    Init(Init),
+    /// Check and show the configuration.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Manage this server's users.
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Manage the invitations with which people register.
+    #[command(subcommand)]
+    Invite(InviteVerb),
+    /// Show which version this is.
+    Version,
+}
+
+/// What a new server is. Whatever is left out is asked for on a terminal.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The name behind the colon of every user's id, for ever: a domain such as council.example.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    /// Where the server keeps everything; relative to the configuration file's folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The address to listen on for clients, for instance 127.0.0.1:8008.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Create this user as the first administrator; the generated password is shown once.
+    #[arg(long, value_name = "USER")]
+    pub(crate) administrator: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Say whether the configuration can be used, and name every mistake in it.
+    Check,
+    /// Print an example with every option, its meaning and its default.
+    Example,
+    /// Print the configuration in effect, defaults included, secrets hidden.
+    Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserVerb {
+    /// Create a user; the generated password is shown once.
+    Create {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+        /// Make the user an administrator.
+        #[arg(long)]
+        administrator: bool,
+        /// Read the password from standard input instead of generating one.
+        #[arg(long)]
+        password_from_stdin: bool,
+    },
+    /// List the users.
+    List,
+    /// Show one user.
+    Show {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+    },
+    /// Give a user a new password, shown once, and sign out all devices.
+    ResetPassword {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+        /// Read the password from standard input instead of generating one.
+        #[arg(long)]
+        password_from_stdin: bool,
+    },
+    /// Close a user's account for ever.
+    Deactivate {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+        /// Also hide what the user has written from everybody who joins later.
+        #[arg(long)]
+        erase: bool,
+    },
+    /// Make a user an administrator.
+    Promote {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+    },
+    /// Take an administrator's rights away.
+    Demote {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InviteVerb {
+    /// Create an invitation token.
+    Create {
+        /// How many people may register with it.
+        #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+        uses: u32,
+        /// After how many days it ends; never, if left out.
+        #[arg(long, value_name = "DAYS")]
+        expires_after_days: Option<u32>,
+    },
+    /// List the invitations that can still be used.
+    List,
+    /// End an invitation.
+    Revoke {
+        /// The invitation's token.
+        token: String,
+    },
+}
+
+/// Does what the command line says and returns the exit code.
+pub(crate) fn run() -> ExitCode {
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            // A closed terminal cannot be told anything, but the exit code still counts.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let json = command_line.common.json;
+    match verbs::run(command_line) {
+        Ok(answer) => {
+            print_answer(&answer, json);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            print_failure(&failure, json);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_answer(answer: &Answer, json: bool) {
+    let text = if json {
+        answer.json.to_string()
+    } else {
+        answer.text.clone()
+    };
+    if !text.is_empty() {
+        print_line(&mut std::io::stdout(), &text);
+    }
+}
+
+fn print_failure(failure: &Failure, json: bool) {
+    if json {
+        print_line(&mut std::io::stdout(), &failure.json().to_string());
+    } else {
+        print_line(&mut std::io::stderr(), &format!("cairn: {failure}"));
+    }
+}
+
+/// Prints `text` with one line break at its end. Unlike `println!` it does not
+/// panic when the reader has gone (`cairn config example | head -1`).
+fn print_line(output: &mut dyn std::io::Write, text: &str) {
+    let _ = writeln!(output, "{}", text.trim_end_matches('\n'));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn common_options_stand_at_the_end() {
+        let line = CommandLine::try_parse_from([
+            "cairn", "invite", "create", "--config", "a.toml", "--json",
+        ])
+        .unwrap();
+        assert!(line.common.json);
+        assert_eq!(line.common.config, PathBuf::from("a.toml"));
+        assert!(matches!(
+            line.verb,
+            Verb::Invite(InviteVerb::Create { uses: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn wrong_usage_is_told_from_a_request_for_help() {
+        for (words, wrong) in [
+            (&["cairn"][..], true),
+            (&["cairn", "fly"], true),
+            (&["cairn", "user", "create"], true),
+            (&["cairn", "--help"], false),
+            (&["cairn", "config", "--help"], false),
+        ] {
+            let error = CommandLine::try_parse_from(words).unwrap_err();
+            assert_eq!(error.use_stderr(), wrong, "{words:?}");
+        }
+    }
+}

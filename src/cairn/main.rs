@@ -1,0 +1,24 @@
+//! The Cairn homeserver: command line, configuration composed from each crate's
+//! options, wiring, clean stop.
+//!
+//! Floor: doors, the highest. Each part is built here from the parts below it and
+//! handed to whoever needs it: there is no registry of services, and what a verb
+//! decides is decided in a crate below, never here.
+
+mod command_line;
+mod config;
+#[cfg(test)]
+mod house;
+mod parts;
+mod socket;
+mod verbs;
+
+use std::process::ExitCode;
+
+/// RocksDB uses jemalloc too: one allocator for the whole process.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    command_line::run()
+}

@@ -1,0 +1,154 @@
+//! The parts of the house, built from the ones below them.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use accounts::{Accounts, OptionsError};
+use actions::Actions;
+use graph::SigningKey;
+use rooms::Rooms;
+use runtime::{Clock, Random};
+use store::{OpenError, Store, StoreOptions};
+
+use crate::config::Config;
+
+/// Why the parts cannot be built: one sentence for a person.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PartsError {
+    /// The data folder.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The password options.
+    #[error(transparent)]
+    Accounts(#[from] OptionsError),
+    /// The signing key's file cannot be read or written.
+    #[error("the signing key {} cannot be used: {reason}", path.display())]
+    KeyFile {
+        /// The key's file.
+        path: PathBuf,
+        /// What the system or the reader says.
+        reason: String,
+    },
+    /// There is a database, and no key.
+    #[error(
+        "the signing key {} is missing, though the data folder has a database: restore the file from a backup, other servers know this one by it",
+        path.display()
+    )]
+    KeyMissing {
+        /// Where the key should be.
+        path: PathBuf,
+    },
+}
+
+/// What every verb that touches the data folder needs.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) accounts: Accounts,
+    pub(crate) rooms: Rooms,
+    pub(crate) actions: Actions,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+}
+
+impl Parts {
+    /// Opens the data folder, which is made if it is not there, and builds the
+    /// domain on it. Nobody else can open the folder meanwhile.
+    ///
+    /// # Errors
+    /// [`PartsError`].
+    pub(crate) fn open(config: &Config) -> Result<Self, PartsError> {
+        let clock = Clock::system();
+        let random = Random::system();
+        let key_path = config.data_dir.join("signing.key");
+        // Before the database is there, or a crash in between would look like a loss.
+        let key = signing_key(&config.data_dir, &key_path, &random)?;
+        let name = &config.server_name;
+        let options = StoreOptions::default();
+        let store = Store::open(&config.data_dir, name.as_str(), &options, &clock, &random)?;
+        let accounts = Accounts::new(
+            store.clone(),
+            clock.clone(),
+            random.clone(),
+            name.clone(),
+            config.registration.clone(),
+            config.accounts.clone(),
+        )?;
+        let rooms = Rooms::new(
+            store.clone(),
+            clock.clone(),
+            random.clone(),
+            name.clone(),
+            Arc::new(key),
+            config.rooms.clone(),
+        );
+        let actions = Actions::new(
+            accounts.clone(),
+            rooms.clone(),
+            clock.clone(),
+            random.clone(),
+        );
+        Ok(Self {
+            store,
+            accounts,
+            rooms,
+            actions,
+            clock,
+            random,
+        })
+    }
+}
+
+/// Reads the server's signing key; makes one for a folder that has no database yet.
+fn signing_key(folder: &Path, path: &Path, random: &Random) -> Result<SigningKey, PartsError> {
+    let failed = |reason: String| PartsError::KeyFile {
+        path: path.to_owned(),
+        reason,
+    };
+    match fs::read_to_string(path) {
+        Ok(text) => SigningKey::parse(&text).map_err(|error| failed(error.to_string())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failed(error.to_string()))
+        }
+        Err(_) if folder.join("database").exists() => Err(PartsError::KeyMissing {
+            path: path.to_owned(),
+        }),
+        Err(_) => {
+            let version: String = random
+                .token()
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .take(6)
+                .collect();
+            let key = SigningKey::generate(random.bytes(), version)
+                .map_err(|error| failed(error.to_string()))?;
+            write_private(folder, path, &key.to_text())
+                .map_err(|error| failed(error.to_string()))?;
+            Ok(key)
+        }
+    }
+}
+
+/// Writes a file that only this system user may read, whole or not at all, and
+/// waits until it is on disk.
+fn write_private(folder: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let unfinished = path.with_extension("new");
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,177 @@
+//! `cairn user` and `cairn invite`: the same verbs whether a server runs (then it
+//! does them, asked over its socket) or not (then they are done here).
+
+use actions::Administration;
+use serde_json::{Value, json};
+
+use super::{Answer, Failure};
+use crate::{
+    command_line::{Common, InviteVerb, UserVerb},
+    config::Config,
+    parts::Parts,
+    socket,
+};
+
+/// The file of the running server's socket, within its data folder.
+pub(crate) const SOCKET: &str = "admin.sock";
+
+/// Does a verb of `cairn user`.
+pub(super) fn user(verb: UserVerb, common: &Common) -> Result<Answer, Failure> {
+    let wish = match verb {
+        UserVerb::Create {
+            user,
+            administrator,
+            password_from_stdin,
+        } => Administration::CreateUser {
+            user,
+            password: password(password_from_stdin)?,
+            administrator,
+        },
+        UserVerb::List => Administration::ListUsers,
+        UserVerb::Show { user } => Administration::ShowUser { user },
+        UserVerb::ResetPassword {
+            user,
+            password_from_stdin,
+        } => Administration::ResetPassword {
+            user,
+            password: password(password_from_stdin)?,
+        },
+        UserVerb::Deactivate { user, erase } => Administration::DeactivateUser { user, erase },
+        UserVerb::Promote { user } => Administration::SetAdministrator {
+            user,
+            administrator: true,
+        },
+        UserVerb::Demote { user } => Administration::SetAdministrator {
+            user,
+            administrator: false,
+        },
+    };
+    done(wish, common)
+}
+
+/// Does a verb of `cairn invite`.
+pub(super) fn invite(verb: InviteVerb, common: &Common) -> Result<Answer, Failure> {
+    let wish = match verb {
+        InviteVerb::Create {
+            uses,
+            expires_after_days,
+        } => Administration::CreateInvitation {
+            uses,
+            expires_after_days,
+        },
+        InviteVerb::List => Administration::ListInvitations,
+        InviteVerb::Revoke { token } => Administration::RevokeInvitation { token },
+    };
+    done(wish, common)
+}
+
+fn done(wish: Administration, common: &Common) -> Result<Answer, Failure> {
+    let config = Config::load(&common.config)?;
+    let json = perform(&config, wish.clone())?;
+    Ok(Answer {
+        text: told(&wish, &json),
+        json,
+    })
+}
+
+/// Has a wish done: by the running server if there is one.
+pub(super) fn perform(config: &Config, wish: Administration) -> Result<Value, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Other(format!("this process cannot work: {error}")))?;
+    runtime.block_on(async {
+        let path = config.data_dir.join(SOCKET);
+        if let Some(answer) = socket::ask(&path, &wish).await? {
+            return Ok(answer);
+        }
+        let parts = Parts::open(config).map_err(|error| Failure::Other(error.to_string()))?;
+        let answer = parts.actions.administer(wish).await;
+        answer.map_err(|error| Failure::Other(error.to_string()))
+    })
+}
+
+/// Reads a password from standard input, without the line break at its end.
+fn password(from_stdin: bool) -> Result<Option<String>, Failure> {
+    if !from_stdin {
+        return Ok(None);
+    }
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| Failure::Other(format!("no password could be read: {error}")))?;
+    let password = line.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        return Err(Failure::Other("the password is empty".to_owned()));
+    }
+    Ok(Some(password.to_owned()))
+}
+
+/// The answer in words.
+fn told(wish: &Administration, answer: &Value) -> String {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    let with_password = |verb: &str| {
+        let mut told = format!("{verb} {}", text("user_id"));
+        if answer["password"].is_string() {
+            told += &format!("\nPassword (shown only now): {}", text("password"));
+        }
+        told
+    };
+    match wish {
+        Administration::CreateUser { .. } => with_password("Created"),
+        Administration::ResetPassword { .. } => with_password("New password for"),
+        Administration::DeactivateUser { .. } => format!("Deactivated {}", text("user_id")),
+        Administration::SetAdministrator {
+            administrator: true,
+            ..
+        } => format!("{} is an administrator now", text("user_id")),
+        Administration::SetAdministrator { .. } => {
+            format!("{} is no administrator any more", text("user_id"))
+        }
+        Administration::CreateInvitation { .. } => format!(
+            "Invitation token (shown only now, for {} registration{}): {}",
+            answer["uses"],
+            if answer["uses"] == json!(1) { "" } else { "s" },
+            text("token")
+        ),
+        Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
+        Administration::ListUsers => lines(&answer["users"], user_line),
+        Administration::ShowUser { .. } => {
+            let devices = lines(&answer["devices"], |device| {
+                format!("  device {} {}", word(device, "device_id"), word(device, "display_name"))
+            });
+            format!("{}\n{devices}", user_line(answer))
+        }
+        Administration::ListInvitations => lines(&answer["invitations"], |one| {
+            format!(
+                "{}…  used {} of {}",
+                word(one, "name"),
+                one["uses"],
+                one["uses_allowed"]
+            )
+        }),
+    }
+}
+
+fn lines(list: &Value, line: impl Fn(&Value) -> String) -> String {
+    let lines: Vec<String> = list.as_array().into_iter().flatten().map(line).collect();
+    if lines.is_empty() {
+        "None".to_owned()
+    } else {
+        lines.join("\n")
+    }
+}
+
+fn word<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+fn user_line(user: &Value) -> String {
+    let mut line = word(user, "user_id").to_owned();
+    for mark in ["administrator", "locked", "deactivated"] {
+        if user[mark] == json!(true) {
+            line += &format!("  {mark}");
+        }
+    }
+    line
+}

@@ -1,0 +1,259 @@
+//! `cairn serve`: the server, until it is told to stop.
+
+use std::{collections::HashSet, io::Write, sync::Arc, time::Duration};
+
+use axum::Router;
+use client_api::{ClientParts, ServerInfo};
+use runtime::{Metrics, Tasks};
+use serde_json::{Value, json};
+use sync::Sync;
+use tokio::signal::unix::{SignalKind, signal};
+use web::{Front, FrontParts, Limits, Listener, Measures, Serves, Tls};
+
+use super::{Answer, Failure, administer::SOCKET};
+use crate::{command_line::Common, config::Config, parts::Parts};
+
+/// How long a stop may take before what still runs is named and left.
+const STOP_DEADLINE: Duration = Duration::from_secs(25);
+/// How often the log is trimmed.
+const TRIM_EVERY: Duration = Duration::from_secs(600);
+/// How long the log keeps what every consumer has read, in ms.
+const LOG_AGE: u64 = 60 * 60 * 1000;
+
+/// Runs the server. Returns after a clean stop.
+pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
+    let config = Config::load(&common.config)?;
+    runtime::log::init(config.log.level.into())
+        .map_err(|error| Failure::Other(format!("the log cannot be written: {error}")))?;
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("cairn")
+        .build()
+        .map_err(|error| Failure::Other(format!("the server cannot start: {error}")))?;
+    threads.block_on(serve(config, common))
+}
+
+/// What the running server holds in its hands.
+struct Server {
+    config: Config,
+    tasks: Tasks,
+    limits: Limits,
+    tls: Vec<Tls>,
+}
+
+async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
+    let metrics = Metrics::new();
+    let tasks = Tasks::measured(&metrics);
+    let parts = Parts::open(&config).map_err(|error| Failure::Other(error.to_string()))?;
+    let limits = Limits::new(config.limits.clone(), parts.clock.clone());
+    let sync = Sync::new(
+        parts.store.clone(),
+        parts.rooms.clone(),
+        parts.accounts.clone(),
+        parts.clock.clone(),
+        tasks.stop(),
+    );
+    let client = ClientParts {
+        accounts: parts.accounts.clone(),
+        rooms: parts.rooms.clone(),
+        sync,
+        actions: parts.actions.clone(),
+        limits: limits.clone(),
+        clock: parts.clock.clone(),
+        info: Arc::new(ServerInfo {
+            default_room_version: config.rooms.default_version.clone(),
+            well_known: config.well_known.clone(),
+        }),
+    };
+    let mut server = Server {
+        config,
+        tasks,
+        limits,
+        tls: Vec::new(),
+    };
+    // Signals are heard from before the first listener is announced.
+    let mut signals = Signals::new()?;
+    server
+        .listen(&parts, &client, &metrics, common.json)
+        .await?;
+    trim_log(&parts, &server.tasks);
+    let rooms = parts.rooms.clone();
+    server.tasks.spawn("expire-typing", move |stop| async move {
+        rooms.expire_typing(stop).await;
+    });
+    log::info!(server_name = server.config.server_name.as_str(), version = env!("CARGO_PKG_VERSION"); "serving");
+    while let Some(()) = signals.next().await {
+        server.reload(common);
+    }
+    log::info!("stopping");
+    let still_running = server.tasks.shutdown(STOP_DEADLINE).await;
+    if !still_running.is_empty() {
+        log::warn!("stopped while these still ran: {}", still_running.join(", "));
+    }
+    // The last sync of the store happens here.
+    drop((parts, client));
+    log::info!("stopped");
+    Ok(Answer {
+        text: String::new(),
+        json: json!({ "event": "stopped" }),
+    })
+}
+
+impl Server {
+    /// Opens every listener and the administration socket.
+    async fn listen(
+        &mut self,
+        parts: &Parts,
+        client: &ClientParts,
+        metrics: &Metrics,
+        json: bool,
+    ) -> Result<(), Failure> {
+        let measures = Measures::new(metrics);
+        let front = |router, trusted_proxies, tasks: &Tasks, limits: &Limits| {
+            Front::new(FrontParts {
+                router,
+                trusted_proxies,
+                limits: limits.clone(),
+                measures: measures.clone(),
+                tasks: tasks.clone(),
+                clock: parts.clock.clone(),
+                random: parts.random.clone(),
+            })
+        };
+        let mut bound = Vec::new();
+        for options in &self.config.listeners {
+            let options = options.for_web();
+            let tls = options
+                .tls
+                .as_ref()
+                .map(|files| Tls::load(&files.certificate, &files.key))
+                .transpose()
+                .map_err(|error| Failure::Other(error.to_string()))?;
+            let listener = Listener::bind(options.address, tls.clone())
+                .await
+                .map_err(|error| Failure::Other(error.to_string()))?;
+            self.tls.extend(tls);
+            bound.push((listener, options));
+        }
+        let socket = Listener::bind_local(&self.config.data_dir.join(SOCKET))
+            .map_err(|error| Failure::Other(error.to_string()))?;
+        let administration = admin_api::routes().into_router(parts.actions.clone());
+        socket.serve(
+            front(administration, Vec::new(), &self.tasks, &self.limits),
+            &self.tasks,
+        );
+        // Nothing is announced before everything is bound.
+        for (listener, options) in bound {
+            announce(&listener, &options, json);
+            let serves: HashSet<Serves> = options.serves.iter().copied().collect();
+            let served = router(&serves, client, metrics);
+            let front = front(served, options.trusted_proxies, &self.tasks, &self.limits);
+            listener.serve(front, &self.tasks);
+        }
+        Ok(())
+    }
+
+    /// Reads configuration and certificates again. What cannot change while the
+    /// server runs stays as it is, and is named.
+    fn reload(&mut self, common: &Common) {
+        for tls in &self.tls {
+            if let Err(error) = tls.reload() {
+                log::error!("the certificate in use stays in use: {error}");
+            }
+        }
+        let config = match Config::load(&common.config) {
+            Ok(config) => config,
+            Err(error) => {
+                log::error!("the configuration in use stays in use: {error}");
+                return;
+            }
+        };
+        self.limits.change(config.limits.clone());
+        runtime::log::set_level(config.log.level.into());
+        let comparable = |config: &Config| {
+            let mut value = serde_json::to_value(config).unwrap_or(Value::Null);
+            value["limits"] = Value::Null;
+            value["log"] = Value::Null;
+            value
+        };
+        if comparable(&config) != comparable(&self.config) {
+            log::warn!("limits and log level are in effect; the other changes need a restart");
+        }
+        log::info!("configuration and certificates were read again");
+    }
+}
+
+fn router(serves: &HashSet<Serves>, client: &ClientParts, metrics: &Metrics) -> Router {
+    let mut router = Router::new();
+    if serves.contains(&Serves::Client) {
+        router = router.merge(client_api::routes().into_router(client.clone()));
+    }
+    if serves.contains(&Serves::Metrics) {
+        router = router.merge(web::metrics_routes(metrics.clone()));
+    }
+    router
+}
+
+/// Says where the server listens: for people, or a line of JSON for programs.
+fn announce(listener: &Listener, options: &web::ListenerOptions, json: bool) {
+    let Some(address) = listener.address() else {
+        return;
+    };
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let line = if json {
+        json!({ "event": "listening", "address": address, "scheme": scheme, "serves": options.serves })
+            .to_string()
+    } else {
+        format!("Listening on {scheme}://{address}")
+    };
+    let mut output = std::io::stdout();
+    // Nobody may be reading, and the server serves all the same.
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+/// Keeps the log as short as its consumers allow.
+fn trim_log(parts: &Parts, tasks: &Tasks) {
+    let (store, clock) = (parts.store.clone(), parts.clock.clone());
+    tasks.spawn("trim-log", move |stop| async move {
+        loop {
+            tokio::select! {
+                () = stop.stopped() => return,
+                () = tokio::time::sleep(TRIM_EVERY) => {}
+            }
+            let before = clock.now().0.saturating_sub(LOG_AGE);
+            if let Err(error) = store::trim(&store, before).await {
+                log::error!("the log was not trimmed: {error}");
+            }
+        }
+    });
+}
+
+/// The signals that a server obeys.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    reload: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::Other(format!("signals cannot be heard: {error}")))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            reload: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for a signal: `Some` to reload, `None` to stop.
+    async fn next(&mut self) -> Option<()> {
+        tokio::select! {
+            _ = self.terminate.recv() => None,
+            _ = self.interrupt.recv() => None,
+            _ = self.reload.recv() => Some(()),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What this server can do (client-server API, "Capabilities negotiation").
+
+use std::sync::Arc;
+
+use ruma_client_api::discovery::get_capabilities::v3 as get;
+use serde_json::{Map, Value, json};
+use web::{Part, RawJson, Reply, Routes, User};
+
+use crate::{ClientParts, ServerInfo, answers};
+
+/// The room versions that rooms can have, all of them stable.
+const ROOM_VERSIONS: [&str; 7] = ["6", "7", "8", "9", "10", "11", "12"];
+
+pub(crate) fn routes() -> Routes<ClientParts> {
+    Routes::new().on(get_capabilities)
+}
+
+/// `GET /_matrix/client/v3/capabilities`
+async fn get_capabilities(
+    Part(info): Part<Arc<ServerInfo>>,
+    _: User,
+    _: get::Request,
+) -> Reply<RawJson> {
+    let available: Map<String, Value> = ROOM_VERSIONS
+        .iter()
+        .map(|version| ((*version).to_owned(), Value::from("stable")))
+        .collect();
+    Ok(answers::json(&json!({ "capabilities": {
+        "m.room_versions": { "default": info.default_room_version, "available": available },
+        "m.change_password": { "enabled": true },
+        "m.set_displayname": { "enabled": true },
+        "m.set_avatar_url": { "enabled": true },
+        "m.profile_fields": { "enabled": true },
+        "m.3pid_changes": { "enabled": false },
+        "m.get_login_token": { "enabled": false },
+    }})))
+}

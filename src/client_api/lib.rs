@@ -1,0 +1,125 @@
+//! `/_matrix/client` and `/.well-known/matrix`: the door of people's clients.
+//!
+//! Floor: doors. Handlers only, one file for each module of the specification with
+//! its table of routes on top. A handler is a typed caller, a typed request, one call
+//! of a domain, an answer.
+//!
+//! Never here: a rule about who may see or do what, a table, a status for a domain's
+//! error (`web` has them all).
+
+mod account;
+mod account_data;
+mod answers;
+mod capabilities;
+mod devices;
+mod filters;
+mod keys;
+mod login;
+mod options;
+mod profile;
+mod prover;
+mod push_rules;
+mod registration;
+mod rooms;
+mod sync;
+mod to_device;
+mod versions;
+mod well_known;
+
+pub use options::WellKnownOptions;
+
+use std::sync::Arc;
+
+use accounts::Accounts;
+use actions::Actions;
+use axum::extract::FromRef;
+use runtime::Clock;
+use store::Store;
+use web::{Limits, Routes};
+
+/// What the handlers stand on; each takes the parts that it needs, as
+/// [`web::Part`].
+#[derive(Clone)]
+pub struct ClientParts {
+    /// Who people are.
+    pub accounts: Accounts,
+    /// Where they talk.
+    pub rooms: ::rooms::Rooms,
+    /// What changed for a device.
+    pub sync: ::sync::Sync,
+    /// What a person does across domains.
+    pub actions: Actions,
+    /// How much one client may ask for.
+    pub limits: Limits,
+    /// The time.
+    pub clock: Clock,
+    /// What the server tells about itself.
+    pub info: Arc<ServerInfo>,
+}
+
+/// What the server tells clients about itself.
+#[derive(Clone, Debug, Default)]
+pub struct ServerInfo {
+    /// The room version of new rooms, `rooms.default_version` of the configuration.
+    pub default_room_version: String,
+    /// What `/.well-known/matrix` says.
+    pub well_known: WellKnownOptions,
+}
+
+macro_rules! part {
+    ($($field:ident: $type:ty),* $(,)?) => {$(
+        impl FromRef<ClientParts> for $type {
+            fn from_ref(parts: &ClientParts) -> Self {
+                parts.$field.clone()
+            }
+        }
+    )*};
+}
+
+part! {
+    accounts: Accounts,
+    rooms: ::rooms::Rooms,
+    sync: ::sync::Sync,
+    actions: Actions,
+    limits: Limits,
+    clock: Clock,
+    info: Arc<ServerInfo>,
+}
+
+/// The database, for reads of one snapshot.
+impl FromRef<ClientParts> for Store {
+    fn from_ref(parts: &ClientParts) -> Self {
+        parts.rooms.store().clone()
+    }
+}
+
+/// All endpoints of clients. `routes().into_router(parts)` serves them.
+pub fn routes() -> Routes<ClientParts> {
+    Routes::new()
+        .merge(versions::routes())
+        .merge(capabilities::routes())
+        .merge(well_known::routes())
+        .merge(registration::routes())
+        .merge(login::routes())
+        .merge(account::routes())
+        .merge(devices::routes())
+        .merge(profile::routes())
+        .merge(account_data::routes())
+        .merge(filters::routes())
+        .merge(push_rules::routes())
+        .merge(keys::routes())
+        .merge(to_device::routes())
+        .merge(sync::routes())
+        .merge(rooms::routes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_handlers_want_the_same_endpoint() {
+        // It panics where they do.
+        drop(routes());
+    }
+}

@@ -1,0 +1,221 @@
+//! Signing in and out (client-server API, "Login" and "Refreshing access tokens").
+
+use std::sync::Arc;
+
+use accounts::{Accounts, Login, LoginError};
+use http::{Method, StatusCode};
+use ruma_client_api::session::{
+    get_login_types::v3 as types, login::v3 as login, logout::v3 as logout,
+    logout_all::v3 as logout_all, refresh_token::v3 as refresh,
+};
+use ruma_common::{
+    OwnedDeviceId,
+    api::{
+        IncomingRequest, Metadata,
+        error::{DeserializationError, ErrorCode},
+    },
+};
+use serde::Deserialize;
+use web::{Anonymous, ApiError, Limits, Origin, Part, Reply, Routes, User};
+
+use crate::{ClientParts, ServerInfo};
+
+pub(crate) fn routes() -> Routes<ClientParts> {
+    Routes::new()
+        .on(get_types)
+        .on(log_in)
+        .on(refresh)
+        .on(log_out)
+        .on(log_out_everywhere)
+}
+
+/// `GET /_matrix/client/v3/login`
+async fn get_types(_: Anonymous, _: types::Request) -> Reply<types::Response> {
+    let password = types::PasswordLoginType::new();
+    Ok(types::Response::new(vec![types::LoginType::Password(
+        password,
+    )]))
+}
+
+/// The body of `POST /login`. ruma's own type panics where `type` is missing.
+#[derive(Deserialize)]
+struct LoginRequest {
+    #[serde(rename = "type")]
+    login_type: String,
+    identifier: Option<Identifier>,
+    /// How clients before `identifier` named the user.
+    user: Option<String>,
+    password: Option<String>,
+    device_id: Option<OwnedDeviceId>,
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    refresh_token: bool,
+}
+
+#[derive(Deserialize)]
+struct Identifier {
+    #[serde(rename = "type")]
+    identifier_type: String,
+    user: Option<String>,
+}
+
+impl Metadata for LoginRequest {
+    const METHOD: Method = login::Request::METHOD;
+    const RATE_LIMITED: bool = login::Request::RATE_LIMITED;
+    type Authentication = <login::Request as Metadata>::Authentication;
+    type PathBuilder = <login::Request as Metadata>::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = login::Request::PATH_BUILDER;
+}
+
+impl IncomingRequest for LoginRequest {
+    type EndpointError = <login::Request as IncomingRequest>::EndpointError;
+    type OutgoingResponse = login::Response;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        _: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        // An empty body is an empty object, of which more is missing than the form.
+        let body: &[u8] = match request.body() {
+            [] => b"{}",
+            body => body,
+        };
+        Ok(serde_json::from_slice(body)?)
+    }
+}
+
+/// `POST /_matrix/client/v3/login`
+async fn log_in(
+    Part(accounts): Part<Accounts>,
+    Part(limits): Part<Limits>,
+    Part(info): Part<Arc<ServerInfo>>,
+    origin: Origin,
+    _: Anonymous,
+    request: LoginRequest,
+) -> Reply<login::Response> {
+    let wanted = wanted(request)?;
+    // However somebody writes the name, it is one user whose password is guessed.
+    let who = accounts
+        .typed_user_id(&wanted.user)
+        .map_or_else(|| wanted.user.clone(), |user_id| user_id.to_string());
+    let attempt = limits.sign_in(origin.address, &who)?;
+    let result = accounts.login(wanted).await;
+    if !matches!(result, Err(LoginError::Forbidden | LoginError::Deactivated)) {
+        attempt.succeeded();
+    }
+    let session = result?;
+    let mut response =
+        login::Response::new(session.user_id, session.access_token, session.device_id);
+    response.refresh_token = session.refresh_token;
+    response.expires_in = session.expires_in;
+    if !info.well_known.client.is_empty() {
+        let server = login::HomeserverInfo::new(info.well_known.client.clone());
+        response.well_known = Some(login::DiscoveryInfo::new(server));
+    }
+    Ok(response)
+}
+
+/// What is asked, if it is a way to sign in that this server has.
+fn wanted(request: LoginRequest) -> Result<Login, ApiError> {
+    let unknown =
+        |what: &'static str| ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::Unknown, what);
+    if request.login_type != "m.login.password" {
+        return Err(unknown("This server has no such way to sign in."));
+    }
+    let user = match request.identifier {
+        Some(identifier) if identifier.identifier_type == "m.id.user" => identifier.user,
+        Some(_) => return Err(unknown("This server knows users by their user ids only.")),
+        None => request.user,
+    };
+    let missing = |what: &'static str| ApiError::missing_param(what);
+    Ok(Login {
+        user: user.ok_or_else(|| missing("There is no user."))?,
+        password: request
+            .password
+            .ok_or_else(|| missing("There is no password."))?,
+        device_id: request.device_id,
+        initial_device_display_name: request.initial_device_display_name,
+        refresh_token: request.refresh_token,
+    })
+}
+
+/// `POST /_matrix/client/v3/refresh`
+async fn refresh(
+    Part(accounts): Part<Accounts>,
+    _: Anonymous,
+    request: refresh::Request,
+) -> Reply<refresh::Response> {
+    let refreshed = accounts.refresh(&request.refresh_token).await?;
+    let mut response = refresh::Response::new(refreshed.access_token);
+    response.refresh_token = Some(refreshed.refresh_token);
+    response.expires_in_ms = Some(refreshed.expires_in);
+    Ok(response)
+}
+
+/// `POST /_matrix/client/v3/logout`
+async fn log_out(
+    Part(accounts): Part<Accounts>,
+    caller: User,
+    _: logout::Request,
+) -> Reply<logout::Response> {
+    accounts.logout(&caller).await?;
+    Ok(logout::Response::new())
+}
+
+/// `POST /_matrix/client/v3/logout/all`
+async fn log_out_everywhere(
+    Part(accounts): Part<Accounts>,
+    caller: User,
+    _: logout_all::Request,
+) -> Reply<logout_all::Response> {
+    accounts.logout_all(&caller).await?;
+    Ok(logout_all::Response::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(body: &str) -> Result<Login, String> {
+        let request = http::Request::new(body.as_bytes());
+        let request = LoginRequest::try_from_http_request_inner(request, &[])
+            .map_err(|error| error.to_string())?;
+        wanted(request).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_way_to_name_the_user_is_understood() {
+        for body in [
+            r#"{"type":"m.login.password","password":"p","user":"a"}"#,
+            r#"{"type":"m.login.password","password":"p","identifier":{"type":"m.id.user","user":"a"}}"#,
+        ] {
+            let login = parsed(body).unwrap();
+            assert_eq!((login.user.as_str(), login.password.as_str()), ("a", "p"));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_refused() {
+        for (body, expected) in [
+            ("", "missing field `type`"),
+            ("{}", "missing field `type`"),
+            (r#"{"type":5}"#, "invalid type"),
+            (r#"{"type":"m.login.token","token":"t"}"#, "M_UNKNOWN"),
+            (
+                r#"{"type":"m.login.password","password":"p"}"#,
+                "M_MISSING_PARAM",
+            ),
+            (
+                r#"{"type":"m.login.password","user":"a"}"#,
+                "M_MISSING_PARAM",
+            ),
+            (
+                r#"{"type":"m.login.password","password":"p","identifier":{"type":"m.id.phone"}}"#,
+                "M_UNKNOWN",
+            ),
+        ] {
+            let error = parsed(body).err().unwrap_or_default();
+            assert!(error.contains(expected), "{body}: {error}");
+        }
+    }
+}

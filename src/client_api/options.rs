@@ -1,0 +1,17 @@
+//! What an administrator may let clients know.
+
+runtime::options! {
+    /// What clients find at /.well-known/matrix on this server. Needed where the server's name
+    /// is a domain that points here, while clients shall use another address.
+    pub struct WellKnownOptions in "well_known" {
+        /// The address that clients use, "https://matrix.council.example" for instance. Empty:
+        /// /.well-known/matrix/client is not served.
+        pub client: String = String::new(),
+        /// The address of a page with help for people. Empty: none.
+        pub support_page: String = String::new(),
+        /// The e-mail address of the administrators. Empty: none.
+        pub support_email: String = String::new(),
+        /// The Matrix id of the administrators. Empty: none.
+        pub support_user: String = String::new(),
+    }
+}

@@ -1,0 +1,89 @@
+//! Registration (client-server API, "Account registration").
+
+use accounts::{Accounts, NewAccount, RegisterError, RegistrationMode};
+use ruma_client_api::account::{
+    check_registration_token_validity::v1 as validity,
+    get_username_availability::v3 as available,
+    register::{RegistrationKind, v3 as register},
+};
+use web::{Anonymous, ApiError, Interactive, Part, Reply, Routes};
+
+use crate::{ClientParts, prover::Prover};
+
+pub(crate) fn routes() -> Routes<ClientParts> {
+    Routes::new()
+        .on(register)
+        .on(is_available)
+        .on(is_token_valid)
+}
+
+/// `POST /_matrix/client/v3/register`
+async fn register(
+    Part(accounts): Part<Accounts>,
+    prover: Prover,
+    _: Anonymous,
+    Interactive { request, operation }: Interactive<register::Request>,
+) -> Reply<register::Response> {
+    check(&accounts, &request).await?;
+    let passed = prover.newcomer(operation, request.auth.as_ref()).await?;
+    let new = NewAccount {
+        username: request.username,
+        password: request.password,
+        device_id: request.device_id,
+        initial_device_display_name: request.initial_device_display_name,
+        inhibit_login: request.inhibit_login,
+        refresh_token: request.refresh_token,
+    };
+    let made = accounts.register(new, passed.invitation).await?;
+    let mut response = register::Response::new(made.user_id);
+    if let Some(session) = made.session {
+        response.device_id = Some(session.device_id);
+        response.access_token = Some(session.access_token);
+        response.refresh_token = session.refresh_token;
+        response.expires_in = session.expires_in;
+    }
+    Ok(response)
+}
+
+/// What would be refused in any case is refused before somebody goes through an
+/// authentication for it.
+async fn check(accounts: &Accounts, request: &register::Request) -> Result<(), ApiError> {
+    if request.kind != RegistrationKind::User {
+        return Err(ApiError::forbidden("This server takes no guests."));
+    }
+    if request.login_type.is_some() {
+        return Err(ApiError::forbidden(
+            "This server has no application services.",
+        ));
+    }
+    if accounts.registration_mode() == RegistrationMode::Closed {
+        return Err(RegisterError::Closed.into());
+    }
+    if let Some(username) = &request.username {
+        accounts.check_username(username).await?;
+    }
+    if let Some(password) = &request.password {
+        accounts.check_new_password(password)?;
+    }
+    Ok(())
+}
+
+/// `GET /_matrix/client/v3/register/available`
+async fn is_available(
+    Part(accounts): Part<Accounts>,
+    _: Anonymous,
+    request: available::Request,
+) -> Reply<available::Response> {
+    accounts.check_username(&request.username).await?;
+    Ok(available::Response::new(true))
+}
+
+/// `GET /_matrix/client/v1/register/m.login.registration_token/validity`
+async fn is_token_valid(
+    Part(accounts): Part<Accounts>,
+    _: Anonymous,
+    request: validity::Request,
+) -> Reply<validity::Response> {
+    let is_valid = accounts.is_invitation_valid(&request.token).await?;
+    Ok(validity::Response::new(is_valid))
+}

@@ -1,0 +1,182 @@
+//! Coming into rooms and going out of them (client-server API, "Room membership").
+
+use ::rooms::{Rooms, joined_rooms};
+use ruma_client_api::{
+    knock::knock_room::v3 as knock,
+    membership::{
+        ThirdPartySigned,
+        ban_user::v3 as ban,
+        forget_room::v3 as forget,
+        invite_user::v3::{self as invite, InvitationRecipient},
+        join_room_by_id::v3 as join,
+        join_room_by_id_or_alias::v3 as join_by_name,
+        joined_rooms::v3 as joined,
+        kick_user::v3 as kick,
+        leave_room::v3 as leave,
+        unban_user::v3 as unban,
+    },
+};
+use web::{ApiError, Part, RawJson, Reply, Routes, User};
+
+use super::{answers, read, sender};
+use crate::ClientParts;
+
+pub(crate) fn routes() -> Routes<ClientParts> {
+    Routes::new()
+        .on(list_joined)
+        .on(invite)
+        .on(join)
+        .on(join_by_name)
+        .on(knock)
+        .on(leave)
+        .on(forget)
+        .on(kick)
+        .on(ban)
+        .on(unban)
+}
+
+/// `GET /_matrix/client/v3/joined_rooms`
+async fn list_joined(Part(rooms): Part<Rooms>, caller: User, _: joined::Request) -> Reply<RawJson> {
+    let user = caller.user;
+    let room_ids = read(rooms, move |_, view| Ok(joined_rooms(view, user)?)).await?;
+    Ok(answers::object(&[(
+        "joined_rooms",
+        &answers::texts(&room_ids),
+    )]))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/invite`
+async fn invite(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: invite::Request,
+) -> Reply<invite::Response> {
+    let InvitationRecipient::UserId(recipient) = request.recipient else {
+        return Err(ApiError::forbidden(
+            "This server cannot invite by e-mail address or telephone number.",
+        ));
+    };
+    rooms
+        .invite(
+            &sender(&caller),
+            &request.room_id,
+            &recipient.user_id,
+            recipient.reason,
+        )
+        .await?;
+    Ok(invite::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/join`
+async fn join(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: join::Request,
+) -> Reply<join::Response> {
+    check_no_third_party(request.third_party_signed.as_ref())?;
+    let sender = sender(&caller);
+    let room_id = rooms
+        .join(&sender, (&*request.room_id).into(), request.reason)
+        .await?;
+    Ok(join::Response::new(room_id))
+}
+
+/// `POST /_matrix/client/v3/join/{roomIdOrAlias}`
+async fn join_by_name(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: join_by_name::Request,
+) -> Reply<join_by_name::Response> {
+    check_no_third_party(request.third_party_signed.as_ref())?;
+    let sender = sender(&caller);
+    let room_id = rooms
+        .join(&sender, &request.room_id_or_alias, request.reason)
+        .await?;
+    Ok(join_by_name::Response::new(room_id))
+}
+
+/// Nobody can be invited by an e-mail address here, so there is no such invitation
+/// that a signature could belong to.
+fn check_no_third_party(signed: Option<&ThirdPartySigned>) -> Result<(), ApiError> {
+    match signed {
+        None => Ok(()),
+        Some(_) => Err(ApiError::forbidden(
+            "There is no invitation that third_party_signed belongs to.",
+        )),
+    }
+}
+
+/// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
+async fn knock(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: knock::Request,
+) -> Reply<knock::Response> {
+    let sender = sender(&caller);
+    let room_id = rooms
+        .knock(&sender, &request.room_id_or_alias, request.reason)
+        .await?;
+    Ok(knock::Response::new(room_id))
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/leave`
+async fn leave(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: leave::Request,
+) -> Reply<leave::Response> {
+    let sender = sender(&caller);
+    rooms
+        .leave(&sender, &request.room_id, request.reason)
+        .await?;
+    Ok(leave::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/forget`
+async fn forget(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: forget::Request,
+) -> Reply<forget::Response> {
+    rooms.forget(&sender(&caller), &request.room_id).await?;
+    Ok(forget::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/kick`
+async fn kick(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: kick::Request,
+) -> Reply<kick::Response> {
+    let sender = sender(&caller);
+    rooms
+        .kick(&sender, &request.room_id, &request.user_id, request.reason)
+        .await?;
+    Ok(kick::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/ban`
+async fn ban(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: ban::Request,
+) -> Reply<ban::Response> {
+    let sender = sender(&caller);
+    rooms
+        .ban(&sender, &request.room_id, &request.user_id, request.reason)
+        .await?;
+    Ok(ban::Response::new())
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/unban`
+async fn unban(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: unban::Request,
+) -> Reply<unban::Response> {
+    let sender = sender(&caller);
+    rooms
+        .unban(&sender, &request.room_id, &request.user_id, request.reason)
+        .await?;
+    Ok(unban::Response::new())
+}

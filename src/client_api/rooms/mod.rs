@@ -1,0 +1,64 @@
+//! Rooms: making them, being in them, speaking and reading in them.
+//!
+//! What an event looks like to a client is written by the domain, as JSON; the
+//! handlers here put such texts together and never parse them again.
+
+mod aliases;
+mod answers;
+mod creation;
+mod directory;
+mod membership;
+mod reading;
+mod receipts;
+mod sending;
+mod typing;
+
+use ::rooms::{ReadError, Rooms, Sender};
+use store::Snapshot;
+use web::{ApiError, Routes, User};
+
+use crate::ClientParts;
+
+/// All endpoints of rooms.
+pub(crate) fn routes() -> Routes<ClientParts> {
+    Routes::new()
+        .merge(creation::routes())
+        .merge(aliases::routes())
+        .merge(directory::routes())
+        .merge(membership::routes())
+        .merge(sending::routes())
+        .merge(reading::routes())
+        .merge(receipts::routes())
+        .merge(typing::routes())
+}
+
+/// The caller as rooms know those who act.
+fn sender(caller: &User) -> Sender {
+    Sender {
+        user_id: caller.user_id.clone(),
+        user: caller.user,
+        device: Some(caller.device),
+    }
+}
+
+/// A short read of one snapshot.
+async fn read<T: Send + 'static>(
+    rooms: Rooms,
+    reading: impl FnOnce(&Rooms, &Snapshot) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let store = rooms.store().clone();
+    Ok(store
+        .read(move |snapshot| reading(&rooms, snapshot))
+        .await?)
+}
+
+/// A read that may go through a whole room: it delays no short one.
+async fn read_long<T: Send + 'static>(
+    rooms: Rooms,
+    reading: impl FnOnce(&Rooms, &Snapshot) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let store = rooms.store().clone();
+    Ok(store
+        .read_long(move |snapshot| reading(&rooms, snapshot))
+        .await?)
+}

@@ -1,0 +1,27 @@
+//! Which versions of the specification this server speaks (client-server API, "API Versions").
+
+use ruma_client_api::discovery::get_supported_versions as versions;
+use web::{Anonymous, Reply, Routes};
+
+use crate::ClientParts;
+
+/// What an older client may use before the version that has it.
+const FEATURES: [&str; 1] = [
+    // Profile fields beside name and avatar, at their stable paths.
+    "uk.tcpip.msc4133.stable",
+];
+
+pub(crate) fn routes() -> Routes<ClientParts> {
+    Routes::new().on(get_versions)
+}
+
+/// `GET /_matrix/client/versions`
+async fn get_versions(_: Anonymous, _: versions::Request) -> Reply<versions::Response> {
+    let supported = (1..=12).map(|minor| format!("v1.{minor}")).collect();
+    let mut response = versions::Response::new(supported);
+    response.unstable_features = FEATURES
+        .iter()
+        .map(|feature| ((*feature).to_owned(), true))
+        .collect();
+    Ok(response)
+}

@@ -1,0 +1,266 @@
+//! The one way into a room.
+
+use model::{DeviceSerial, EventSerial, RoomSerial, UserSerial, tables};
+use ruma_common::{CanonicalJsonObject, OwnedEventId, OwnedUserId};
+use store::{Latest, Read, Written};
+
+use crate::{
+    AppendError, Rooms, Viewer,
+    lock::{RoomEnd, RoomGuard},
+    rows::{self, Extra},
+    staging::Staging,
+};
+
+/// Who acts: an account of this server, on one of its devices or none.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// The full user id.
+    pub user_id: OwnedUserId,
+    /// Its serial.
+    pub user: UserSerial,
+    /// The device, which alone is told its transaction ids.
+    pub device: Option<DeviceSerial>,
+}
+
+impl Sender {
+    /// The same person and device as one who looks.
+    pub fn viewer(&self) -> Viewer {
+        Viewer {
+            user: self.user,
+            device: self.device,
+        }
+    }
+}
+
+/// An event to be, as its sender wants it.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event type.
+    pub event_type: String,
+    /// The state key, for state.
+    pub state_key: Option<String>,
+    /// The content, checked by [`graph::canonical`].
+    pub content: CanonicalJsonObject,
+    /// The target of a redaction.
+    pub redacts: Option<OwnedEventId>,
+}
+
+impl NewEvent {
+    /// A state event.
+    pub fn state(event_type: &str, state_key: &str, content: CanonicalJsonObject) -> Self {
+        Self {
+            event_type: event_type.to_owned(),
+            state_key: Some(state_key.to_owned()),
+            content,
+            redacts: None,
+        }
+    }
+
+    /// An event that is no state.
+    pub fn message(event_type: &str, content: CanonicalJsonObject) -> Self {
+        Self {
+            event_type: event_type.to_owned(),
+            state_key: None,
+            content,
+            redacts: None,
+        }
+    }
+}
+
+/// An event that has entered its room.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    /// Its id.
+    pub event_id: OwnedEventId,
+    /// Its serial.
+    pub event: EventSerial,
+    /// Its room.
+    pub room: RoomSerial,
+}
+
+/// A transaction id of a client: the device, the endpoint's name with the room, the
+/// id itself.
+pub(crate) type Transaction = (DeviceSerial, String, String);
+
+/// What shall be done with a room, after a look at its end.
+pub(crate) enum Plan {
+    /// These events shall enter it.
+    Events(Vec<NewEvent>),
+    /// Everything is as wanted already, by the event given if there is one.
+    Nothing(Option<Appended>),
+}
+
+impl Plan {
+    /// One event.
+    pub(crate) fn event(event: NewEvent) -> Self {
+        Self::Events(vec![event])
+    }
+}
+
+/// What a look at the room's end led to.
+enum Prepared {
+    /// New events to write.
+    New(Staging),
+    /// Nothing to do: all is as the caller wants it.
+    Nothing(Staging, Option<Appended>),
+    /// The transaction id has made this event already.
+    SentBefore(Appended, Option<RoomEnd>),
+}
+
+impl Rooms {
+    /// Brings events of one sender into a room that exists, all or none, in this
+    /// order. Returns when they are on disk.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append(
+        &self,
+        room: RoomSerial,
+        sender: &Sender,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<Appended>, AppendError> {
+        self.append_with(room, sender, None, move |_, _| Ok(Plan::Events(events)))
+            .await
+    }
+
+    /// [`Rooms::append`] of what `plan` makes of the room's end as last written, under
+    /// the room's lock. The client's transaction id is that of the last event.
+    pub(crate) async fn append_with(
+        &self,
+        room: RoomSerial,
+        sender: &Sender,
+        transaction: Option<Transaction>,
+        plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError> + Send + 'static,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let (appended, written) = self
+            .append_unsynced(room, sender, transaction, plan)
+            .await?;
+        match written {
+            Some(written) => written.durable().await?,
+            None => self.wait_for_earlier().await?,
+        }
+        Ok(appended)
+    }
+
+    /// [`Rooms::append_with`] that returns when the events have their place. They must
+    /// not be acknowledged before they are durable, or, where nothing is returned to
+    /// wait for, before all earlier commits are.
+    pub(crate) async fn append_unsynced(
+        &self,
+        room: RoomSerial,
+        sender: &Sender,
+        transaction: Option<Transaction>,
+        plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError> + Send + 'static,
+    ) -> Result<(Vec<Appended>, Option<Written>), AppendError> {
+        let mut guard = self.inner.locks.lock(room).await;
+        let end = guard.take();
+        let rooms = self.clone();
+        let who = sender.clone();
+        let sent = transaction.clone();
+        let prepared = self
+            .inner
+            .store
+            .prepare(move |latest| rooms.prepare(latest, room, end, &who, sent.as_ref(), plan))
+            .await?;
+        match prepared {
+            Prepared::New(staging) => {
+                let (appended, written) = self
+                    .write_staging(staging, sender, transaction, Extra::none(), guard)
+                    .await?;
+                Ok((appended, Some(written)))
+            }
+            Prepared::Nothing(staging, found) => {
+                *guard = Some(staging.into_end());
+                Ok((found.into_iter().collect(), None))
+            }
+            Prepared::SentBefore(earlier, end) => {
+                *guard = end;
+                Ok((vec![earlier], None))
+            }
+        }
+    }
+
+    fn prepare(
+        &self,
+        latest: &Latest,
+        room: RoomSerial,
+        end: Option<RoomEnd>,
+        sender: &Sender,
+        transaction: Option<&Transaction>,
+        plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError>,
+    ) -> Result<Prepared, AppendError> {
+        if let Some(transaction) = transaction
+            && let Some(earlier) = latest.get(&tables::EVENT_BY_TRANSACTION, transaction)?
+        {
+            let earlier = sent_before(latest, room, earlier.event)?;
+            return Ok(Prepared::SentBefore(earlier, end));
+        }
+        let now = self.inner.clock.now().0;
+        let mut staging = match end {
+            Some(end) => Staging::on(end, room, now),
+            None => Staging::load(latest, room, now)?,
+        };
+        match plan(latest, &mut staging)? {
+            Plan::Nothing(found) => Ok(Prepared::Nothing(staging, found)),
+            Plan::Events(events) => {
+                for event in events {
+                    staging.stage(self, latest, sender, event)?;
+                }
+                Ok(Prepared::New(staging))
+            }
+        }
+    }
+
+    /// Returns when everything that was written before is on disk: an answer that
+    /// rests on it is true from then on.
+    pub(crate) async fn wait_for_earlier(&self) -> Result<(), AppendError> {
+        self.inner.store.commit(|_, _, _| Ok(())).await
+    }
+
+    /// Writes what was staged and leaves the room's new end behind its lock.
+    pub(crate) async fn write_staging(
+        &self,
+        staging: Staging,
+        sender: &Sender,
+        transaction: Option<Transaction>,
+        extra: Extra,
+        guard: RoomGuard,
+    ) -> Result<(Vec<Appended>, Written), AppendError> {
+        let context = rows::Context {
+            store: self.inner.store.clone(),
+            server_name: self.inner.server_name.clone(),
+            sender: sender.clone(),
+            transaction,
+        };
+        let ((staging, mut guard), written) = self
+            .inner
+            .store
+            .write(move |latest, position, batch| {
+                let staging = rows::write(staging, &context, extra, latest, position, batch)?;
+                // The lock travels with the commit: a caller that goes away meanwhile
+                // must not let the next writer in before this one's rows are written.
+                Ok::<_, AppendError>((staging, guard))
+            })
+            .await?;
+        let appended = staging.appended();
+        *guard = Some(staging.into_end());
+        Ok((appended, written))
+    }
+}
+
+/// The event that a repeated request has made the first time.
+fn sent_before(
+    latest: &Latest,
+    room: RoomSerial,
+    event: EventSerial,
+) -> Result<Appended, AppendError> {
+    let event_id = latest
+        .get(&tables::EVENT_BY_SERIAL, &event)?
+        .and_then(|stored| OwnedEventId::try_from(stored.event_id).ok())
+        .ok_or(AppendError::UnknownTarget)?;
+    Ok(Appended {
+        event_id,
+        event,
+        room,
+    })
+}

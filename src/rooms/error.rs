@@ -1,0 +1,78 @@
+//! What rooms refuse.
+
+use graph::Reason;
+use store::StoreError;
+
+/// Why an event did not enter a room, or another change was not made. Nothing was
+/// written.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The room's rules, or the event's own form, do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Reason),
+    /// The caller may not do this, whatever the room's rules say (`M_FORBIDDEN`).
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such room here, or the caller may not know of it (`M_FORBIDDEN`).
+    #[error("this room is not known here, or you are not in it")]
+    UnknownRoom,
+    /// There is no such thing here (`M_NOT_FOUND`).
+    #[error("{0}")]
+    NotFound(String),
+    /// A value in the request is not usable (`M_INVALID_PARAM`).
+    #[error("{0}")]
+    Invalid(String),
+    /// The alias exists already (`M_ROOM_IN_USE` for a new room, 409 `M_UNKNOWN` for an
+    /// alias alone).
+    #[error("the alias {0} is in use already")]
+    AliasTaken(String),
+    /// The alias does not name this room (`M_BAD_ALIAS`).
+    #[error("{0}")]
+    BadAlias(String),
+    /// The initial state of a new room contradicts itself (`M_INVALID_ROOM_STATE`).
+    #[error("the room cannot begin like this: {0}")]
+    InvalidRoomState(String),
+    /// The room's state is not the one that this needs: a room that is to be forgotten
+    /// and was not left (`M_UNKNOWN`).
+    #[error("{0}")]
+    BadState(String),
+    /// The redacted event is not in the room (`M_NOT_FOUND`).
+    #[error("the event to redact is not in this room")]
+    UnknownTarget,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A write rests on reads: what these refuse, the write refuses too.
+impl From<ReadError> for AppendError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Forbidden(text) => Self::Forbidden(text),
+            ReadError::NotFound(text) => Self::NotFound(text),
+            ReadError::Invalid(text) => Self::Invalid(text),
+            ReadError::Event(reason) => Self::Refused(reason),
+            ReadError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Why something in a room cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The caller may not see it (`M_FORBIDDEN`).
+    #[error("{0}")]
+    Forbidden(String),
+    /// It is not there, or the caller may not know that it is (`M_NOT_FOUND`).
+    #[error("{0}")]
+    NotFound(String),
+    /// A value in the request is not usable (`M_INVALID_PARAM`).
+    #[error("{0}")]
+    Invalid(String),
+    /// An event in the database cannot be read.
+    #[error(transparent)]
+    Event(#[from] Reason),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

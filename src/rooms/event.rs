@@ -1,0 +1,469 @@
+//! Events as clients see them.
+
+use std::{borrow::Cow, cell::RefCell, collections::HashMap};
+
+use graph::{Event, Version};
+use model::{
+    DeviceSerial, EventMeta, EventSerial, Membership, RoomSerial, StateRoot, StoredEvent,
+    UserSerial, tables,
+};
+use ruma_common::{OwnedEventId, OwnedRoomId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use store::{Read, StoreError};
+
+use crate::{ReadError, StateMaps, room_record};
+
+/// Who looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Viewer {
+    /// The user.
+    pub user: UserSerial,
+    /// The device, if one looks.
+    pub device: Option<DeviceSerial>,
+}
+
+/// An event with what is known about it.
+#[derive(Clone, Debug)]
+pub struct ClientEvent {
+    /// Its serial.
+    pub serial: EventSerial,
+    /// Its body.
+    pub stored: StoredEvent,
+    /// What is known about it.
+    pub meta: EventMeta,
+}
+
+impl ClientEvent {
+    /// Who sent it.
+    pub fn sender(&self) -> String {
+        #[derive(Deserialize)]
+        struct Header {
+            sender: String,
+        }
+        serde_json::from_slice::<Header>(&self.stored.json)
+            .map(|header| header.sender)
+            .unwrap_or_default()
+    }
+}
+
+/// The fields of an event that clients get, as they stand in its JSON.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    content: &'a RawValue,
+    #[serde(borrow)]
+    origin_server_ts: &'a RawValue,
+    #[serde(borrow)]
+    sender: &'a RawValue,
+    #[serde(borrow, rename = "type")]
+    event_type: &'a RawValue,
+    #[serde(borrow)]
+    state_key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    redacts: Option<&'a RawValue>,
+}
+
+/// What membership and profile lookups need of a membership's content.
+#[derive(Deserialize)]
+struct MemberContent {
+    membership: String,
+}
+
+/// Reads the event of a serial for the rules.
+///
+/// # Errors
+/// If it is not there or damaged.
+pub(crate) fn load_event(view: &impl Read, serial: EventSerial) -> Result<Event, ReadError> {
+    let stored = view
+        .get(&tables::EVENT_BY_SERIAL, &serial)?
+        .ok_or_else(|| ReadError::NotFound("the event is not known here".to_owned()))?;
+    let (record, version) = room_record(view, stored.room)?;
+    checked(stored, version, &record.room_id)
+}
+
+pub(crate) fn checked(
+    stored: StoredEvent,
+    version: Version,
+    room_id: &str,
+) -> Result<Event, ReadError> {
+    let damaged = |_| StoreError::Corrupt {
+        table: tables::EVENT_BY_SERIAL.name,
+        reason: store::DecodeError("an id in it is none"),
+    };
+    let event_id = OwnedEventId::try_from(stored.event_id.as_str()).map_err(damaged)?;
+    let room_id = OwnedRoomId::try_from(room_id).map_err(damaged)?;
+    Ok(Event::from_stored(
+        stored.json,
+        event_id,
+        version,
+        room_id,
+        false,
+    )?)
+}
+
+/// Reads the events of one room for one viewer, remembering what neighbours share.
+pub struct EventReader<'a, R> {
+    /// Where everything is read from.
+    pub view: &'a R,
+    /// The room.
+    pub room: RoomSerial,
+    /// Its id.
+    pub room_id: String,
+    /// Its version.
+    pub version: Version,
+    secret: &'a [u8; 32],
+    viewer: Viewer,
+    viewer_id: String,
+    now: u64,
+    memberships: RefCell<HashMap<StateRoot, Option<Membership>>>,
+}
+
+impl<'a, R: Read> EventReader<'a, R> {
+    /// A reader of `room` for `viewer`. `secret` is [`store::Store::secret`]; `now`
+    /// is in ms since the Unix epoch, for the events' age.
+    ///
+    /// # Errors
+    /// If the room is not there or the database fails.
+    pub fn new(
+        view: &'a R,
+        room: RoomSerial,
+        secret: &'a [u8; 32],
+        viewer: Viewer,
+        now: u64,
+    ) -> Result<Self, ReadError> {
+        let (record, version) = room_record(view, room)?;
+        let viewer_id = model::user_id(view, viewer.user)?.unwrap_or_default();
+        Ok(Self {
+            view,
+            room,
+            room_id: record.room_id,
+            version,
+            secret,
+            viewer,
+            viewer_id,
+            now,
+            memberships: RefCell::default(),
+        })
+    }
+
+    /// Who looks.
+    pub fn viewer(&self) -> Viewer {
+        self.viewer
+    }
+
+    /// The viewer's user id.
+    pub fn viewer_id(&self) -> &str {
+        &self.viewer_id
+    }
+
+    /// The room's state maps.
+    pub fn maps(&self) -> StateMaps<'a, R> {
+        StateMaps::new(self.view, self.room, self.secret)
+    }
+
+    /// The event of a serial, if it is one of this room and still there.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn load(&self, serial: EventSerial) -> Result<Option<ClientEvent>, ReadError> {
+        let Some(stored) = self.view.get(&tables::EVENT_BY_SERIAL, &serial)? else {
+            return Ok(None);
+        };
+        let Some(meta) = self.view.get(&tables::EVENT_META_BY_SERIAL, &serial)? else {
+            return Ok(None);
+        };
+        Ok((stored.room == self.room).then_some(ClientEvent {
+            serial,
+            stored,
+            meta,
+        }))
+    }
+
+    /// The event of an id, if it is one of this room and still there.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn load_by_id(&self, event_id: &str) -> Result<Option<ClientEvent>, ReadError> {
+        match self.view.get(&tables::EVENT_BY_ID, &event_id.to_owned())? {
+            Some(serial) => self.load(serial),
+            None => Ok(None),
+        }
+    }
+
+    /// The event under a type and state key in the state under `root`.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn state_event(
+        &self,
+        root: StateRoot,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Option<ClientEvent>, ReadError> {
+        match self.maps().get(root, event_type, state_key)? {
+            Some(serial) => self.load(serial),
+            None => Ok(None),
+        }
+    }
+
+    /// The membership that an `m.room.member` event gives.
+    ///
+    /// # Errors
+    /// If the event is damaged.
+    pub fn membership_of(&self, event: &ClientEvent) -> Result<Option<Membership>, ReadError> {
+        #[derive(Deserialize)]
+        struct Member {
+            content: MemberContent,
+        }
+        Ok(serde_json::from_slice::<Member>(&event.stored.json)
+            .ok()
+            .and_then(|member| Membership::from_name(&member.content.membership)))
+    }
+
+    /// The viewer's membership in the state under `root`.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn membership_in(&self, root: StateRoot) -> Result<Option<Membership>, ReadError> {
+        if let Some(known) = self.memberships.borrow().get(&root) {
+            return Ok(*known);
+        }
+        let membership = match self.state_event(root, "m.room.member", &self.viewer_id)? {
+            Some(event) => self.membership_of(&event)?,
+            None => None,
+        };
+        self.memberships.borrow_mut().insert(root, membership);
+        Ok(membership)
+    }
+
+    /// The event as JSON for the viewer: the client-server API's `ClientEvent`, or
+    /// without `room_id` where `with_room_id` is false (as `/sync` has it).
+    ///
+    /// # Errors
+    /// If the database fails or the event is damaged.
+    pub fn json(&self, event: &ClientEvent, with_room_id: bool) -> Result<String, ReadError> {
+        let redaction = self.view.get(&tables::REDACTION_BY_EVENT, &event.serial)?;
+        let because = match redaction {
+            Some(redaction) => match self.load(redaction)? {
+                Some(redaction) => Some(self.json_of(&redaction, with_room_id, None)?),
+                None => None,
+            },
+            None => None,
+        };
+        self.json_of(event, with_room_id, because.as_deref())
+    }
+
+    fn json_of(
+        &self,
+        event: &ClientEvent,
+        with_room_id: bool,
+        redacted_because: Option<&str>,
+    ) -> Result<String, ReadError> {
+        if let Some(because) = redacted_because {
+            let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
+            let redacted = graph::redact(&whole)?;
+            return self.format(
+                event,
+                redacted.json().as_bytes(),
+                with_room_id,
+                Some(because),
+            );
+        }
+        self.format(event, &event.stored.json, with_room_id, None)
+    }
+
+    /// Puts the client's form together from pieces of the stored one.
+    fn format(
+        &self,
+        event: &ClientEvent,
+        json: &[u8],
+        with_room_id: bool,
+        because: Option<&str>,
+    ) -> Result<String, ReadError> {
+        let fields: Fields<'_> = serde_json::from_slice(json).map_err(|_| damaged())?;
+        let mut out = String::with_capacity(json.len() + 256);
+        let mut field = |name: &str, value: &str| {
+            out.push(if out.is_empty() { '{' } else { ',' });
+            out.push('"');
+            out.push_str(name);
+            out.push_str("\":");
+            out.push_str(value);
+        };
+        field("type", fields.event_type.get());
+        field("sender", fields.sender.get());
+        field("content", fields.content.get());
+        field("event_id", &quoted(&event.stored.event_id));
+        field("origin_server_ts", fields.origin_server_ts.get());
+        if let Some(state_key) = fields.state_key {
+            field("state_key", state_key.get());
+        }
+        if let Some(redacts) = redacts_of(&fields) {
+            field("redacts", redacts.get());
+        }
+        if with_room_id {
+            field("room_id", &quoted(&self.room_id));
+        }
+        field("unsigned", &self.unsigned(event, &fields, because)?);
+        out.push('}');
+        Ok(out)
+    }
+
+    fn unsigned(
+        &self,
+        event: &ClientEvent,
+        fields: &Fields<'_>,
+        because: Option<&str>,
+    ) -> Result<String, ReadError> {
+        let sent_at: u64 = fields.origin_server_ts.get().parse().unwrap_or(self.now);
+        let mut out = format!("{{\"age\":{}", self.now.saturating_sub(sent_at));
+        let mut field = |name: &str, value: &str| {
+            out.push_str(",\"");
+            out.push_str(name);
+            out.push_str("\":");
+            out.push_str(value);
+        };
+        if let Some(because) = because {
+            field("redacted_because", because);
+        }
+        if let Some(device) = self.viewer.device
+            && let Some(sent) = self
+                .view
+                .get(&tables::TRANSACTION_BY_EVENT, &event.serial)?
+            && sent.device == device
+        {
+            field("transaction_id", &quoted(&sent.transaction_id));
+        }
+        if let Some(state_key) = fields.state_key {
+            self.replaced(event, fields, state_key, &mut field)?;
+        }
+        if let Some(membership) = self.membership_at(event, fields)? {
+            field("membership", &quoted(membership.name()));
+        }
+        out.push('}');
+        Ok(out)
+    }
+
+    /// `prev_content` and `replaces_state` of a state event.
+    fn replaced(
+        &self,
+        event: &ClientEvent,
+        fields: &Fields<'_>,
+        state_key: &RawValue,
+        field: &mut impl FnMut(&str, &str),
+    ) -> Result<(), ReadError> {
+        let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).unwrap_or_default();
+        let (event_type, state_key) = (text(fields.event_type), text(state_key));
+        let before = self
+            .maps()
+            .get(event.meta.state_before, &event_type, &state_key)?;
+        let Some(before) = before.filter(|before| *before != event.serial) else {
+            return Ok(());
+        };
+        let Some(before) = self.load(before)? else {
+            return Ok(());
+        };
+        field("replaces_state", &quoted(&before.stored.event_id));
+        let redacted = self
+            .view
+            .contains(&tables::REDACTION_BY_EVENT, &before.serial)?;
+        let event = checked(before.stored, self.version, &self.room_id)?;
+        let event = if redacted {
+            graph::redact(&event)?
+        } else {
+            event
+        };
+        field("prev_content", event.content().get());
+        Ok(())
+    }
+
+    /// The viewer's membership at an event: after it, if it is the viewer's own
+    /// membership (client-server API, `unsigned.membership`).
+    fn membership_at(
+        &self,
+        event: &ClientEvent,
+        fields: &Fields<'_>,
+    ) -> Result<Option<Membership>, ReadError> {
+        let own = fields.event_type.get() == "\"m.room.member\""
+            && fields
+                .state_key
+                .is_some_and(|key| key.get() == quoted(&self.viewer_id));
+        if own {
+            let content: Option<MemberContent> = serde_json::from_str(fields.content.get()).ok();
+            return Ok(content.and_then(|content| Membership::from_name(&content.membership)));
+        }
+        Ok(Some(
+            self.membership_in(event.meta.state_before)?
+                .unwrap_or(Membership::Leave),
+        ))
+    }
+
+    /// The event's content as JSON.
+    ///
+    /// # Errors
+    /// If the database fails or the event is damaged.
+    pub fn content(&self, event: &ClientEvent) -> Result<String, ReadError> {
+        let json = self.shown(event)?;
+        let fields: Fields<'_> = serde_json::from_slice(&json).map_err(|_| damaged())?;
+        Ok(fields.content.get().to_owned())
+    }
+
+    /// The event's own JSON, or what its redaction has left of it.
+    fn shown<'e>(&self, event: &'e ClientEvent) -> Result<Cow<'e, [u8]>, ReadError> {
+        let redacted = self
+            .view
+            .contains(&tables::REDACTION_BY_EVENT, &event.serial)?;
+        if !redacted {
+            return Ok(Cow::Borrowed(&event.stored.json));
+        }
+        let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
+        Ok(Cow::Owned(
+            graph::redact(&whole)?.json().as_bytes().to_vec(),
+        ))
+    }
+
+    /// The event stripped to what somebody outside the room may see of it
+    /// (client-server API, "Stripped state").
+    ///
+    /// # Errors
+    /// If the event is damaged.
+    pub fn stripped(&self, event: &ClientEvent) -> Result<String, ReadError> {
+        let json = self.shown(event)?;
+        let fields: Fields<'_> = serde_json::from_slice(&json).map_err(|_| damaged())?;
+        let state_key = fields.state_key.map_or("\"\"", RawValue::get);
+        Ok(format!(
+            "{{\"type\":{},\"sender\":{},\"state_key\":{state_key},\"content\":{}}}",
+            fields.event_type, fields.sender, fields.content
+        ))
+    }
+}
+
+/// A redaction's target, where either kind of room version puts it: clients of both
+/// kinds look at the top.
+fn redacts_of<'a>(fields: &Fields<'a>) -> Option<&'a RawValue> {
+    #[derive(Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        redacts: Option<&'a RawValue>,
+    }
+    if fields.event_type.get() != "\"m.room.redaction\"" {
+        return None;
+    }
+    fields.redacts.or_else(|| {
+        serde_json::from_str::<Content<'a>>(fields.content.get())
+            .ok()
+            .and_then(|content| content.redacts)
+    })
+}
+
+/// Text as a JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn damaged() -> StoreError {
+    StoreError::Corrupt {
+        table: tables::EVENT_BY_SERIAL.name,
+        reason: store::DecodeError("not an event's JSON"),
+    }
+}

@@ -1,0 +1,143 @@
+//! Which events a client wants to be told of (client-server API, "Filtering").
+
+use ruma_client_api::filter::{RoomEventFilter, UrlFilter};
+use serde::Deserialize;
+
+/// A filter of events, ready to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    types: Option<Vec<String>>,
+    not_types: Vec<String>,
+    senders: Option<Vec<String>>,
+    not_senders: Vec<String>,
+    rooms: Option<Vec<String>>,
+    not_rooms: Vec<String>,
+    contains_url: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(rename = "type")]
+    event_type: std::borrow::Cow<'a, str>,
+    sender: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    content: &'a serde_json::value::RawValue,
+}
+
+impl From<&RoomEventFilter> for EventFilter {
+    fn from(filter: &RoomEventFilter) -> Self {
+        let texts = |ids: &Option<Vec<_>>| ids.as_ref().map(|ids: &Vec<_>| strings(ids));
+        Self {
+            types: filter.types.clone(),
+            not_types: filter.not_types.clone(),
+            senders: texts(&filter.senders),
+            not_senders: strings(&filter.not_senders),
+            rooms: filter.rooms.as_ref().map(|ids| strings(ids)),
+            not_rooms: strings(&filter.not_rooms),
+            contains_url: filter.url_filter.as_ref().map(|url| match url {
+                UrlFilter::EventsWithUrl => true,
+                UrlFilter::EventsWithoutUrl => false,
+            }),
+        }
+    }
+}
+
+fn strings<T: ToString>(ids: &[T]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+/// Whether `name` matches a pattern in which `*` stands for anything.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+impl EventFilter {
+    /// Whether every event passes.
+    pub fn is_open(&self) -> bool {
+        self.types.is_none()
+            && self.not_types.is_empty()
+            && self.senders.is_none()
+            && self.not_senders.is_empty()
+            && self.contains_url.is_none()
+    }
+
+    /// Whether events of this room pass.
+    pub fn allows_room(&self, room_id: &str) -> bool {
+        let named = |ids: &[String]| ids.iter().any(|id| id == room_id);
+        self.rooms.as_deref().is_none_or(named) && !named(&self.not_rooms)
+    }
+
+    /// Whether events of this type pass.
+    pub fn allows_type(&self, event_type: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|one| matches(one, event_type));
+        self.types.as_deref().is_none_or(any) && !any(&self.not_types)
+    }
+
+    /// Whether events of this sender pass.
+    pub fn allows_sender(&self, sender: &str) -> bool {
+        let named = |ids: &[String]| ids.iter().any(|id| id == sender);
+        self.senders.as_deref().is_none_or(named) && !named(&self.not_senders)
+    }
+
+    /// Whether the event with this JSON passes. Unreadable events do not.
+    pub fn allows(&self, json: &[u8]) -> bool {
+        if self.is_open() {
+            return true;
+        }
+        let Ok(header) = serde_json::from_slice::<Header<'_>>(json) else {
+            return false;
+        };
+        self.allows_type(&header.event_type)
+            && self.allows_sender(&header.sender)
+            && self
+                .contains_url
+                .is_none_or(|wanted| has_url(header.content.get()) == wanted)
+    }
+}
+
+fn has_url(content: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        url: Option<&'a serde_json::value::RawValue>,
+    }
+    serde_json::from_str::<Content<'_>>(content)
+        .is_ok_and(|content| content.url.is_some_and(|url| url.get().starts_with('"')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_match_as_the_spec_says() {
+        for (pattern, name, expected) in [
+            ("m.room.message", "m.room.message", true),
+            ("m.room.message", "m.room.messages", false),
+            ("m.*", "m.room.message", true),
+            ("*", "anything", true),
+            ("m.*.message", "m.room.message", true),
+            ("m.*.message", "m.room.topic", false),
+            ("*.topic", "m.room.topic", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

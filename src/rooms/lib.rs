@@ -1,0 +1,214 @@
+//! Rooms: the only writer of events, and all that is read of them.
+//!
+//! Place: the domain floor, above `graph`, `model`, `store` and `accounts`.
+//!
+//! Every event enters a room through `append`: under the room's lock the new events
+//! are built on the head as last written, authorised, and written as one commit; the
+//! lock is let go before the disk is waited for. Whoever reads goes through
+//! `visibility`: who may see what is decided here, beside the data, and no door can
+//! read past it.
+//!
+//! Never here: HTTP, a lock held over a disk sync or the network, a second way to
+//! write an event.
+
+mod aliases;
+mod append;
+mod create;
+mod digest;
+mod error;
+mod event;
+mod filter;
+mod lock;
+mod members;
+mod membership;
+mod options;
+mod place;
+mod profile;
+mod receipts;
+mod restricted;
+mod rows;
+mod send;
+mod staging;
+mod state;
+mod state_map;
+mod timeline;
+mod typing;
+mod unread;
+mod visibility;
+
+pub use aliases::{aliases, is_published, resolve_alias};
+pub use append::{Appended, NewEvent, Sender};
+pub use create::{CreateRoom, Preset};
+pub use error::{AppendError, ReadError};
+pub use event::{ClientEvent, EventReader, Viewer};
+pub use filter::EventFilter;
+pub use members::MembershipFilter;
+pub use membership::joined_rooms;
+pub use options::RoomsOptions;
+pub use place::PlaceToken;
+pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_of};
+pub use state::{StateAt, StateFormat, stripped_state};
+pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
+pub use timeline::{Context, ContextRequest, Page, PageRequest};
+pub use unread::{Counts, Unread};
+pub use visibility::{Access, Visibility};
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use graph::{SigningKey, Version};
+use model::{RoomRecord, RoomSerial, UserSerial, tables};
+use parking_lot::Mutex;
+use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, ServerName, UserId};
+use runtime::{Clock, Random};
+use store::{Read, Store, StoreError};
+
+/// Room ids whose serials are kept in memory.
+const KEPT_IDS: usize = 4096;
+
+/// The rooms of this server. Cheap to clone.
+#[derive(Clone)]
+pub struct Rooms {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    clock: Clock,
+    random: Random,
+    server_name: OwnedServerName,
+    key: Arc<SigningKey>,
+    options: RoomsOptions,
+    locks: lock::RoomLocks,
+    typing: typing::Typing,
+    unread: unread::UnreadCache,
+    /// Serials by room id; neither ever changes.
+    serials: Mutex<HashMap<OwnedRoomId, RoomSerial>>,
+    /// The time of the newest room made here, in ms since the Unix epoch.
+    last_creation: AtomicU64,
+}
+
+impl Rooms {
+    /// The rooms in `store`. Events are signed with `key` in the name of `server_name`.
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        random: Random,
+        server_name: OwnedServerName,
+        key: Arc<SigningKey>,
+        options: RoomsOptions,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                typing: typing::Typing::new(clock.now()),
+                unread: unread::UnreadCache::default(),
+                serials: Mutex::default(),
+                last_creation: AtomicU64::new(0),
+                store,
+                clock,
+                random,
+                server_name,
+                key,
+                options,
+                locks: lock::RoomLocks::default(),
+            }),
+        }
+    }
+
+    /// This server's name.
+    pub fn server_name(&self) -> &ServerName {
+        &self.inner.server_name
+    }
+
+    /// The database, for readers that need one snapshot for several questions.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The events of one room as `viewer` sees them.
+    ///
+    /// # Errors
+    /// [`ReadError::Forbidden`] for a room that is not known here, as for one that the
+    /// viewer is not in: nobody learns which exist.
+    pub fn reader<'a, R: Read>(
+        &'a self,
+        view: &'a R,
+        room_id: &RoomId,
+        viewer: Viewer,
+    ) -> Result<EventReader<'a, R>, ReadError> {
+        let room = room_serial(view, room_id.as_str())?.ok_or_else(visibility::not_in_the_room)?;
+        let now = self.inner.clock.now().0;
+        EventReader::new(view, room, self.inner.store.secret(), viewer, now)
+    }
+
+    /// Whether a user is one of this server's.
+    pub(crate) fn is_local(&self, user_id: &UserId) -> bool {
+        user_id.server_name() == self.inner.server_name
+    }
+
+    /// The serial of a room that somebody wants to write to.
+    pub(crate) async fn room(&self, room_id: &RoomId) -> Result<RoomSerial, AppendError> {
+        if let Some(room) = self.inner.serials.lock().get(room_id) {
+            return Ok(*room);
+        }
+        let name = room_id.to_string();
+        let room = self
+            .inner
+            .store
+            .prepare(move |latest| room_serial(latest, &name))
+            .await?
+            .ok_or(AppendError::UnknownRoom)?;
+        let mut serials = self.inner.serials.lock();
+        if serials.len() >= KEPT_IDS {
+            serials.clear();
+        }
+        serials.insert(room_id.to_owned(), room);
+        Ok(room)
+    }
+
+    /// The present, but never the same twice: the time of a new room.
+    pub(crate) fn creation_time(&self) -> u64 {
+        let now = self.inner.clock.now().0;
+        let later = |last: u64| Some(now.max(last + 1));
+        let last = &self.inner.last_creation;
+        match last.fetch_update(Ordering::AcqRel, Ordering::Acquire, later) {
+            Ok(before) | Err(before) => now.max(before + 1),
+        }
+    }
+}
+
+/// The serial of a room id, if the room is known here.
+///
+/// # Errors
+/// If the database fails.
+pub fn room_serial(view: &impl Read, room_id: &str) -> Result<Option<RoomSerial>, StoreError> {
+    view.get(&tables::ROOM_BY_ID, &room_id.to_owned())
+}
+
+/// The serial of a user id, if the user is known here.
+///
+/// # Errors
+/// If the database fails.
+pub fn user_serial(view: &impl Read, user_id: &str) -> Result<Option<UserSerial>, StoreError> {
+    view.get(&tables::USER_BY_ID, &user_id.to_owned())
+}
+
+/// What never changes about a room, with its version.
+///
+/// # Errors
+/// If the room is not there, or the database fails.
+pub fn room_record(view: &impl Read, room: RoomSerial) -> Result<(RoomRecord, Version), ReadError> {
+    let record = view
+        .get(&tables::ROOM_BY_SERIAL, &room)?
+        .ok_or_else(|| ReadError::NotFound("this room is not known here".to_owned()))?;
+    let version = Version::parse(&record.version)?;
+    Ok((record, version))
+}

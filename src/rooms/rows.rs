@@ -1,0 +1,288 @@
+//! The rows of new events: everything that must be true together with them.
+
+use std::collections::HashMap;
+
+use model::{
+    Changes, EventChange, EventMeta, EventStatus, LogEntry, Membership, MembershipRecord,
+    RoomChange, RoomSerial, SentBy, SentTransaction, StoredEvent, UserChange, UserSerial,
+    intern_room, intern_user, tables,
+};
+use ruma_common::{OwnedServerName, UserId};
+use serde::Deserialize;
+use store::{Batch, Latest, Position, Read, Store};
+
+use crate::{
+    AppendError, Sender,
+    append::Transaction,
+    staging::{Staged, Staging},
+};
+
+/// What the closure of the commit needs beside the staged events.
+pub(crate) struct Context {
+    pub(crate) store: Store,
+    pub(crate) server_name: OwnedServerName,
+    pub(crate) sender: Sender,
+    pub(crate) transaction: Option<Transaction>,
+}
+
+type ExtraRows = dyn FnOnce(&Latest, RoomSerial, &mut Batch) -> Result<(), AppendError> + Send;
+
+/// Other rows of the same commit, an alias for instance; may refuse it all.
+pub(crate) struct Extra(Option<Box<ExtraRows>>);
+
+impl Extra {
+    /// Nothing else.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// These rows.
+    pub(crate) fn rows(
+        rows: impl FnOnce(&Latest, RoomSerial, &mut Batch) -> Result<(), AppendError> + Send + 'static,
+    ) -> Self {
+        Self(Some(Box::new(rows)))
+    }
+}
+
+#[derive(Deserialize)]
+struct MemberContent {
+    membership: String,
+}
+
+/// What one commit has done so far, where the next event of it needs to know.
+struct Progress {
+    changes: Changes,
+    position: Position,
+    users: HashMap<String, UserSerial>,
+    members: HashMap<UserSerial, MembershipRecord>,
+}
+
+/// Fills the batch. Runs inside the commit's closure.
+pub(crate) fn write(
+    mut staging: Staging,
+    context: &Context,
+    extra: Extra,
+    latest: &Latest,
+    position: Position,
+    batch: &mut Batch,
+) -> Result<Staging, AppendError> {
+    let mut progress = Progress {
+        changes: Changes::at(position),
+        position,
+        users: HashMap::new(),
+        members: HashMap::new(),
+    };
+    let user_id = context.sender.user_id.to_string();
+    progress.users.insert(user_id, context.sender.user);
+    if staging.new_room {
+        let room_id = staging.record.room_id.clone();
+        if intern_room(latest, batch, &room_id, staging.room.0)? != staging.room {
+            return Err(AppendError::Invalid("this room exists already".to_owned()));
+        }
+        batch.put(&tables::ROOM_BY_SERIAL, &staging.room, &staging.record);
+        staging.new_room = false;
+    }
+    if let Some(rows) = extra.0 {
+        rows(latest, staging.room, batch)?;
+    }
+    for index in 0..staging.events.len() {
+        event_rows(&mut staging, index, context, &mut progress, latest, batch)?;
+    }
+    for ((event_type, state_key), event) in std::mem::take(&mut staging.state) {
+        let key = (staging.room, event_type, state_key);
+        batch.put(&tables::STATE_BY_ROOM, &key, &event);
+    }
+    for (name, bytes) in std::mem::take(&mut staging.nodes) {
+        batch.put(&tables::STATE_NODE_BY_HASH, &(staging.room, name), &bytes);
+    }
+    if let (Some(transaction), Some(last)) = (&context.transaction, staging.events.last()) {
+        let sent = SentTransaction { event: last.serial };
+        batch.put(&tables::EVENT_BY_TRANSACTION, transaction, &sent);
+        let (device, _, transaction_id) = transaction;
+        let told = SentBy {
+            device: *device,
+            transaction_id: transaction_id.clone(),
+        };
+        batch.put(&tables::TRANSACTION_BY_EVENT, &last.serial, &told);
+    }
+    staging.head.position = position.0;
+    batch.put(&tables::HEAD_BY_ROOM, &staging.room, &staging.head);
+    Ok(staging)
+}
+
+fn event_rows(
+    staging: &mut Staging,
+    index: usize,
+    context: &Context,
+    progress: &mut Progress,
+    latest: &Latest,
+    batch: &mut Batch,
+) -> Result<(), AppendError> {
+    let room = staging.room;
+    let staged = &staging.events[index];
+    let event = staged.event.clone();
+    let serial = staged.serial;
+    batch.put(&tables::EVENT_BY_ID, &event.event_id().to_string(), &serial);
+    batch.put(&tables::EVENT_BY_SERIAL, &serial, &stored(room, staged));
+    batch.put(
+        &tables::EVENT_META_BY_SERIAL,
+        &serial,
+        &meta(staged, progress.position),
+    );
+    batch.put(
+        &tables::EVENT_BY_PLACE,
+        &(room, staged.depth, serial.0),
+        &serial,
+    );
+    if let Some(target) = staged.redacts
+        && !latest.contains(&tables::REDACTION_BY_EVENT, &target)?
+    {
+        batch.put(&tables::REDACTION_BY_EVENT, &target, &serial);
+    }
+    let sender = user(progress, context, latest, batch, event.sender().as_str())?;
+    let change = event_change(staged, sender, latest)?;
+    progress
+        .changes
+        .room(batch, room, &RoomChange::Event(change));
+    progress.changes.log(
+        batch,
+        &LogEntry::Event {
+            room,
+            event: serial,
+        },
+    );
+    if event.event_type() == "m.room.member"
+        && let Some(target) = event.state_key().map(str::to_owned)
+        && let Some(membership) = event
+            .content_as::<MemberContent>()
+            .ok()
+            .and_then(|content| Membership::from_name(&content.membership))
+    {
+        let member = user(progress, context, latest, batch, &target)?;
+        let record = MembershipRecord {
+            membership,
+            event: serial,
+            position: progress.position.0,
+            sender,
+            forgotten: false,
+            last_join: 0,
+            left_at: 0,
+        };
+        let is_local =
+            UserId::parse(target.as_str()).is_ok_and(|id| id.server_name() == context.server_name);
+        member_rows(staging, member, record, is_local, progress, latest, batch)?;
+    }
+    Ok(())
+}
+
+fn stored(room: RoomSerial, staged: &Staged) -> StoredEvent {
+    StoredEvent {
+        room,
+        event_id: staged.event.event_id().to_string(),
+        json: staged.event.json().as_bytes().to_vec(),
+    }
+}
+
+fn meta(staged: &Staged, position: Position) -> EventMeta {
+    EventMeta {
+        status: EventStatus::Accepted,
+        depth: staged.depth,
+        tie_break: staged.serial.0,
+        position: position.0,
+        state_before: staged.state_before,
+        generation: staged.generation,
+    }
+}
+
+fn event_change(
+    staged: &Staged,
+    sender: UserSerial,
+    latest: &Latest,
+) -> Result<EventChange, AppendError> {
+    let digest = &staged.digest;
+    let mut mentions = Vec::new();
+    for user_id in &digest.mentions {
+        if let Some(user) = latest.get(&tables::USER_BY_ID, user_id)?
+            && !mentions.contains(&user)
+        {
+            mentions.push(user);
+        }
+    }
+    let thread = match &digest.thread {
+        Some(root) => latest.get(&tables::EVENT_BY_ID, root)?,
+        None => None,
+    };
+    Ok(EventChange {
+        event: staged.serial,
+        sender,
+        counts: digest.counts,
+        thread,
+        mentions_room: digest.mentions_room,
+        mentions,
+    })
+}
+
+fn user(
+    progress: &mut Progress,
+    context: &Context,
+    latest: &Latest,
+    batch: &mut Batch,
+    user_id: &str,
+) -> Result<UserSerial, AppendError> {
+    if let Some(user) = progress.users.get(user_id) {
+        return Ok(*user);
+    }
+    let user = intern_user(latest, batch, user_id, context.store.next_serial())?;
+    progress.users.insert(user_id.to_owned(), user);
+    Ok(user)
+}
+
+/// The rows of a changed membership, and the room's counts.
+fn member_rows(
+    staging: &mut Staging,
+    member: UserSerial,
+    mut record: MembershipRecord,
+    is_local: bool,
+    progress: &mut Progress,
+    latest: &Latest,
+    batch: &mut Batch,
+) -> Result<(), AppendError> {
+    let room = staging.room;
+    let earlier = match progress.members.get(&member) {
+        Some(record) => Some(record.clone()),
+        None => latest.get(&tables::MEMBERSHIP_BY_USER, &(member, room))?,
+    };
+    let before = earlier.as_ref().map(|earlier| earlier.membership);
+    let after = record.membership;
+    let count = |counted: Membership, number: &mut u64| {
+        let was = before == Some(counted);
+        let is = after == counted;
+        match (was, is) {
+            (false, true) => *number += 1,
+            (true, false) => *number = number.saturating_sub(1),
+            _ => {}
+        }
+    };
+    count(Membership::Join, &mut staging.head.joined);
+    count(Membership::Invite, &mut staging.head.invited);
+    batch.put(&tables::MEMBER_BY_ROOM, &(room, member), &after);
+    let (last_join, left_at) =
+        earlier.map_or((0, 0), |earlier| (earlier.last_join, earlier.left_at));
+    let position = progress.position.0;
+    (record.last_join, record.left_at) = match (before, after) {
+        (Some(Membership::Join), Membership::Join) => (last_join, left_at),
+        (_, Membership::Join) => (position, 0),
+        (Some(Membership::Join), _) => (last_join, position),
+        _ => (last_join, left_at),
+    };
+    progress.members.insert(member, record.clone());
+    batch.put(&tables::MEMBERSHIP_BY_USER, &(member, room), &record);
+    if is_local {
+        let change = UserChange::Membership {
+            room,
+            membership: after,
+        };
+        progress.changes.user(batch, member, &change);
+    }
+    Ok(())
+}

@@ -1,0 +1,355 @@
+//! New events of one commit, built and authorised on the end of their room.
+
+use std::{collections::HashMap, sync::Arc};
+
+use graph::{AuthState, Draft, Event, Parents, PowerLevels, Version};
+use model::{EventSerial, Membership, RoomHead, RoomRecord, RoomSerial, StateRoot, tables};
+use ruma_common::{OwnedEventId, OwnedRoomId, UserId};
+use serde::Deserialize;
+use store::{Latest, Read};
+
+use crate::{
+    AppendError, Appended, NewEvent, Rooms, Sender, StateMaps,
+    digest::{Digest, digest},
+    event::{checked, load_event},
+    lock::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
+    room_record,
+};
+
+/// An event built and authorised, not yet written.
+pub(crate) struct Staged {
+    pub(crate) serial: EventSerial,
+    pub(crate) event: Arc<Event>,
+    pub(crate) state_before: StateRoot,
+    pub(crate) depth: u64,
+    pub(crate) generation: u32,
+    pub(crate) digest: Digest,
+    /// Serial of the redaction's target.
+    pub(crate) redacts: Option<EventSerial>,
+}
+
+/// All that one commit brings into a room.
+pub(crate) struct Staging {
+    pub(crate) record: RoomRecord,
+    pub(crate) version: Version,
+    pub(crate) room: RoomSerial,
+    pub(crate) room_id: Option<OwnedRoomId>,
+    pub(crate) head: RoomHead,
+    pub(crate) new_room: bool,
+    /// The time of these events, in ms since the Unix epoch.
+    now: u64,
+    extremity_ids: Vec<OwnedEventId>,
+    pub(crate) events: Vec<Staged>,
+    /// Current state that these events changed: (type, state key) → event.
+    pub(crate) state: HashMap<(String, String), EventSerial>,
+    pub(crate) nodes: HashMap<StateRoot, Vec<u8>>,
+    kept: KeptState,
+    levels: Option<KeptLevels>,
+}
+
+impl Staging {
+    /// Begins with a room's end as the last writer left it.
+    pub(crate) fn on(end: RoomEnd, room: RoomSerial, now: u64) -> Self {
+        Self {
+            room_id: OwnedRoomId::try_from(end.record.room_id.as_str()).ok(),
+            record: end.record,
+            version: end.version,
+            room,
+            head: end.head,
+            new_room: false,
+            now,
+            extremity_ids: end.extremity_ids,
+            events: Vec::new(),
+            state: HashMap::new(),
+            nodes: HashMap::new(),
+            kept: end.state,
+            levels: end.levels,
+        }
+    }
+
+    /// Begins with a room's end as it stands in the database.
+    pub(crate) fn load(latest: &Latest, room: RoomSerial, now: u64) -> Result<Self, AppendError> {
+        let (record, version) = room_record(latest, room)?;
+        let head = latest
+            .get(&tables::HEAD_BY_ROOM, &room)?
+            .ok_or(AppendError::UnknownRoom)?;
+        let mut extremity_ids = Vec::new();
+        for serial in &head.extremities {
+            let stored = latest.get(&tables::EVENT_BY_SERIAL, serial)?;
+            let event_id = stored.and_then(|stored| OwnedEventId::try_from(stored.event_id).ok());
+            extremity_ids.push(event_id.ok_or(AppendError::UnknownRoom)?);
+        }
+        let end = RoomEnd {
+            record,
+            version,
+            head,
+            extremity_ids,
+            state: KeptState::new(),
+            levels: None,
+        };
+        Ok(Self::on(end, room, now))
+    }
+
+    /// Begins a room that does not exist yet. `room_id` is none where the create
+    /// event gives it. `now` is the time of its first events: in the rooms whose id is
+    /// the hash of their create event it must never be the same for two of them.
+    pub(crate) fn new_room(
+        version: Version,
+        room: RoomSerial,
+        room_id: Option<OwnedRoomId>,
+        now: u64,
+    ) -> Self {
+        let end = RoomEnd {
+            record: RoomRecord {
+                room_id: room_id
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+                version: version.as_str().to_owned(),
+                create_event: EventSerial(0),
+                created_at: now,
+            },
+            version,
+            head: RoomHead::default(),
+            extremity_ids: Vec::new(),
+            state: KeptState::new(),
+            levels: None,
+        };
+        let mut staging = Self::on(end, room, now);
+        staging.new_room = true;
+        staging
+    }
+
+    /// The staged current state's event under a type and state key.
+    pub(crate) fn state_event(
+        &mut self,
+        latest: &Latest,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Option<KeptEvent>, AppendError> {
+        let key = (event_type.to_owned(), state_key.to_owned());
+        if let Some(kept) = self.kept.get(&key) {
+            return Ok(Some(kept.clone()));
+        }
+        if self.new_room {
+            return Ok(None);
+        }
+        let flat = (self.room, key.0.clone(), key.1.clone());
+        let Some(serial) = latest.get(&tables::STATE_BY_ROOM, &flat)? else {
+            return Ok(None);
+        };
+        let stored = latest
+            .get(&tables::EVENT_BY_SERIAL, &serial)?
+            .ok_or(AppendError::UnknownRoom)?;
+        let kept = KeptEvent {
+            serial,
+            event: Arc::new(checked(stored, self.version, &self.record.room_id)?),
+            generation: latest
+                .get(&tables::EVENT_META_BY_SERIAL, &serial)?
+                .map_or(0, |meta| meta.generation),
+        };
+        self.kept.insert(key, kept.clone());
+        Ok(Some(kept))
+    }
+
+    /// A user's membership in the staged current state.
+    pub(crate) fn membership(
+        &mut self,
+        latest: &Latest,
+        user_id: &UserId,
+    ) -> Result<Option<Membership>, AppendError> {
+        #[derive(Deserialize)]
+        struct Content {
+            membership: String,
+        }
+        let event = self.state_event(latest, "m.room.member", user_id.as_str())?;
+        Ok(event
+            .and_then(|kept| kept.event.content_as::<Content>().ok())
+            .and_then(|content| Membership::from_name(&content.membership)))
+    }
+
+    /// The staged current power levels; none before the create event.
+    pub(crate) fn power_levels(
+        &mut self,
+        latest: &Latest,
+    ) -> Result<Option<Arc<PowerLevels>>, AppendError> {
+        let event = self.state_event(latest, "m.room.power_levels", "")?;
+        let serial = event.as_ref().map(|kept| kept.serial);
+        if let Some((of, levels)) = &self.levels
+            && *of == serial
+        {
+            return Ok(Some(levels.clone()));
+        }
+        let Some(create) = self.state_event(latest, "m.room.create", "")? else {
+            return Ok(None);
+        };
+        let event = event.as_ref().map(|kept| kept.event.as_ref());
+        let levels = Arc::new(PowerLevels::new(&create.event, event)?);
+        self.levels = Some((serial, levels.clone()));
+        Ok(Some(levels))
+    }
+
+    /// The target of a redaction, if it is an event of this room that the sender may
+    /// redact.
+    fn redaction_target(
+        &mut self,
+        latest: &Latest,
+        sender: &Sender,
+        target: &OwnedEventId,
+    ) -> Result<EventSerial, AppendError> {
+        let serial = latest
+            .get(&tables::EVENT_BY_ID, &target.to_string())?
+            .ok_or(AppendError::UnknownTarget)?;
+        let event = load_event(latest, serial)?;
+        if Some(event.room_id()) != self.room_id.as_deref() {
+            return Err(AppendError::UnknownTarget);
+        }
+        let levels = self.power_levels(latest)?.ok_or(AppendError::UnknownRoom)?;
+        if !graph::may_redact(&sender.user_id, &event, &levels) {
+            return Err(AppendError::Forbidden(
+                "you do not have the power to redact other people's events".to_owned(),
+            ));
+        }
+        Ok(serial)
+    }
+
+    /// Builds one event on the staged end of the room and authorises it.
+    pub(crate) fn stage(
+        &mut self,
+        rooms: &Rooms,
+        latest: &Latest,
+        sender: &Sender,
+        new: NewEvent,
+    ) -> Result<(), AppendError> {
+        let redacts = match &new.redacts {
+            Some(target) => Some(self.redaction_target(latest, sender, target)?),
+            None => None,
+        };
+        let draft = Draft {
+            event_type: new.event_type,
+            state_key: new.state_key,
+            content: new.content,
+            sender: sender.user_id.clone(),
+            redacts: new.redacts,
+            origin_server_ts: self.now,
+        };
+        let (auth, generation) = self.auth_state(latest, &draft)?;
+        let auth_events = auth.auth_events(self.version, &draft)?;
+        let parents = Parents {
+            prev_events: self.extremity_ids.clone(),
+            depth: self.head.depth + 1,
+        };
+        let makes_room_id =
+            draft.event_type == "m.room.create" && self.version.room_id_is_create_event();
+        let room_id = self.room_id.as_deref().filter(|_| !makes_room_id);
+        let event = graph::build(
+            self.version,
+            room_id,
+            draft,
+            parents,
+            &auth_events,
+            &rooms.inner.key,
+            &rooms.inner.server_name,
+        )?;
+        graph::authorise(&event, &auth)?;
+        let levels = match event.state_key() {
+            None => self.power_levels(latest)?,
+            Some(_) => None,
+        };
+        let digest = digest(&event, levels.as_deref());
+        self.push(rooms, latest, event, generation, digest, redacts)
+    }
+
+    /// The state that decides about a draft, and the draft's generation.
+    fn auth_state(
+        &mut self,
+        latest: &Latest,
+        draft: &Draft,
+    ) -> Result<(AuthState, u32), AppendError> {
+        let mut auth = AuthState::default();
+        let mut generation = 0;
+        for (event_type, state_key) in graph::state_keys(self.version, draft)? {
+            if let Some(kept) = self.state_event(latest, &event_type, &state_key)? {
+                generation = generation.max(kept.generation + 1);
+                auth.insert(kept.event);
+            }
+        }
+        Ok((auth, generation))
+    }
+
+    fn push(
+        &mut self,
+        rooms: &Rooms,
+        latest: &Latest,
+        event: Event,
+        generation: u32,
+        digest: Digest,
+        redacts: Option<EventSerial>,
+    ) -> Result<(), AppendError> {
+        let serial = EventSerial(rooms.inner.store.next_serial());
+        let event = Arc::new(event);
+        let state_before = self.head.state;
+        if self.room_id.is_none() {
+            self.room_id = Some(event.room_id().to_owned());
+            self.record.room_id = event.room_id().to_string();
+        }
+        if let Some(state_key) = event.state_key() {
+            let nodes = std::mem::take(&mut self.nodes);
+            let secret = rooms.inner.store.secret();
+            let mut maps = StateMaps::new(latest, self.room, secret).with_fresh(nodes);
+            self.head.state = maps.insert(state_before, event.event_type(), state_key, serial)?;
+            self.nodes = maps.into_fresh();
+            let key = (event.event_type().to_owned(), state_key.to_owned());
+            let kept = KeptEvent {
+                serial,
+                event: event.clone(),
+                generation,
+            };
+            self.kept.insert(key.clone(), kept);
+            self.state.insert(key, serial);
+            if event.event_type() == "m.room.create" {
+                self.record.create_event = serial;
+            }
+        }
+        self.head.depth = event.depth();
+        self.head.extremities = vec![serial];
+        self.extremity_ids = vec![event.event_id().to_owned()];
+        self.events.push(Staged {
+            serial,
+            depth: event.depth(),
+            event,
+            state_before,
+            generation,
+            digest,
+            redacts,
+        });
+        Ok(())
+    }
+
+    /// What the new events are called.
+    pub(crate) fn appended(&self) -> Vec<Appended> {
+        self.events
+            .iter()
+            .map(|staged| Appended {
+                event_id: staged.event.event_id().to_owned(),
+                event: staged.serial,
+                room: self.room,
+            })
+            .collect()
+    }
+
+    /// The end on which the next writer builds.
+    pub(crate) fn into_end(mut self) -> RoomEnd {
+        if self.kept.len() > KEPT_EVENTS {
+            self.kept = KeptState::new();
+        }
+        RoomEnd {
+            record: self.record,
+            version: self.version,
+            head: self.head,
+            extremity_ids: self.extremity_ids,
+            state: self.kept,
+            levels: self.levels,
+        }
+    }
+}

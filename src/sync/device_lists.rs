@@ -1,0 +1,221 @@
+//! Whose devices and keys a client must look at again, and whose it may forget
+//! (client-server API, "Tracking the device list for a user").
+
+use std::collections::BTreeSet;
+
+use model::{Membership, RoomChange, RoomSerial, UserSerial, room_scope, tables};
+use store::{Position, Read, Snapshot, Store};
+
+use crate::{SyncError, window::Window};
+
+/// Users whose devices changed, or came into view, and users out of view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceListChanges {
+    /// Their keys are to be queried again.
+    pub changed: Vec<String>,
+    /// No room is shared with them any more.
+    pub left: Vec<String>,
+}
+
+impl DeviceListChanges {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.left.is_empty()
+    }
+}
+
+/// What changed within the window. Nothing for a first sync: the client knows nobody.
+pub(crate) fn changes(
+    store: &Store,
+    window: &Window<'_>,
+    up_to: Position,
+) -> Result<DeviceListChanges, SyncError> {
+    let Some(since) = window.since else {
+        return Ok(DeviceListChanges::default());
+    };
+    let mut changed = BTreeSet::new();
+    let mut gone = BTreeSet::new();
+    for (room, record) in &window.rooms {
+        if record.membership == Membership::Join {
+            if record.last_join > since.0 {
+                // Everybody there is new to the user.
+                joined_members(window.snapshot, *room, &mut changed)?;
+            } else if store.changed_since(room_scope(*room), since) {
+                room_changes(
+                    store,
+                    window.snapshot,
+                    *room,
+                    since,
+                    up_to,
+                    &mut changed,
+                    &mut gone,
+                )?;
+            }
+        } else if record.left_at > since.0 {
+            joined_members(window.snapshot, *room, &mut gone)?;
+            gone_members(store, window.snapshot, *room, since, &mut gone)?;
+        }
+    }
+    signed(window.snapshot, window.user, since, up_to, &mut changed)?;
+    gone.remove(&window.user);
+    let joined: BTreeSet<RoomSerial> = window.joined().map(|(room, _)| room).collect();
+    let mut left = BTreeSet::new();
+    for user in gone {
+        if !shares(window.snapshot, user, &joined)? {
+            changed.remove(&user);
+            left.insert(user);
+        }
+    }
+    if window.own_devices {
+        changed.insert(window.user);
+    }
+    Ok(DeviceListChanges {
+        changed: names(window.snapshot, changed)?,
+        left: names(window.snapshot, left)?,
+    })
+}
+
+fn room_changes(
+    store: &Store,
+    snapshot: &Snapshot,
+    room: RoomSerial,
+    since: Position,
+    up_to: Position,
+    changed: &mut BTreeSet<UserSerial>,
+    gone: &mut BTreeSet<UserSerial>,
+) -> Result<(), SyncError> {
+    let from = (room, Position(since.0 + 1), UserSerial(0));
+    for row in snapshot.scan_from(&tables::DEVICE_CHANGE_BY_ROOM, &(room,), &from) {
+        let ((_, position, user), ()) = row?;
+        if position > up_to {
+            break;
+        }
+        changed.insert(user);
+    }
+    for (user, membership) in moved_members(store, snapshot, room, since)? {
+        if membership == Membership::Join {
+            changed.insert(user);
+        } else {
+            gone.insert(user);
+        }
+    }
+    Ok(())
+}
+
+fn gone_members(
+    store: &Store,
+    snapshot: &Snapshot,
+    room: RoomSerial,
+    since: Position,
+    gone: &mut BTreeSet<UserSerial>,
+) -> Result<(), SyncError> {
+    gone.extend(
+        moved_members(store, snapshot, room, since)?
+            .into_iter()
+            .map(|(user, _)| user),
+    );
+    Ok(())
+}
+
+/// The members who came or went since, and what they are now: found where the two
+/// states differ.
+fn moved_members(
+    store: &Store,
+    snapshot: &Snapshot,
+    room: RoomSerial,
+    since: Position,
+) -> Result<Vec<(UserSerial, Membership)>, SyncError> {
+    let Some(root) = root_at(snapshot, room, since)? else {
+        return Ok(Vec::new());
+    };
+    let head = snapshot
+        .get(&tables::HEAD_BY_ROOM, &room)?
+        .unwrap_or_default();
+    let maps = rooms::StateMaps::new(snapshot, room, store.secret());
+    let mut moved = Vec::new();
+    for (event_type, state_key, _) in maps.changed(root, head.state)? {
+        if event_type != "m.room.member" {
+            continue;
+        }
+        let Some(user) = rooms::user_serial(snapshot, &state_key)? else {
+            continue;
+        };
+        let record = snapshot.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
+        if let Some(record) = record
+            && (record.last_join > since.0 || record.left_at > since.0)
+        {
+            moved.push((user, record.membership));
+        }
+    }
+    Ok(moved)
+}
+
+/// The state of a room after everything up to `since`; `None` if nothing happened since.
+pub(crate) fn root_at(
+    snapshot: &Snapshot,
+    room: RoomSerial,
+    since: Position,
+) -> Result<Option<model::StateRoot>, SyncError> {
+    let from = (room, Position(since.0 + 1), 0);
+    for row in snapshot.scan_from(&tables::CHANGE_BY_ROOM, &(room,), &from) {
+        if let RoomChange::Event(change) = row?.1 {
+            let meta = snapshot.get(&tables::EVENT_META_BY_SERIAL, &change.event)?;
+            return Ok(meta.map(|meta| meta.state_before));
+        }
+    }
+    Ok(None)
+}
+
+fn joined_members(
+    snapshot: &Snapshot,
+    room: RoomSerial,
+    users: &mut BTreeSet<UserSerial>,
+) -> Result<(), SyncError> {
+    for row in snapshot.scan(&tables::MEMBER_BY_ROOM, &(room,)) {
+        let ((_, user), membership) = row?;
+        if membership == Membership::Join {
+            users.insert(user);
+        }
+    }
+    Ok(())
+}
+
+/// The users whose keys this user has signed: only the user sees those signatures.
+fn signed(
+    snapshot: &Snapshot,
+    user: UserSerial,
+    since: Position,
+    up_to: Position,
+    changed: &mut BTreeSet<UserSerial>,
+) -> Result<(), SyncError> {
+    let from = (user, Position(since.0 + 1), UserSerial(0));
+    for row in snapshot.scan_from(&tables::SIGNED_USER_BY_USER, &(user,), &from) {
+        let ((_, position, target), ()) = row?;
+        if position <= up_to {
+            changed.insert(target);
+        }
+    }
+    Ok(())
+}
+
+fn shares(
+    snapshot: &Snapshot,
+    user: UserSerial,
+    rooms: &BTreeSet<RoomSerial>,
+) -> Result<bool, SyncError> {
+    for row in snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(user,)) {
+        let ((_, room), record) = row?;
+        if record.membership == Membership::Join && rooms.contains(&room) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn names(snapshot: &Snapshot, users: BTreeSet<UserSerial>) -> Result<Vec<String>, SyncError> {
+    let mut names = Vec::new();
+    for user in users {
+        names.extend(model::user_id(snapshot, user)?);
+    }
+    Ok(names)
+}

@@ -1,0 +1,18 @@
+//! Why a sync has no answer.
+
+use rooms::ReadError;
+use store::StoreError;
+
+/// Why a sync has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// A token or filter in the request is not usable.
+    #[error("{0}")]
+    Invalid(String),
+    /// A room could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,63 @@
+//! What changed for one device since it last asked.
+//!
+//! Place: a reader; above `rooms` and `accounts`. Nobody below calls it.
+//!
+//! One computation over one published snapshot: `window` says what changed for the
+//! user between two positions, room by room from the change rows; `v3` writes it as
+//! the answer of `/sync`. Whoever waits subscribes first and reads second.
+//!
+//! Never here: a write (but for to-device messages that the client has confirmed), a
+//! scan of the log, a check that `rooms` does not make.
+
+mod device_lists;
+mod error;
+mod json;
+mod members;
+mod positions;
+mod room;
+mod sections;
+mod token;
+mod v3;
+mod window;
+
+pub use device_lists::DeviceListChanges;
+pub use error::SyncError;
+pub use token::SyncToken;
+pub use v3::SyncRequest;
+
+use std::sync::Arc;
+
+use accounts::Accounts;
+use rooms::Rooms;
+use runtime::{Clock, Stop};
+use store::Store;
+
+/// Answers `/sync`. Cheap to clone.
+#[derive(Clone)]
+pub struct Sync {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    rooms: Rooms,
+    accounts: Accounts,
+    clock: Clock,
+    stop: Stop,
+}
+
+impl Sync {
+    /// A reader of what `store`, `rooms` and `accounts` hold. Who waits is answered
+    /// when the server stops.
+    pub fn new(store: Store, rooms: Rooms, accounts: Accounts, clock: Clock, stop: Stop) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                rooms,
+                accounts,
+                clock,
+                stop,
+            }),
+        }
+    }
+}

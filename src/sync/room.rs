@@ -1,0 +1,363 @@
+//! One room's part of an answer.
+
+use std::collections::BTreeSet;
+
+use model::{EventSerial, Membership, MembershipRecord, RoomChange, StateRoot, UserSerial, tables};
+use rooms::{
+    ClientEvent, EMPTY_STATE, EventFilter, EventReader, PlaceToken, ReadError, Visibility,
+};
+use store::{Position, Read, Snapshot};
+
+use crate::{
+    SyncError,
+    device_lists::root_at,
+    json::{Composer, events, quoted},
+    members::{senders, summary},
+};
+
+/// What a client wants to see of its rooms.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RoomView {
+    pub(crate) timeline: EventFilter,
+    /// The most events of a timeline.
+    pub(crate) limit: usize,
+    pub(crate) state: EventFilter,
+    pub(crate) ephemeral: EventFilter,
+    pub(crate) account_data: EventFilter,
+    /// Whether members are sent only as they speak.
+    pub(crate) lazy_members: bool,
+    /// Whether unread counts are given for each thread.
+    pub(crate) unread_threads: bool,
+    /// Whether the whole state is sent.
+    pub(crate) full_state: bool,
+    /// Whether state is given as of the timeline's end (`state_after`).
+    pub(crate) state_after: bool,
+}
+
+/// A receipt that moved: whose, of which kind, of which thread.
+pub(crate) type MovedReceipt = (UserSerial, String, String);
+
+/// Looking through more changes than this costs more than showing every receipt.
+const MOST_CHANGES: usize = 5000;
+
+/// The stretch of a timeline that an answer shows, oldest first.
+pub(crate) struct Timeline {
+    pub(crate) events: Vec<ClientEvent>,
+    /// Whether something before them is left out.
+    pub(crate) limited: bool,
+    /// The gap before them.
+    pub(crate) prev_batch: PlaceToken,
+    /// The state before the first of them.
+    pub(crate) state_before: StateRoot,
+}
+
+/// One room for one viewer, up to the snapshot's end or to the viewer's leaving.
+pub(crate) struct RoomReader<'a> {
+    pub(crate) reader: EventReader<'a, Snapshot>,
+    pub(crate) view: &'a RoomView,
+    pub(crate) record: &'a MembershipRecord,
+    /// After which commit; `None` shows the room as new.
+    pub(crate) since: Option<Position>,
+    /// The last commit to be shown.
+    end: u64,
+}
+
+impl<'a> RoomReader<'a> {
+    pub(crate) fn new(
+        reader: EventReader<'a, Snapshot>,
+        view: &'a RoomView,
+        record: &'a MembershipRecord,
+        since: Option<Position>,
+    ) -> Self {
+        let end = if record.membership == Membership::Join {
+            reader.view.position().0
+        } else {
+            record.position
+        };
+        Self {
+            reader,
+            view,
+            record,
+            since: since.filter(|since| record.last_join <= since.0),
+            end,
+        }
+    }
+
+    /// The timeline since, or the newest events of a room that is new.
+    pub(crate) fn timeline(&self) -> Result<Timeline, SyncError> {
+        let (mut events, limited) = match self.since {
+            Some(since) => self.events_since(since)?,
+            None => self.newest_events()?,
+        };
+        events.reverse();
+        let state_before = match events.first() {
+            Some(first) => first.meta.state_before,
+            None => self.state_at_end()?,
+        };
+        let prev_batch = match events.first() {
+            Some(first) => PlaceToken {
+                depth: first.meta.depth,
+                tie_break: first.meta.tie_break,
+            },
+            None => PlaceToken::END,
+        };
+        Ok(Timeline {
+            events,
+            limited,
+            prev_batch,
+            state_before,
+        })
+    }
+
+    /// The newest events after `since`, newest first, and whether there were more.
+    fn events_since(&self, since: Position) -> Result<(Vec<ClientEvent>, bool), SyncError> {
+        let room = self.reader.room;
+        let before = (room, Position(self.end.saturating_add(1)), 0);
+        let mut found = Vec::new();
+        for row in self
+            .reader
+            .view
+            .scan_back(&tables::CHANGE_BY_ROOM, &(room,), Some(&before))
+        {
+            let ((_, position, _), change) = row?;
+            if position <= since {
+                break;
+            }
+            let RoomChange::Event(change) = change else {
+                continue;
+            };
+            if let Some(event) = self.wanted(change.event)? {
+                if found.len() == self.view.limit {
+                    return Ok((found, true));
+                }
+                found.push(event);
+            }
+        }
+        Ok((found, false))
+    }
+
+    /// Whose receipts moved since; `None` shows them all.
+    pub(crate) fn moved_receipts(&self) -> Result<Option<Vec<MovedReceipt>>, SyncError> {
+        let Some(since) = self.since.filter(|_| !self.view.full_state) else {
+            return Ok(None);
+        };
+        let room = self.reader.room;
+        let from = (room, Position(since.0 + 1), 0);
+        let rows = self
+            .reader
+            .view
+            .scan_from(&tables::CHANGE_BY_ROOM, &(room,), &from);
+        let mut moved = Vec::new();
+        for (count, row) in rows.enumerate() {
+            if count == MOST_CHANGES {
+                return Ok(None);
+            }
+            if let RoomChange::Receipt { user, kind, thread } = row?.1 {
+                moved.push((user, kind, thread));
+            }
+        }
+        Ok(Some(moved))
+    }
+
+    fn wanted(&self, serial: EventSerial) -> Result<Option<ClientEvent>, SyncError> {
+        let event = self.reader.load(serial)?;
+        Ok(event.filter(|event| self.view.timeline.allows(&event.stored.json)))
+    }
+
+    /// The newest events that the viewer may see, newest first, and whether there
+    /// are more.
+    fn newest_events(&self) -> Result<(Vec<ClientEvent>, bool), SyncError> {
+        let room = self.reader.room;
+        let visibility = Visibility::new(&self.reader)?;
+        let mut found = Vec::new();
+        // Looking for what somebody may not see, or has filtered out, must end too.
+        let most = self.view.limit.saturating_mul(10).max(1000);
+        let rows = self
+            .reader
+            .view
+            .scan_back(&tables::EVENT_BY_PLACE, &(room,), None);
+        for row in rows.take(most) {
+            let (_, serial) = row?;
+            let Some(event) = self.wanted(serial)? else {
+                continue;
+            };
+            if event.meta.position > self.end || !visibility.allows(&event)? {
+                continue;
+            }
+            if found.len() == self.view.limit {
+                return Ok((found, true));
+            }
+            found.push(event);
+        }
+        Ok((found, false))
+    }
+
+    /// The state after the last event to be shown.
+    pub(crate) fn state_at_end(&self) -> Result<StateRoot, SyncError> {
+        if self.record.membership == Membership::Join {
+            let head = self
+                .reader
+                .view
+                .get(&tables::HEAD_BY_ROOM, &self.reader.room)?;
+            return Ok(head.unwrap_or_default().state);
+        }
+        let meta = self
+            .reader
+            .view
+            .get(&tables::EVENT_META_BY_SERIAL, &self.record.event)?;
+        Ok(meta.map_or(EMPTY_STATE, |meta| meta.state_before))
+    }
+
+    /// The state events that the client needs beside the timeline.
+    pub(crate) fn state(&self, timeline: &Timeline) -> Result<Vec<ClientEvent>, SyncError> {
+        let to = if self.view.state_after {
+            self.state_at_end()?
+        } else {
+            timeline.state_before
+        };
+        let from = match self.since {
+            Some(since) if !self.view.full_state => {
+                root_at(self.reader.view, self.reader.room, since)?.unwrap_or(to)
+            }
+            _ => EMPTY_STATE,
+        };
+        let speakers = if self.view.lazy_members {
+            senders(&timeline.events)
+        } else {
+            BTreeSet::new()
+        };
+        let mut state = Vec::new();
+        let mut told = BTreeSet::new();
+        for (event_type, state_key, serial) in self.reader.maps().changed(from, to)? {
+            if event_type == "m.room.member" {
+                // A change of members in a gap is told whoever spoke.
+                let needed = from != EMPTY_STATE
+                    || !self.view.lazy_members
+                    || speakers.contains(&state_key)
+                    || state_key == self.reader.viewer_id();
+                if !needed {
+                    continue;
+                }
+                told.insert(state_key);
+            }
+            state.extend(self.wanted_state(serial)?);
+        }
+        for speaker in speakers.difference(&told) {
+            if let Some(serial) = self.reader.maps().get(to, "m.room.member", speaker)? {
+                state.extend(self.wanted_state(serial)?);
+            }
+        }
+        state.sort_by_key(|event| (event.meta.depth, event.meta.tie_break));
+        Ok(state)
+    }
+
+    fn wanted_state(&self, serial: EventSerial) -> Result<Option<ClientEvent>, SyncError> {
+        let event = self.reader.load(serial)?;
+        Ok(event.filter(|event| self.view.state.allows(&event.stored.json)))
+    }
+
+    /// `timeline` and `state` (or `state_after`), and the summary where it may have
+    /// changed. Returns whether any event is told.
+    pub(crate) fn history(
+        &self,
+        timeline: &Timeline,
+        answer: &mut Composer,
+    ) -> Result<bool, SyncError> {
+        let state = self.state(timeline)?;
+        let name = if self.view.state_after {
+            "state_after"
+        } else {
+            "state"
+        };
+        if !state.is_empty() || self.view.state_after {
+            answer.field(name, &events(&self.all_json(&state)?));
+        }
+        let mut part = Composer::object();
+        part.field(
+            "events",
+            &crate::json::values(&self.all_json(&timeline.events)?),
+        )
+        .field("limited", if timeline.limited { "true" } else { "false" })
+        .field("prev_batch", &quoted(&timeline.prev_batch.to_string()));
+        answer.field("timeline", &part.finish());
+        let members_changed = self.since.is_none()
+            || self.view.full_state
+            || timeline.events.iter().chain(&state).any(is_member_event);
+        if members_changed && self.record.membership == Membership::Join {
+            answer.field("summary", &summary(&self.reader)?);
+        }
+        Ok(!timeline.events.is_empty() || !state.is_empty())
+    }
+
+    /// A room that the user never was in: nothing but how the invitation ended.
+    pub(crate) fn only_own_membership(&self, answer: &mut Composer) -> Result<(), SyncError> {
+        let own = self.reader.load(self.record.event)?;
+        let own: Vec<ClientEvent> = own.into_iter().collect();
+        let mut part = Composer::object();
+        part.field("events", &crate::json::values(&self.all_json(&own)?))
+            .field("limited", "false");
+        answer
+            .field("state", &events(&[]))
+            .field("timeline", &part.finish());
+        Ok(())
+    }
+
+    fn all_json(&self, events: &[ClientEvent]) -> Result<Vec<String>, ReadError> {
+        events
+            .iter()
+            .map(|event| self.reader.json(event, false))
+            .collect()
+    }
+}
+
+fn is_member_event(event: &ClientEvent) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Header<'a> {
+        #[serde(rename = "type")]
+        event_type: std::borrow::Cow<'a, str>,
+    }
+    serde_json::from_slice::<Header<'_>>(&event.stored.json)
+        .is_ok_and(|header| header.event_type == "m.room.member")
+}
+
+/// `invite_state` or `knock_state`: what somebody outside sees of a room
+/// (client-server API, "Stripped state").
+pub(crate) fn stripped_state(
+    reader: &EventReader<'_, Snapshot>,
+    record: &MembershipRecord,
+) -> Result<String, ReadError> {
+    let mut shown = Vec::new();
+    let mut show = |serial: Option<EventSerial>| -> Result<(), ReadError> {
+        if let Some(event) = serial
+            .map(|serial| reader.load(serial))
+            .transpose()?
+            .flatten()
+        {
+            shown.push(reader.stripped(&event)?);
+        }
+        Ok(())
+    };
+    for event_type in STRIPPED {
+        let key = (reader.room, event_type.to_owned(), String::new());
+        show(reader.view.get(&tables::STATE_BY_ROOM, &key)?)?;
+    }
+    if let Some(sender) = model::user_id(reader.view, record.sender)? {
+        let key = (reader.room, "m.room.member".to_owned(), sender);
+        let member = reader.view.get(&tables::STATE_BY_ROOM, &key)?;
+        show(member.filter(|serial| *serial != record.event))?;
+    }
+    show(Some(record.event))?;
+    Ok(events(&shown))
+}
+
+/// The state that tells an invited person what the room is.
+const STRIPPED: [&str; 8] = [
+    "m.room.create",
+    "m.room.join_rules",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+    "m.room.tombstone",
+];

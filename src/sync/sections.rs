@@ -1,0 +1,350 @@
+//! The parts of an answer of `/sync`.
+
+use model::{Membership, MembershipRecord, RoomSerial};
+use rooms::EventReader;
+use store::{Position, Snapshot};
+
+use crate::{
+    Sync, SyncError,
+    json::{Composer, basic_event, events, quoted, strings, values},
+    room::{RoomReader, stripped_state},
+    v3::Question,
+    window::Window,
+};
+
+/// To-device messages in one answer.
+const TO_DEVICE_LIMIT: usize = 100;
+
+impl Sync {
+    /// `rooms.join`.
+    pub(crate) fn joined_rooms(
+        &self,
+        question: &Question,
+        window: &Window<'_>,
+        rooms: &mut Composer,
+    ) -> Result<(), SyncError> {
+        let mut join = Composer::object();
+        for (room, record) in window.joined() {
+            if let Some((room_id, json)) = self.joined_room(question, window, room, record)? {
+                join.field(&room_id, &json);
+            }
+        }
+        if !join.is_empty() {
+            rooms.field("join", &join.finish());
+        }
+        Ok(())
+    }
+
+    /// A joined room's id and part; `None` if nothing happened there.
+    fn joined_room(
+        &self,
+        question: &Question,
+        window: &Window<'_>,
+        room: RoomSerial,
+        record: &MembershipRecord,
+    ) -> Result<Option<(String, String)>, SyncError> {
+        let is_new = window.is_new(record.last_join) || question.view.full_state;
+        let typing = self.typing(question, room)?;
+        let changed = window
+            .since
+            .is_none_or(|since| self.inner.store.changed_since(model::room_scope(room), since));
+        let has_data = window.room_data.contains_key(&room);
+        if !is_new && !changed && typing.is_none() && !has_data {
+            return Ok(None);
+        }
+        let reader = self.room_reader(question, window, room, record)?;
+        if !question.rooms.allows_room(&reader.reader.room_id) {
+            return Ok(None);
+        }
+        let timeline = reader.timeline()?;
+        let (receipts, own_receipt) = self.receipts(question, &reader)?;
+        let data = self.room_data(question, window, &reader)?;
+        let mut answer = Composer::object();
+        let told = reader.history(&timeline, &mut answer)?;
+        let news = told || is_new || own_receipt || !data.is_empty();
+        if !news && receipts.is_none() && typing.is_none() {
+            return Ok(None);
+        }
+        let ephemeral: Vec<String> = receipts.into_iter().chain(typing).collect();
+        answer
+            .field("ephemeral", &events(&ephemeral))
+            .field("account_data", &events(&data));
+        self.unread(question, &reader, &mut answer)?;
+        Ok(Some((reader.reader.room_id, answer.finish())))
+    }
+
+    fn room_reader<'a>(
+        &'a self,
+        question: &'a Question,
+        window: &'a Window<'_>,
+        room: RoomSerial,
+        record: &'a MembershipRecord,
+    ) -> Result<RoomReader<'a>, SyncError> {
+        Ok(RoomReader::new(
+            self.event_reader(question, window.snapshot, room)?,
+            &question.view,
+            record,
+            window.since,
+        ))
+    }
+
+    fn event_reader<'a>(
+        &'a self,
+        question: &Question,
+        snapshot: &'a Snapshot,
+        room: RoomSerial,
+    ) -> Result<EventReader<'a, Snapshot>, SyncError> {
+        let now = self.inner.clock.now().0;
+        let secret = self.inner.store.secret();
+        Ok(EventReader::new(
+            snapshot,
+            room,
+            secret,
+            question.viewer(),
+            now,
+        )?)
+    }
+
+    /// `rooms.invite` and `rooms.knock`.
+    pub(crate) fn outside_rooms(
+        &self,
+        question: &Question,
+        window: &Window<'_>,
+        rooms: &mut Composer,
+    ) -> Result<(), SyncError> {
+        for (membership, section, field) in [
+            (Membership::Invite, "invite", "invite_state"),
+            (Membership::Knock, "knock", "knock_state"),
+        ] {
+            let mut part = Composer::object();
+            for (room, record) in window.of(membership) {
+                if !window.is_new(record.position) {
+                    continue;
+                }
+                let reader = self.event_reader(question, window.snapshot, room)?;
+                if !question.rooms.allows_room(&reader.room_id) {
+                    continue;
+                }
+                let mut one = Composer::object();
+                one.field(field, &stripped_state(&reader, record)?);
+                part.field(&reader.room_id, &one.finish());
+            }
+            if !part.is_empty() {
+                rooms.field(section, &part.finish());
+            }
+        }
+        Ok(())
+    }
+
+    /// `rooms.leave`: rooms that the user left or was put out of since; of a first
+    /// sync only where the filter asks for them.
+    pub(crate) fn left_rooms(
+        &self,
+        question: &Question,
+        window: &Window<'_>,
+        rooms: &mut Composer,
+    ) -> Result<(), SyncError> {
+        let mut leave = Composer::object();
+        let gone = window
+            .of(Membership::Leave)
+            .chain(window.of(Membership::Ban));
+        for (room, record) in gone {
+            let wanted = match window.since {
+                None => question.include_leave && record.last_join > 0,
+                Some(since) => record.position > since.0,
+            };
+            if record.forgotten || !wanted {
+                continue;
+            }
+            let reader = self.room_reader(question, window, room, record)?;
+            if !question.rooms.allows_room(&reader.reader.room_id) {
+                continue;
+            }
+            let mut answer = Composer::object();
+            if record.last_join > 0 {
+                let timeline = reader.timeline()?;
+                reader.history(&timeline, &mut answer)?;
+            } else {
+                reader.only_own_membership(&mut answer)?;
+            }
+            let data = self.room_data(question, window, &reader)?;
+            answer.field("account_data", &events(&data));
+            leave.field(&reader.reader.room_id, &answer.finish());
+        }
+        if !leave.is_empty() {
+            rooms.field("leave", &leave.finish());
+        }
+        Ok(())
+    }
+
+    /// The account's own data that changed, or all of it.
+    pub(crate) fn account_data(
+        &self,
+        question: &Question,
+        window: &Window<'_>,
+    ) -> Result<Vec<String>, SyncError> {
+        let wanted = |name: &str| window.since.is_none() || window.global_data.contains(name);
+        if window.since.is_some() && window.global_data.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = accounts::account_data_of_room(window.snapshot, window.user, None)?;
+        Ok(all
+            .into_iter()
+            .filter(|entry| {
+                wanted(&entry.event_type) && question.account_data.allows_type(&entry.event_type)
+            })
+            .map(|entry| data_event(&entry))
+            .collect())
+    }
+
+    fn room_data(
+        &self,
+        question: &Question,
+        window: &Window<'_>,
+        reader: &RoomReader<'_>,
+    ) -> Result<Vec<String>, SyncError> {
+        let room = reader.reader.room;
+        let changed = window.room_data.get(&room);
+        if reader.since.is_some() && changed.is_none() {
+            return Ok(Vec::new());
+        }
+        let wanted = |name: &str| {
+            reader.since.is_none() || changed.is_some_and(|changed| changed.contains(name))
+        };
+        let all = accounts::account_data_of_room(window.snapshot, window.user, Some(room))?;
+        Ok(all
+            .into_iter()
+            .filter(|entry| {
+                let name = &entry.event_type;
+                wanted(name) && question.view.account_data.allows_type(name)
+            })
+            .map(|entry| data_event(&entry))
+            .collect())
+    }
+
+    /// `to_device`; returns the commit up to which the device has its messages once
+    /// it has this answer, if there are any.
+    pub(crate) fn to_device(
+        &self,
+        question: &Question,
+        snapshot: &Snapshot,
+        answer: &mut Composer,
+    ) -> Result<Option<Position>, SyncError> {
+        let after = question.since.map_or(Position(0), |since| since.to_device);
+        let (messages, up_to) =
+            accounts::to_device(snapshot, question.session.device, after, TO_DEVICE_LIMIT)?;
+        if messages.is_empty() {
+            return Ok(None);
+        }
+        let messages: Vec<String> = messages
+            .iter()
+            .map(|json| String::from_utf8_lossy(json).into_owned())
+            .collect();
+        answer.field("to_device", &events(&messages));
+        Ok(Some(up_to))
+    }
+
+    /// How many of the device's keys can be claimed; returns whether that changed.
+    pub(crate) fn key_counts(
+        &self,
+        question: &Question,
+        window: &Window<'_>,
+        answer: &mut Composer,
+    ) -> Result<bool, SyncError> {
+        let counts = accounts::key_counts(window.snapshot, question.session.device)?;
+        let mut one_time = Composer::object();
+        for (algorithm, count) in &counts.one_time {
+            one_time.field(algorithm, &count.to_string());
+        }
+        if !counts.one_time.contains_key("signed_curve25519") {
+            // Clients take a missing count for an unknown one, and upload nothing.
+            one_time.field("signed_curve25519", "0");
+        }
+        answer
+            .field("device_one_time_keys_count", &one_time.finish())
+            .field(
+                "device_unused_fallback_key_types",
+                &strings(&counts.unused_fallback),
+            );
+        Ok(window.since.is_some() && window.is_new(counts.position))
+    }
+
+    /// The `m.typing` event of a room, if that changed.
+    fn typing(&self, question: &Question, room: RoomSerial) -> Result<Option<String>, SyncError> {
+        let (users, sequence) = self.inner.rooms.typing(room);
+        let is_news = match question.since {
+            None => !users.is_empty(),
+            Some(since) => sequence > since.ephemeral,
+        };
+        if !is_news || !question.view.ephemeral.allows_type("m.typing") {
+            return Ok(None);
+        }
+        let users: Vec<String> = users.iter().map(|user| quoted(user.as_str())).collect();
+        let mut content = Composer::object();
+        content.field("user_ids", &values(&users));
+        Ok(Some(basic_event("m.typing", &content.finish())))
+    }
+
+    /// The `m.receipt` event of a room, if there is news; and whether the user's own
+    /// receipt moved, which changes the unread counts.
+    fn receipts(
+        &self,
+        question: &Question,
+        reader: &RoomReader<'_>,
+    ) -> Result<(Option<String>, bool), SyncError> {
+        let (view, room) = (reader.reader.view, reader.reader.room);
+        let user = question.session.user;
+        let (content, own) = match reader.moved_receipts()? {
+            Some(moved) => {
+                let own = moved.iter().any(|(whose, _, _)| *whose == user);
+                (rooms::receipts_of(view, room, user, moved)?, own)
+            }
+            None => (rooms::receipts(view, room, user)?, false),
+        };
+        let shown = question.view.ephemeral.allows_type("m.receipt");
+        let content = content.filter(|_| shown);
+        Ok((
+            content.map(|content| basic_event("m.receipt", &content)),
+            own,
+        ))
+    }
+
+    fn unread(
+        &self,
+        question: &Question,
+        reader: &RoomReader<'_>,
+        answer: &mut Composer,
+    ) -> Result<(), SyncError> {
+        let unread = self.inner.rooms.unread(
+            reader.reader.view,
+            reader.reader.room,
+            question.session.user,
+        )?;
+        let counts = |notifications: u64, highlights: u64| {
+            format!("{{\"notification_count\":{notifications},\"highlight_count\":{highlights}}}")
+        };
+        let whole = if question.view.unread_threads {
+            unread.main
+        } else {
+            unread.total()
+        };
+        let mut threads = Composer::object();
+        if question.view.unread_threads {
+            for (root, count) in &unread.threads {
+                threads.field(root, &counts(count.notifications, count.highlights));
+            }
+        }
+        answer.field(
+            "unread_notifications",
+            &counts(whole.notifications, whole.highlights),
+        );
+        if !threads.is_empty() {
+            answer.field("unread_thread_notifications", &threads.finish());
+        }
+        Ok(())
+    }
+}
+
+fn data_event(entry: &accounts::AccountDataEntry) -> String {
+    basic_event(&entry.event_type, &String::from_utf8_lossy(&entry.json))
+}

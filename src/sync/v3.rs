@@ -1,0 +1,208 @@
+//! `/sync` (client-server API, "Syncing").
+
+use std::time::Duration;
+
+use accounts::Session;
+use bytes::Bytes;
+use rooms::{EventFilter, Viewer};
+use ruma_client_api::filter::{FilterDefinition, LazyLoadOptions, RoomEventFilter};
+use store::Snapshot;
+
+use crate::{
+    Sync, SyncError, SyncToken, device_lists,
+    json::{Composer, events, quoted, strings},
+    room::RoomView,
+    window::{Window, scopes},
+};
+
+/// Events of a room's timeline when the client does not say.
+const DEFAULT_LIMIT: usize = 10;
+/// The most events of a room's timeline.
+const LIMIT: usize = 1000;
+/// The longest wait for news.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// What `/sync` was asked.
+#[derive(Clone, Debug, Default)]
+pub struct SyncRequest {
+    /// The filter, already looked up.
+    pub filter: FilterDefinition,
+    /// The token of the answer before; none for a first sync.
+    pub since: Option<String>,
+    /// Whether the whole state of every room is wanted.
+    pub full_state: bool,
+    /// How long to wait for news.
+    pub timeout: Duration,
+    /// Whether state is wanted as of the timeline's end.
+    pub use_state_after: bool,
+}
+
+/// One computation of an answer.
+struct Answer {
+    json: String,
+    /// Whether it tells the client anything.
+    has_news: bool,
+}
+
+/// What is asked, with its filters ready.
+pub(crate) struct Question {
+    pub(crate) session: Session,
+    pub(crate) since: Option<SyncToken>,
+    pub(crate) view: RoomView,
+    /// Which rooms are wanted at all.
+    pub(crate) rooms: EventFilter,
+    /// Which of the account's own data is wanted.
+    pub(crate) account_data: EventFilter,
+    pub(crate) include_leave: bool,
+}
+
+impl Question {
+    fn new(session: &Session, since: Option<SyncToken>, request: SyncRequest) -> Self {
+        let filter = request.filter;
+        let room = filter.room;
+        let limit = room.timeline.limit.map_or(DEFAULT_LIMIT, |limit| {
+            usize::try_from(u64::from(limit)).unwrap_or(LIMIT)
+        });
+        let lazy = |options: &LazyLoadOptions| matches!(options, LazyLoadOptions::Enabled { .. });
+        let view = RoomView {
+            timeline: EventFilter::from(&room.timeline),
+            limit: limit.clamp(1, LIMIT),
+            state: EventFilter::from(&room.state),
+            ephemeral: EventFilter::from(&room.ephemeral),
+            account_data: EventFilter::from(&room.account_data),
+            lazy_members: lazy(&room.state.lazy_load_options)
+                || lazy(&room.timeline.lazy_load_options),
+            unread_threads: room.timeline.unread_thread_notifications,
+            full_state: request.full_state,
+            state_after: request.use_state_after,
+        };
+        let mut rooms = RoomEventFilter::default();
+        rooms.rooms = room.rooms;
+        rooms.not_rooms = room.not_rooms;
+        let mut account_data = RoomEventFilter::default();
+        account_data.types = filter.account_data.types;
+        account_data.not_types = filter.account_data.not_types;
+        Self {
+            session: session.clone(),
+            since,
+            view,
+            rooms: EventFilter::from(&rooms),
+            account_data: EventFilter::from(&account_data),
+            include_leave: room.include_leave,
+        }
+    }
+
+    /// Who looks.
+    pub(crate) fn viewer(&self) -> Viewer {
+        Viewer {
+            user: self.session.user,
+            device: Some(self.session.device),
+        }
+    }
+}
+
+impl Sync {
+    /// Answers `/sync` with its JSON: at once if there is news, else as soon as there
+    /// is, else empty after the timeout.
+    ///
+    /// To-device messages up to the token's place are confirmed by it, and deleted.
+    ///
+    /// # Errors
+    /// [`SyncError::Invalid`] for a token that is none.
+    pub async fn sync(&self, session: &Session, request: SyncRequest) -> Result<Bytes, SyncError> {
+        let since = self.since(request.since.as_deref())?;
+        if let Some(since) = since {
+            self.inner
+                .accounts
+                .acknowledge(session.device, since.to_device)
+                .await?;
+        }
+        let deadline = tokio::time::Instant::now() + request.timeout.min(LONGEST_WAIT);
+        let immediate = since.is_none() || request.full_state || request.timeout.is_zero();
+        let question = std::sync::Arc::new(Question::new(session, since, request));
+        loop {
+            // Subscribe first, read second: what comes between is not missed.
+            let (user, device) = (session.user, session.device);
+            let scopes = scopes(&self.inner.store.snapshot(), user, device)?;
+            let mut watch = (!immediate).then(|| self.inner.store.watch(&scopes));
+            let answer = self.answer(question.clone()).await?;
+            let Some(watch) = watch.as_mut().filter(|_| !answer.has_news) else {
+                return Ok(Bytes::from(answer.json));
+            };
+            tokio::select! {
+                () = watch.changed() => {}
+                () = tokio::time::sleep_until(deadline) => return Ok(Bytes::from(answer.json)),
+                () = self.inner.stop.stopped() => return Ok(Bytes::from(answer.json)),
+            }
+        }
+    }
+
+    fn since(&self, text: Option<&str>) -> Result<Option<SyncToken>, SyncError> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let token = SyncToken::parse(text)
+            .ok_or_else(|| SyncError::Invalid("the since token is not one of ours".to_owned()))?;
+        // A database that was restored since cannot say what the client knows: it
+        // starts anew.
+        Ok(Some(token).filter(|token| token.epoch == self.inner.store.epoch()))
+    }
+
+    async fn answer(&self, question: std::sync::Arc<Question>) -> Result<Answer, SyncError> {
+        let sync = self.clone();
+        // A first sync may read every room: it has a lane where it delays nobody.
+        if question.since.is_none() || question.view.full_state {
+            let compute = move |snapshot: &Snapshot| sync.compute(snapshot, &question);
+            self.inner.store.read_long(compute).await
+        } else {
+            let compute = move |snapshot: &Snapshot| sync.compute(snapshot, &question);
+            self.inner.store.read(compute).await
+        }
+    }
+
+    fn compute(&self, snapshot: &Snapshot, question: &Question) -> Result<Answer, SyncError> {
+        let store = &self.inner.store;
+        let since = question.since.map(|token| token.position);
+        let session = &question.session;
+        let window = Window::read(store, snapshot, since, session.user)?;
+        let ephemeral = self.inner.rooms.typing_sequence();
+        let mut answer = Composer::object();
+        let mut has_news = false;
+
+        let mut rooms = Composer::object();
+        self.joined_rooms(question, &window, &mut rooms)?;
+        self.outside_rooms(question, &window, &mut rooms)?;
+        self.left_rooms(question, &window, &mut rooms)?;
+        if !rooms.is_empty() {
+            has_news = true;
+            answer.field("rooms", &rooms.finish());
+        }
+        let data = self.account_data(question, &window)?;
+        if !data.is_empty() {
+            has_news = true;
+            answer.field("account_data", &events(&data));
+        }
+        let to_device = self.to_device(question, snapshot, &mut answer)?;
+        has_news |= to_device.is_some();
+        let lists = device_lists::changes(store, &window, snapshot.position())?;
+        if !lists.is_empty() {
+            has_news = true;
+            let mut part = Composer::object();
+            part.field("changed", &strings(&lists.changed))
+                .field("left", &strings(&lists.left));
+            answer.field("device_lists", &part.finish());
+        }
+        has_news |= self.key_counts(question, &window, &mut answer)?;
+        let next = SyncToken {
+            epoch: store.epoch(),
+            position: snapshot.position(),
+            to_device: to_device.unwrap_or(snapshot.position()),
+            ephemeral,
+        };
+        answer.field("next_batch", &quoted(&next.to_string()));
+        Ok(Answer {
+            json: answer.finish(),
+            has_news,
+        })
+    }
+}

@@ -1,0 +1,277 @@
+//! What accounts refuse.
+
+use accounts::{
+    AccountDataError, AdministrationError, AuthenticateError, Challenge, ChallengeError,
+    ChangePasswordError, CrossSigningError, DeviceError, FilterError, InvitationError, LoginError,
+    PasswordError, ProfileError, PushRuleError, RefreshError, RegisterError, ToDeviceError,
+    UiaError, UploadKeysError, UsernameError,
+};
+use http::StatusCode;
+use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
+use serde_json::json;
+
+use super::sentence;
+use crate::ApiError;
+
+const BAD: StatusCode = StatusCode::BAD_REQUEST;
+const TOO_LARGE: StatusCode = StatusCode::PAYLOAD_TOO_LARGE;
+
+/// Client-server API, "Account locking": the client keeps its keys.
+fn locked() -> ApiError {
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::UserLocked,
+        "This account is locked.",
+    )
+    .with("soft_logout", true)
+}
+
+/// ruma has no name for this code.
+fn invalid_signature(text: String) -> ApiError {
+    ApiError::new(BAD, ErrorCode::from("M_INVALID_SIGNATURE"), text)
+}
+
+impl From<AuthenticateError> for ApiError {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::UnknownToken { soft_logout } => Self::unknown_token(soft_logout),
+            AuthenticateError::Locked => locked(),
+            AuthenticateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        let text = sentence(&error);
+        match error {
+            LoginError::Forbidden => Self::forbidden(text),
+            LoginError::Deactivated => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::UserDeactivated, text)
+            }
+            LoginError::Locked => locked(),
+            LoginError::Device(error) => error.into(),
+            LoginError::Busy => Self::unavailable(text),
+            LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for ApiError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::UnknownToken => Self::unknown_token(false),
+            RefreshError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegisterError> for ApiError {
+    fn from(error: RegisterError) -> Self {
+        let text = sentence(&error);
+        match error {
+            RegisterError::Username(error) => error.into(),
+            RegisterError::Password(error) => error.into(),
+            RegisterError::PasswordMissing => Self::missing_param(text),
+            RegisterError::Closed | RegisterError::Invitation => Self::forbidden(text),
+            RegisterError::Device(error) => error.into(),
+            RegisterError::Busy => Self::unavailable(text),
+            RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UsernameError> for ApiError {
+    fn from(error: UsernameError) -> Self {
+        let text = sentence(&error);
+        match error {
+            UsernameError::Invalid => Self::new(BAD, ErrorCode::InvalidUsername, text),
+            UsernameError::Taken => Self::new(BAD, ErrorCode::UserInUse, text),
+            UsernameError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        let text = sentence(&error);
+        match error {
+            PasswordError::TooShort { .. } => Self::new(BAD, ErrorCode::WeakPassword, text),
+            PasswordError::TooLong => Self::invalid_param(text),
+        }
+    }
+}
+
+impl From<ChangePasswordError> for ApiError {
+    fn from(error: ChangePasswordError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ChangePasswordError::Password(error) => error.into(),
+            ChangePasswordError::NoAccount => Self::not_found(text),
+            ChangePasswordError::Busy => Self::unavailable(text),
+            ChangePasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UiaError> for ApiError {
+    fn from(error: UiaError) -> Self {
+        match error {
+            UiaError::Busy => Self::unavailable(error),
+            UiaError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The next step of a user-interactive authentication: 401 with `flows`,
+/// `params`, `session`, `completed`, and what was wrong with the step before.
+impl From<Challenge> for ApiError {
+    fn from(challenge: Challenge) -> Self {
+        let errcode = challenge.error.map(|error| match error {
+            ChallengeError::Forbidden => ErrorCode::Forbidden,
+            ChallengeError::InvalidInvitation => ErrorCode::Unauthorized,
+            ChallengeError::Unsupported => ErrorCode::Unrecognized,
+            ChallengeError::UnknownSession => ErrorCode::Unknown,
+        });
+        let text = challenge.error.map(|error| sentence(&error));
+        Self::step(errcode, text.unwrap_or_default())
+            .with("flows", json!(challenge.flows))
+            .with("params", challenge.params)
+            .with("session", challenge.session)
+            .with("completed", json!(challenge.completed))
+    }
+}
+
+impl From<DeviceError> for ApiError {
+    fn from(error: DeviceError) -> Self {
+        let text = sentence(&error);
+        match error {
+            DeviceError::NotFound => Self::not_found(text),
+            DeviceError::InvalidId | DeviceError::NameTooLong => Self::invalid_param(text),
+            DeviceError::IsKeyId | DeviceError::TooMany => Self::forbidden(text),
+            DeviceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UploadKeysError> for ApiError {
+    fn from(error: UploadKeysError) -> Self {
+        let text = sentence(&error);
+        match error {
+            UploadKeysError::Invalid(_) => Self::invalid_param(text),
+            UploadKeysError::InvalidSignature(_) => invalid_signature(text),
+            UploadKeysError::KeyExists(_) => Self::new(BAD, ErrorCode::Unknown, text),
+            UploadKeysError::TooMany { .. } => Self::forbidden(text),
+            // Its token died with it.
+            UploadKeysError::NoDevice => Self::unknown_token(false),
+            UploadKeysError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CrossSigningError> for ApiError {
+    fn from(error: CrossSigningError) -> Self {
+        let text = sentence(&error);
+        match error {
+            CrossSigningError::Invalid(_) => Self::invalid_param(text),
+            CrossSigningError::InvalidSignature(_) => invalid_signature(text),
+            CrossSigningError::MissingMaster => Self::missing_param(text),
+            // Who asks for the authentication first never sees the second of these.
+            CrossSigningError::KeyIdInUse | CrossSigningError::AuthenticationRequired => {
+                Self::forbidden(text)
+            }
+            CrossSigningError::Contended => Self::unavailable(text),
+            CrossSigningError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ToDeviceError> for ApiError {
+    fn from(error: ToDeviceError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ToDeviceError::NotAnObject => Self::bad_json(text),
+            ToDeviceError::TooLarge(_) => Self::new(TOO_LARGE, ErrorCode::TooLarge, text),
+            ToDeviceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProfileError> for ApiError {
+    fn from(error: ProfileError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ProfileError::InvalidName => Self::invalid_param(text),
+            ProfileError::NameTooLarge => Self::new(BAD, ErrorCode::KeyTooLarge, text),
+            ProfileError::InvalidValue(_) => Self::bad_json(text),
+            ProfileError::TooLarge => Self::new(BAD, ErrorCode::ProfileTooLarge, text),
+            ProfileError::NotFound => Self::not_found(text),
+            ProfileError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountDataError> for ApiError {
+    fn from(error: AccountDataError) -> Self {
+        let text = sentence(&error);
+        match error {
+            // The specification's own status for it.
+            AccountDataError::ServerControlled => {
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadJson, text)
+            }
+            AccountDataError::NotAnObject => Self::bad_json(text),
+            AccountDataError::InvalidType => Self::invalid_param(text),
+            AccountDataError::TooLarge => Self::new(TOO_LARGE, ErrorCode::TooLarge, text),
+            AccountDataError::NotFound => Self::not_found(text),
+            AccountDataError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FilterError> for ApiError {
+    fn from(error: FilterError) -> Self {
+        let text = sentence(&error);
+        match error {
+            FilterError::Invalid(_) => Self::bad_json(text),
+            FilterError::TooLarge => Self::new(TOO_LARGE, ErrorCode::TooLarge, text),
+            FilterError::TooMany => Self::forbidden(text),
+            FilterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PushRuleError> for ApiError {
+    fn from(error: PushRuleError) -> Self {
+        let text = sentence(&error);
+        match error {
+            PushRuleError::NotFound | PushRuleError::NoAccount => Self::not_found(text),
+            PushRuleError::Insert(InsertPushRuleError::UnknownRuleId) => {
+                Self::new(BAD, ErrorCode::Unknown, text)
+            }
+            PushRuleError::ServerDefault | PushRuleError::Insert(_) => Self::invalid_param(text),
+            PushRuleError::TooMany => Self::forbidden(text),
+            PushRuleError::Contended => Self::unavailable(text),
+            PushRuleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvitationError> for ApiError {
+    fn from(error: InvitationError) -> Self {
+        match error {
+            InvitationError::NotFound => Self::not_found(sentence(&error)),
+            InvitationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdministrationError> for ApiError {
+    fn from(error: AdministrationError) -> Self {
+        let text = sentence(&error);
+        match error {
+            AdministrationError::NotFound => Self::not_found(text),
+            AdministrationError::Deactivated => Self::new(BAD, ErrorCode::UserDeactivated, text),
+            AdministrationError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What rooms and their rules refuse, and what syncs do.
+
+use graph::Reason;
+use http::StatusCode;
+use rooms::{AppendError, ReadError};
+use ruma_common::api::error::ErrorCode;
+use sync::SyncError;
+
+use super::sentence;
+use crate::ApiError;
+
+const BAD: StatusCode = StatusCode::BAD_REQUEST;
+
+impl From<Reason> for ApiError {
+    fn from(reason: Reason) -> Self {
+        let text = sentence(&reason);
+        match reason {
+            Reason::Forbidden(_) => Self::forbidden(text),
+            Reason::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, text)
+            }
+            Reason::NotJson(_) => Self::not_json(text),
+            Reason::BadFormat(_) | Reason::BadKey(_) => Self::bad_json(text),
+            Reason::UnsupportedVersion(_) => {
+                Self::new(BAD, ErrorCode::UnsupportedRoomVersion, text)
+            }
+            Reason::Damaged(detail) => Self::internal(detail),
+        }
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        let text = sentence(&error);
+        match error {
+            AppendError::Refused(reason) => reason.into(),
+            AppendError::Forbidden(_) | AppendError::UnknownRoom => Self::forbidden(text),
+            AppendError::NotFound(_) | AppendError::UnknownTarget => Self::not_found(text),
+            AppendError::Invalid(_) => Self::invalid_param(text),
+            // For a new room; `PUT /directory/room` says 409 for itself.
+            AppendError::AliasTaken(_) => Self::new(BAD, ErrorCode::RoomInUse, text),
+            AppendError::BadAlias(_) => Self::new(BAD, ErrorCode::BadAlias, text),
+            AppendError::InvalidRoomState(_) => Self::new(BAD, ErrorCode::InvalidRoomState, text),
+            AppendError::BadState(_) => Self::new(BAD, ErrorCode::Unknown, text),
+            AppendError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ReadError::Forbidden(_) => Self::forbidden(text),
+            ReadError::NotFound(_) => Self::not_found(text),
+            ReadError::Invalid(_) => Self::invalid_param(text),
+            // What is in the database was checked before: it is damaged.
+            ReadError::Event(reason) => Self::internal(reason),
+            ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SyncError> for ApiError {
+    fn from(error: SyncError) -> Self {
+        let text = sentence(&error);
+        match error {
+            SyncError::Invalid(_) => Self::invalid_param(text),
+            SyncError::Read(error) => error.into(),
+            SyncError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_refuse_in_the_words_of_the_specification() {
+        for (error, status, errcode) in [
+            (AppendError::UnknownRoom, 403, "M_FORBIDDEN"),
+            (AppendError::UnknownTarget, 404, "M_NOT_FOUND"),
+            (AppendError::Invalid("x".into()), 400, "M_INVALID_PARAM"),
+            (AppendError::AliasTaken("#a:b".into()), 400, "M_ROOM_IN_USE"),
+            (AppendError::BadAlias("x".into()), 400, "M_BAD_ALIAS"),
+            (
+                AppendError::InvalidRoomState("x".into()),
+                400,
+                "M_INVALID_ROOM_STATE",
+            ),
+            (AppendError::BadState("x".into()), 400, "M_UNKNOWN"),
+            (Reason::Forbidden("x".into()).into(), 403, "M_FORBIDDEN"),
+            (
+                Reason::TooLarge {
+                    what: "the event",
+                    limit: 65_536,
+                }
+                .into(),
+                413,
+                "M_TOO_LARGE",
+            ),
+            (Reason::BadFormat("x".into()).into(), 400, "M_BAD_JSON"),
+            (
+                Reason::UnsupportedVersion("99".into()).into(),
+                400,
+                "M_UNSUPPORTED_ROOM_VERSION",
+            ),
+            (Reason::Damaged("x".into()).into(), 500, "M_UNKNOWN"),
+        ] {
+            let error = ApiError::from(error);
+            assert_eq!(error.status(), status, "{error}");
+            assert_eq!(
+                error.errcode().map(ErrorCode::as_str),
+                Some(errcode),
+                "{error}"
+            );
+        }
+        let hidden = ApiError::from(ReadError::Event(Reason::NotJson("x".into())));
+        assert_eq!(hidden.status(), 500);
+    }
+}

@@ -1,0 +1,229 @@
+//! From the bytes of a request to its type.
+
+use std::time::Duration;
+
+use accounts::Operation;
+use axum::{
+    body::{Body, HttpBody as _},
+    extract::{FromRequestParts as _, RawPathParams, rejection::RawPathParamsRejection},
+};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, request::Parts};
+use http_body_util::BodyExt as _;
+use ruma_common::api::{IncomingRequest, error::DeserializationError};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{ApiError, exchange::Exchange, json};
+
+/// The longest silence within a body.
+const BODY_SILENCE: Duration = Duration::from_secs(30);
+/// How long a body may take, whatever its length.
+const BODY_TIME: Duration = Duration::from_secs(60);
+/// A body must arrive at least this fast, in bytes a second, once
+/// [`BODY_TIME`] is over.
+const SLOWEST: u64 = 16 * 1_024;
+
+/// How much of an unwanted body is read and thrown away, in bytes.
+const DISCARDED: u64 = 8 * 1_024 * 1_024;
+/// How long that may take.
+const DISCARD_TIME: Duration = Duration::from_secs(3);
+
+/// What an endpoint takes as its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// Nothing; what is sent nevertheless is ignored.
+    Nothing,
+    /// A JSON object. An empty body counts as an empty object, as many clients
+    /// send none where every field is optional.
+    Json,
+    /// A JSON object that must be there: it is the content to be stored.
+    Content,
+    /// A file.
+    File,
+}
+
+impl Takes {
+    pub(crate) fn by(method: &Method, is_upload: bool) -> Self {
+        match *method {
+            _ if is_upload => Self::File,
+            Method::GET | Method::HEAD => Self::Nothing,
+            Method::PUT => Self::Content,
+            _ => Self::Json,
+        }
+    }
+}
+
+/// The last argument of a handler: what is asked. Every request type of ruma is
+/// one, and [`Interactive`] around it.
+pub trait Asked: Sized + Send + 'static {
+    /// The request type that tells method and paths.
+    type Request: IncomingRequest;
+
+    /// Makes it of the typed request and of what it was parsed from.
+    fn new(request: Self::Request, parts: &Parts, body: &Bytes) -> Self;
+}
+
+impl<R: IncomingRequest + Send + 'static> Asked for R {
+    type Request = R;
+
+    fn new(request: R, _: &Parts, _: &Bytes) -> Self {
+        request
+    }
+}
+
+/// A request that needs a user-interactive authentication, which holds for this
+/// very request only.
+#[derive(Clone, Debug)]
+pub struct Interactive<R> {
+    /// What is asked.
+    pub request: R,
+    /// What the authentication is good for.
+    pub operation: Operation,
+}
+
+impl<R: IncomingRequest + Send + 'static> Asked for Interactive<R> {
+    type Request = R;
+
+    fn new(request: R, parts: &Parts, body: &Bytes) -> Self {
+        let operation = Operation::new(parts.method.as_str(), parts.uri.path(), body);
+        Self { request, operation }
+    }
+}
+
+/// Reads a typed request.
+///
+/// # Errors
+/// What the specification says of bad input: `M_TOO_LARGE`, `M_NOT_JSON`,
+/// `M_BAD_JSON`, `M_INVALID_PARAM`, `M_MISSING_PARAM`.
+pub(crate) async fn read<Q: Asked>(
+    mut parts: Parts,
+    body: Body,
+    exchange: &Exchange,
+    takes: Takes,
+) -> Result<Q, ApiError> {
+    let body = read_body(body, exchange, takes).await?;
+    let path = match RawPathParams::from_request_parts(&mut parts, &()).await {
+        Ok(path) => Some(path),
+        Err(RawPathParamsRejection::MissingPathParams(_)) => None,
+        Err(_) => return Err(ApiError::invalid_param("The path is not UTF-8 text.")),
+    };
+    let arguments: Vec<&str> = path
+        .iter()
+        .flatten()
+        .map(|(_, argument)| argument)
+        .collect();
+    let request = Request::from_parts(parts.clone(), body.as_ref());
+    Q::Request::try_from_http_request_inner(request, &arguments)
+        .map(|request| Q::new(request, &parts, &body))
+        .map_err(refusal)
+}
+
+/// What is wrong with a request whose body is JSON.
+fn refusal(error: DeserializationError) -> ApiError {
+    match error {
+        DeserializationError::Json(error) => ApiError::bad_json(format!(
+            "The body is not what this endpoint takes: {error}."
+        )),
+        // Path arguments come with this variant too.
+        DeserializationError::Query(error) => {
+            let sentence = format!("The path or query is wrong: {error}.");
+            // serde has no other way to tell that something is not there.
+            if error.to_string().starts_with("missing field") {
+                ApiError::missing_param(sentence)
+            } else {
+                ApiError::invalid_param(sentence)
+            }
+        }
+        error => ApiError::invalid_param(format!("The request is wrong: {error}.")),
+    }
+}
+
+/// Reads a body and checks that it is what the endpoint `takes`.
+pub(crate) async fn read_body(
+    body: Body,
+    exchange: &Exchange,
+    takes: Takes,
+) -> Result<Bytes, ApiError> {
+    let options = exchange.limits.options();
+    let limit = match takes {
+        Takes::Nothing => return Ok(Bytes::new()),
+        Takes::Json | Takes::Content => options.max_body_bytes,
+        Takes::File => options.max_upload_bytes,
+    };
+    let bytes = collect(body, limit).await?;
+    match takes {
+        Takes::Nothing | Takes::File => {}
+        Takes::Json if bytes.is_empty() => {}
+        Takes::Json | Takes::Content => json::check_object(&bytes, options.json_depth())?,
+    }
+    Ok(bytes)
+}
+
+/// All of a body, at most `limit` bytes.
+async fn collect(mut body: Body, limit: u64) -> Result<Bytes, ApiError> {
+    if body.size_hint().lower() > limit {
+        discard(body).await;
+        return Err(ApiError::too_large(limit));
+    }
+    let begun = Instant::now();
+    let mut collected = Collected::default();
+    loop {
+        if collected.length > limit {
+            discard(body).await;
+            return Err(ApiError::too_large(limit));
+        }
+        let by_rate = begun + BODY_TIME + Duration::from_secs(collected.length / SLOWEST);
+        let deadline = by_rate.min(Instant::now() + BODY_SILENCE);
+        let frame = timeout_at(deadline, body.frame())
+            .await
+            .map_err(|_| ApiError::body_timeout())?;
+        match frame {
+            None => return Ok(collected.into_bytes()),
+            Some(Err(_)) => return Err(ApiError::not_json("The body was cut off.")),
+            Some(Ok(frame)) => collected.push(frame.into_data().unwrap_or_default()),
+        }
+    }
+}
+
+/// The pieces of a body; mostly one, which is then not copied.
+#[derive(Default)]
+struct Collected {
+    length: u64,
+    pieces: Vec<Bytes>,
+}
+
+impl Collected {
+    fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.length += piece.len() as u64;
+            self.pieces.push(piece);
+        }
+    }
+
+    fn into_bytes(mut self) -> Bytes {
+        if self.pieces.len() < 2 {
+            return self.pieces.pop().unwrap_or_default();
+        }
+        let mut whole = BytesMut::with_capacity(usize::try_from(self.length).unwrap_or(0));
+        for piece in self.pieces {
+            whole.extend_from_slice(&piece);
+        }
+        whole.freeze()
+    }
+}
+
+/// Reads what a client still sends, within bounds, before it is refused. If the
+/// connection were closed at once, the client would see it reset while sending
+/// and never read the answer.
+pub(crate) async fn discard(mut body: Body) {
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if read > DISCARDED {
+                break;
+            }
+        }
+    };
+    let _ = timeout(DISCARD_TIME, reading).await;
+}

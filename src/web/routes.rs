@@ -1,0 +1,312 @@
+//! Tables of routes: which handler answers which endpoint.
+
+use std::{future::Future, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{FromRequestParts, Request, State},
+    handler::Handler,
+    response::{IntoResponse as _, Response},
+    routing::{MethodFilter, MethodRouter},
+};
+use http::Method;
+use ruma_common::api::{IncomingRequest, Metadata, path_builder::PathBuilder as _};
+use tokio::sync::oneshot;
+
+use crate::{
+    Answer, ApiError, Reply,
+    exchange::Exchange,
+    requests::{self, Asked, Takes},
+};
+
+/// The handlers of a door, over the parts `S` that they need.
+///
+/// ```ignore
+/// pub fn routes() -> Routes<Parts> {
+///     Routes::new().on(whoami).on(set_typing)
+/// }
+/// ```
+pub struct Routes<S>(Router<S>);
+
+/// How an endpoint differs from most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serving {
+    /// Also serve the paths with `/unstable/` that came before the stable ones.
+    pub unstable: bool,
+    /// The body is a file: it may be longer and is not JSON.
+    pub upload: bool,
+    /// It waits for news and changes nothing: when the client goes away, the
+    /// handler ends at once, although its method is not `GET`.
+    pub waiting: bool,
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    /// No routes yet.
+    pub fn new() -> Self {
+        Self(Router::new())
+    }
+
+    /// Answers an endpoint with `handler`, under every stable path it ever had.
+    /// Method and paths come from the type of the handler's last argument.
+    ///
+    /// Panics if another handler has one of these paths with this method: tables
+    /// of routes are constant, so any start finds it.
+    #[must_use]
+    pub fn on<E, Args>(self, handler: E) -> Self
+    where
+        E: Endpoint<Args, S>,
+    {
+        self.on_with(handler, Serving::default())
+    }
+
+    /// Like [`on`](Self::on), for an endpoint that differs from most.
+    #[must_use]
+    pub fn on_with<E, Args>(mut self, handler: E, serving: Serving) -> Self
+    where
+        E: Endpoint<Args, S>,
+    {
+        let method = <E::Request as Metadata>::METHOD;
+        let call = Call {
+            takes: Takes::by(&method, serving.upload),
+            is_shielded: !serving.waiting && method != Method::GET,
+        };
+        for path in paths::<E::Request>(serving.unstable) {
+            for pattern in patterns(path) {
+                let handler = handler.clone();
+                let answer = move |State(state): State<S>, request: Request| async move {
+                    name(&request, path);
+                    handler.call(request, state, call).await
+                };
+                let methods = MethodRouter::new().on(filter(&method), answer);
+                self.0 = self.0.route(&pattern, methods);
+            }
+        }
+        self
+    }
+
+    /// Answers a path that ruma does not know with a handler of axum, whose
+    /// extractors should be those of this crate ([`crate::JsonBody`],
+    /// [`crate::QueryOf`], [`crate::PathOf`]): their errors are Matrix errors.
+    /// `path` is written as axum does, `/_cairn/admin/v1/users/{user_id}`.
+    #[must_use]
+    pub fn plain<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        let is_shielded = method != Method::GET;
+        let answer = move |State(state): State<S>, request: Request| async move {
+            name(&request, path);
+            let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
+            let answering = handler.call(request, state);
+            match exchange {
+                Some(exchange) if is_shielded => shield(&exchange, answering).await,
+                _ => Ok(answering.await),
+            }
+        };
+        self.0 = self
+            .0
+            .route(path, MethodRouter::new().on(filter(&method), answer));
+        self
+    }
+
+    /// These routes and `others`.
+    #[must_use]
+    pub fn merge(self, others: Self) -> Self {
+        Self(self.0.merge(others.0))
+    }
+
+    /// The routes with the parts they need: for [`crate::Front`]. Routers of
+    /// several doors are put together with [`Router::merge`].
+    pub fn into_router(self, parts: S) -> Router {
+        self.0.with_state(parts)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How a handler is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    takes: Takes,
+    is_shielded: bool,
+}
+
+/// A handler: an `async fn` of any extractors and, last, what is [`Asked`] (a
+/// typed request of ruma), which returns a [`Reply`].
+///
+/// The arguments are extracted in their order, the request last: whoever is not
+/// allowed to call is refused before the body is read.
+pub trait Endpoint<Args, S>: Clone + Send + Sync + 'static {
+    /// The request it answers.
+    type Request: IncomingRequest;
+
+    /// Reads the arguments and calls the handler.
+    fn call(self, request: Request, state: S, call: Call) -> impl Future<Output = Response> + Send;
+}
+
+macro_rules! endpoint {
+    ($($part:ident)*) => {
+        impl<F, Answering, A, Q, S, $($part,)*> Endpoint<($($part,)* Q,), S> for F
+        where
+            F: Fn($($part,)* Q) -> Answering + Clone + Send + Sync + 'static,
+            Answering: Future<Output = Reply<A>> + Send + 'static,
+            A: Answer + 'static,
+            Q: Asked,
+            S: Send + Sync + 'static,
+            $($part: FromRequestParts<S> + Send + 'static,)*
+        {
+            type Request = Q::Request;
+
+            #[allow(non_snake_case, unused_mut, unused_variables, reason = "one pattern for every length")]
+            async fn call(self, request: Request, state: S, call: Call) -> Response {
+                let (mut parts, body) = request.into_parts();
+                let exchange = match Exchange::of(&parts) {
+                    Ok(exchange) => exchange,
+                    Err(error) => return error.into_response(),
+                };
+                $(
+                    let part = $part::from_request_parts(&mut parts, &state).await;
+                    let $part = match part.map_err(|refusal| refusal.into_response()) {
+                        Ok(part) => part,
+                        Err(refusal) => {
+                            requests::discard(body).await;
+                            return refusal;
+                        }
+                    };
+                )*
+                match requests::read::<Q>(parts, body, &exchange, call.takes).await {
+                    Ok(request) => answer(&exchange, call, self($($part,)* request)).await,
+                    Err(error) => error.into_response(),
+                }
+            }
+        }
+    };
+}
+
+endpoint!();
+endpoint!(P1);
+endpoint!(P1 P2);
+endpoint!(P1 P2 P3);
+endpoint!(P1 P2 P3 P4);
+endpoint!(P1 P2 P3 P4 P5);
+endpoint!(P1 P2 P3 P4 P5 P6);
+endpoint!(P1 P2 P3 P4 P5 P6 P7);
+endpoint!(P1 P2 P3 P4 P5 P6 P7 P8);
+
+/// Runs a handler and makes a response of what it returns.
+async fn answer<A: Answer + 'static>(
+    exchange: &Exchange,
+    call: Call,
+    answering: impl Future<Output = Reply<A>> + Send + 'static,
+) -> Response {
+    let answering = async { answering.await.and_then(Answer::into_answer) };
+    let reply = if call.is_shielded {
+        shield(exchange, answering).await.and_then(|reply| reply)
+    } else {
+        answering.await
+    };
+    reply.into_response()
+}
+
+/// Runs something that changes things to its end, even if the client goes away
+/// meanwhile: dropped half-way, it could leave its work half done. A stop of the
+/// server waits for it.
+async fn shield<T: Send + 'static>(
+    exchange: &Exchange,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (sender, receiver) = oneshot::channel();
+    exchange.tasks.spawn("request", |_| async move {
+        let _ = sender.send(work.await);
+    });
+    receiver
+        .await
+        .map_err(|_| ApiError::internal("the handler panicked"))
+}
+
+/// Tells the exchange which endpoint it turned out to be.
+fn name(request: &Request, path: &'static str) {
+    if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
+        let _ = exchange.endpoint.set(path);
+    }
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    // The methods of Matrix are all known to axum.
+    MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
+}
+
+/// The paths of an endpoint as ruma writes them.
+fn paths<R: Metadata>(with_unstable: bool) -> impl Iterator<Item = &'static str> {
+    R::PATH_BUILDER
+        .all_paths()
+        .filter(move |path| with_unstable || !path.contains("/unstable/"))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// A path as axum's patterns. Arguments are named by their place alone: two
+/// endpoints may call the same place by different names.
+fn patterns(path: &str) -> Vec<String> {
+    let mut place = 0;
+    let segments: Vec<String> = path
+        .split('/')
+        .map(|segment| {
+            if segment.starts_with('{') {
+                place += 1;
+                format!("{{p{place}}}")
+            } else {
+                segment.to_owned()
+            }
+        })
+        .collect();
+    let pattern = segments.join("/");
+    if path.ends_with("/{state_key}") {
+        // An empty state key is left out, with its slash or without.
+        let without = segments[..segments.len() - 1].join("/");
+        return vec![pattern, format!("{without}/"), without];
+    }
+    match pattern.strip_suffix('/') {
+        Some(without) => vec![without.to_owned(), pattern],
+        None => vec![pattern],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma_client_api::state::get_state_event_for_key;
+
+    use super::*;
+
+    #[test]
+    fn paths_become_patterns() {
+        for (path, expected) in [
+            ("/_matrix/client/v3/sync", &["/_matrix/client/v3/sync"][..]),
+            ("/a/{room_id}/b/{user_id}", &["/a/{p1}/b/{p2}"]),
+            ("/a/pushrules/", &["/a/pushrules", "/a/pushrules/"]),
+            (
+                "/a/{event_type}/{state_key}",
+                &["/a/{p1}/{p2}", "/a/{p1}/", "/a/{p1}"],
+            ),
+        ] {
+            assert_eq!(patterns(path), expected);
+        }
+    }
+
+    #[test]
+    fn all_stable_paths_are_served() {
+        let paths: Vec<_> = paths::<get_state_event_for_key::v3::Request>(false).collect();
+        assert_eq!(
+            paths,
+            [
+                "/_matrix/client/r0/rooms/{room_id}/state/{event_type}/{state_key}",
+                "/_matrix/client/v3/rooms/{room_id}/state/{event_type}/{state_key}",
+            ]
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Certificates, and the handshake with them.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// Why a certificate and its key cannot be used. Each reads as one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is missing, unreadable, or holds no such thing.
+    #[error("{} holds no usable {what}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// "certificate" or "private key".
+        what: &'static str,
+        /// The reason.
+        reason: pem::Error,
+    },
+    /// The certificate and the key cannot be used together.
+    #[error("the certificate in {} and the key in {} cannot be used: {reason}", certificate.display(), key.display())]
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// The reason, a mismatch for instance.
+        reason: rustls::Error,
+    },
+}
+
+/// A certificate and its key, from two files that may be read again. Clones
+/// share them.
+#[derive(Clone)]
+pub struct Tls(Arc<Inner>);
+
+struct Inner {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: Arc<Current>,
+    acceptor: TlsAcceptor,
+}
+
+impl Tls {
+    /// Reads the PEM files `certificate` (with the chain to its root) and `key`.
+    ///
+    /// # Errors
+    /// [`TlsError`] if they are not there or do not belong together.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let unusable = |reason| TlsError::Unusable {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            reason,
+        };
+        let certified = read(certificate, key, &provider)?;
+        let current = Arc::new(Current(RwLock::new(Arc::new(certified))));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_no_client_auth()
+            .with_cert_resolver(current.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self(Arc::new(Inner {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            current,
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+        })))
+    }
+
+    /// Reads both files again, for handshakes from now on.
+    ///
+    /// # Errors
+    /// [`TlsError`]; then the ones in use stay in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let provider = self.0.acceptor.config().crypto_provider();
+        let certified = read(&self.0.certificate, &self.0.key, provider)?;
+        *self.0.current.0.write() = Arc::new(certified);
+        Ok(())
+    }
+
+    /// Shakes hands with a client.
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        tokio::time::timeout(HANDSHAKE, self.0.acceptor.accept(stream))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Tls")
+            .field("certificate", &self.0.certificate)
+            .field("key", &self.0.key)
+            .finish()
+    }
+}
+
+fn read(
+    certificate: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let broken = |path: &Path, what| {
+        let path = path.to_owned();
+        move |reason| TlsError::File { path, what, reason }
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(|chain| chain.collect::<Result<Vec<_>, _>>())
+        .and_then(|chain| match chain.is_empty() {
+            true => Err(pem::Error::NoItemsFound),
+            false => Ok(chain),
+        })
+        .map_err(broken(certificate, "certificate"))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(broken(key, "private key"))?;
+    CertifiedKey::from_der(chain, private, provider).map_err(|reason| TlsError::Unusable {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        reason,
+    })
+}
+
+/// The certificate that handshakes use now.
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().clone())
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Current")
+    }
+}
