@@ -131,7 +131,19 @@ pub struct SentBy {
     pub transaction_id: String,
 }
 
+/// What an annotation, a reaction for instance, is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnotationRecord {
+    /// The annotated event.
+    pub target: EventSerial,
+    /// Who annotated it.
+    pub user: UserSerial,
+    /// The annotation's event type and key.
+    pub kind: String,
+}
+
 stored! {
+    AnnotationRecord = 1,
     SentBy = 1,
     RoomRecord = 1,
     RoomHead = 1,

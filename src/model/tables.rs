@@ -10,7 +10,7 @@ use crate::{
     ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
 };
 use crate::{
-    AliasRecord, DeviceSerial, EventMeta, EventSerial, Membership, MembershipRecord, ReceiptRecord,
+    AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership, MembershipRecord, ReceiptRecord,
     RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy, SentTransaction, StoredEvent, UserChange,
     UserSerial,
 };
@@ -75,6 +75,11 @@ tables! {
     /// How far each user has read: by room, user, receipt type and thread id (empty
     /// for an unthreaded receipt).
     RECEIPT_BY_ROOM: (RoomSerial, UserSerial, String, String) => ReceiptRecord, 64, Family::Scan;
+    /// The one annotation of a kind that a user can make of an event: by event, user,
+    /// and the annotation's event type and key in one text.
+    ANNOTATION_BY_EVENT: (EventSerial, UserSerial, String) => EventSerial, 66, Family::Scan;
+    /// Where an annotation stands in `ANNOTATION_BY_EVENT`, for when it is redacted.
+    ANNOTATED_BY_ANNOTATION: EventSerial => AnnotationRecord, 67, Family::Index;
     /// The rooms in the public directory.
     PUBLISHED_ROOM: RoomSerial => (), 65, Family::Scan;
 

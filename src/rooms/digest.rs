@@ -17,6 +17,8 @@ pub(crate) struct Digest {
     pub(crate) mentions_room: bool,
     /// The ids of the users that it mentions.
     pub(crate) mentions: Vec<String>,
+    /// The id of the event that it annotates, and its own type and key in one text.
+    pub(crate) annotates: Option<(String, String)>,
 }
 
 /// Each part is read by itself: one of a wrong shape says nothing about the others.
@@ -37,6 +39,8 @@ pub(crate) struct Relation {
     pub(crate) rel_type: Option<String>,
     /// The other event.
     pub(crate) event_id: Option<String>,
+    /// With what an annotation annotates.
+    pub(crate) key: Option<String>,
 }
 
 impl Relation {
@@ -49,6 +53,13 @@ impl Relation {
         }
         let event: Option<Event<'_>> = serde_json::from_slice(json).ok();
         part(event.and_then(|event| event.content.relates_to))
+    }
+
+    /// The event that an annotation is about, and its key.
+    fn annotation(&self) -> Option<(String, String)> {
+        let is_annotation = self.rel_type.as_deref() == Some("m.annotation");
+        let (event_id, key) = (self.event_id.clone()?, self.key.clone()?);
+        is_annotation.then_some((event_id, key))
     }
 
     /// The root of the thread that the event is directly part of.
@@ -83,6 +94,7 @@ pub(crate) fn digest(event: &Event, levels: Option<&PowerLevels>) -> Digest {
             thread: None,
             mentions_room: ends_room,
             mentions: Vec::new(),
+            annotates: None,
         };
     }
     // Content of another shape mentions nobody.
@@ -104,6 +116,9 @@ pub(crate) fn digest(event: &Event, levels: Option<&PowerLevels>) -> Digest {
     );
     Digest {
         counts: speaks && !is_notice && !is_edit,
+        annotates: relation
+            .annotation()
+            .map(|(target, key)| (target, format!("{} {key}", event.event_type()))),
         thread: relation.thread(),
         mentions_room: mentions.room && may_mention_room,
         mentions: mentions.user_ids,

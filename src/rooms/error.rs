@@ -39,6 +39,9 @@ pub enum AppendError {
     /// The redacted event is not in the room (`M_NOT_FOUND`).
     #[error("the event to redact is not in this room")]
     UnknownTarget,
+    /// The user has annotated the event like this already (`M_DUPLICATE_ANNOTATION`).
+    #[error("you have sent this annotation already")]
+    DuplicateAnnotation,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

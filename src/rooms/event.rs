@@ -117,6 +117,8 @@ pub struct EventReader<'a, R> {
     viewer_id: String,
     now: u64,
     memberships: RefCell<HashMap<StateRoot, Option<Membership>>>,
+    /// Which senders asked to be forgotten.
+    erased: RefCell<HashMap<String, bool>>,
 }
 
 impl<'a, R: Read> EventReader<'a, R> {
@@ -144,6 +146,7 @@ impl<'a, R: Read> EventReader<'a, R> {
             viewer_id,
             now,
             memberships: RefCell::default(),
+            erased: RefCell::default(),
         })
     }
 
@@ -270,7 +273,42 @@ impl<'a, R: Read> EventReader<'a, R> {
                 Some(because),
             );
         }
+        if self.is_erased_for_viewer(event)? {
+            let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
+            let redacted = graph::redact(&whole)?;
+            return self.format(event, redacted.json().as_bytes(), with_room_id, None);
+        }
         self.format(event, &event.stored.json, with_room_id, None)
+    }
+
+    /// Whether the sender asked to be forgotten, and the viewer was not there when the
+    /// event was sent (client-server API, "Account deactivation", `erase`).
+    fn is_erased_for_viewer(&self, event: &ClientEvent) -> Result<bool, ReadError> {
+        #[derive(Deserialize)]
+        struct Header<'a> {
+            sender: std::borrow::Cow<'a, str>,
+            #[serde(borrow)]
+            state_key: Option<&'a RawValue>,
+        }
+        let header: Header<'_> =
+            serde_json::from_slice(&event.stored.json).map_err(|_| damaged())?;
+        if header.state_key.is_some() || !self.is_erased(&header.sender)? {
+            return Ok(false);
+        }
+        Ok(self.membership_in(event.meta.state_before)? != Some(Membership::Join))
+    }
+
+    fn is_erased(&self, sender: &str) -> Result<bool, ReadError> {
+        if let Some(known) = self.erased.borrow().get(sender) {
+            return Ok(*known);
+        }
+        let account = match self.view.get(&tables::USER_BY_ID, &sender.to_owned())? {
+            Some(user) => accounts::account(self.view, user)?,
+            None => None,
+        };
+        let erased = account.is_some_and(|account| account.is_erased);
+        self.erased.borrow_mut().insert(sender.to_owned(), erased);
+        Ok(erased)
     }
 
     /// Puts the client's form together from pieces of the stored one.
@@ -292,7 +330,10 @@ impl<'a, R: Read> EventReader<'a, R> {
         };
         field("type", fields.event_type.get());
         field("sender", fields.sender.get());
-        field("content", fields.content.get());
+        match (redacts_of(&fields), self.version.redacts_in_content()) {
+            (Some(redacts), false) => field("content", &with_redacts(fields.content, redacts)),
+            _ => field("content", fields.content.get()),
+        }
         field("event_id", &quoted(&event.stored.event_id));
         field("origin_server_ts", fields.origin_server_ts.get());
         if let Some(state_key) = fields.state_key {
@@ -364,6 +405,9 @@ impl<'a, R: Read> EventReader<'a, R> {
             return Ok(());
         };
         field("replaces_state", &quoted(&before.stored.event_id));
+        if let Ok(fields) = serde_json::from_slice::<Fields<'_>>(&before.stored.json) {
+            field("prev_sender", fields.sender.get());
+        }
         let redacted = self
             .view
             .contains(&tables::REDACTION_BY_EVENT, &before.serial)?;
@@ -454,6 +498,18 @@ fn redacts_of<'a>(fields: &Fields<'a>) -> Option<&'a RawValue> {
             .ok()
             .and_then(|content| content.redacts)
     })
+}
+
+/// A redaction's content with its target in it, where room versions before 11 do not
+/// have it.
+fn with_redacts(content: &RawValue, redacts: &RawValue) -> String {
+    let rest = content.get().trim_start_matches('{');
+    let comma = if rest.trim_start().starts_with('}') {
+        ""
+    } else {
+        ","
+    };
+    format!("{{\"redacts\":{}{comma}{rest}", redacts.get())
 }
 
 /// Text as a JSON string.

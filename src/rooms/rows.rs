@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use model::{
-    Changes, EventChange, EventMeta, EventStatus, LogEntry, Membership, MembershipRecord,
+    AnnotationRecord, Changes, EventChange, EventMeta, EventSerial, EventStatus, LogEntry, Membership, MembershipRecord,
     RoomChange, RoomSerial, SentBy, SentTransaction, StoredEvent, UserChange, UserSerial,
     intern_room, intern_user, tables,
 };
@@ -138,8 +138,10 @@ fn event_rows(
         && !latest.contains(&tables::REDACTION_BY_EVENT, &target)?
     {
         batch.put(&tables::REDACTION_BY_EVENT, &target, &serial);
+        forget_annotation(latest, batch, target)?;
     }
     let sender = user(progress, context, latest, batch, event.sender().as_str())?;
+    annotation_rows(staged, sender, latest, batch)?;
     let change = event_change(staged, sender, latest)?;
     progress
         .changes
@@ -171,6 +173,46 @@ fn event_rows(
         let is_local =
             UserId::parse(target.as_str()).is_ok_and(|id| id.server_name() == context.server_name);
         member_rows(staging, member, record, is_local, progress, latest, batch)?;
+    }
+    Ok(())
+}
+
+/// Nobody annotates an event twice alike (client-server API, "Event annotations and
+/// reactions").
+fn annotation_rows(
+    staged: &Staged,
+    user: UserSerial,
+    latest: &Latest,
+    batch: &mut Batch,
+) -> Result<(), AppendError> {
+    let Some((target, kind)) = staged.digest.annotates.clone() else {
+        return Ok(());
+    };
+    let Some(target) = latest.get(&tables::EVENT_BY_ID, &target)? else {
+        return Ok(());
+    };
+    // A key in the database has at most 65,535 bytes, and nobody needs longer ones.
+    let kind: String = kind.chars().take(1024).collect();
+    let key = (target, user, kind.clone());
+    if latest.contains(&tables::ANNOTATION_BY_EVENT, &key)? {
+        return Err(AppendError::DuplicateAnnotation);
+    }
+    batch.put(&tables::ANNOTATION_BY_EVENT, &key, &staged.serial);
+    let record = AnnotationRecord { target, user, kind };
+    batch.put(&tables::ANNOTATED_BY_ANNOTATION, &staged.serial, &record);
+    Ok(())
+}
+
+/// A redacted annotation can be made again.
+fn forget_annotation(
+    latest: &Latest,
+    batch: &mut Batch,
+    annotation: EventSerial,
+) -> Result<(), AppendError> {
+    if let Some(record) = latest.get(&tables::ANNOTATED_BY_ANNOTATION, &annotation)? {
+        let key = (record.target, record.user, record.kind);
+        batch.delete(&tables::ANNOTATION_BY_EVENT, &key);
+        batch.delete(&tables::ANNOTATED_BY_ANNOTATION, &annotation);
     }
     Ok(())
 }

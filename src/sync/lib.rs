@@ -11,6 +11,7 @@
 
 mod device_lists;
 mod error;
+mod fields;
 mod json;
 mod members;
 mod positions;
@@ -25,12 +26,14 @@ pub use error::SyncError;
 pub use token::SyncToken;
 pub use v3::SyncRequest;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use accounts::Accounts;
+use model::DeviceSerial;
+use parking_lot::Mutex;
 use rooms::Rooms;
 use runtime::{Clock, Stop};
-use store::Store;
+use store::{Position, Store};
 
 /// Answers `/sync`. Cheap to clone.
 #[derive(Clone)]
@@ -44,7 +47,13 @@ struct Inner {
     accounts: Accounts,
     clock: Clock,
     stop: Stop,
+    /// What devices have confirmed; the rows' deletion may still be on its way to the
+    /// snapshot.
+    confirmed: Mutex<HashMap<DeviceSerial, Position>>,
 }
+
+/// How many devices' confirmations are remembered; the rows are gone much sooner.
+const CONFIRMED: usize = 10_000;
 
 impl Sync {
     /// A reader of what `store`, `rooms` and `accounts` hold. Who waits is answered
@@ -57,6 +66,7 @@ impl Sync {
                 accounts,
                 clock,
                 stop,
+                confirmed: Mutex::default(),
             }),
         }
     }

@@ -18,6 +18,52 @@ pub(crate) fn summary(reader: &EventReader<'_, Snapshot>) -> Result<String, Read
         .view
         .get(&tables::HEAD_BY_ROOM, &reader.room)?
         .unwrap_or_default();
+    let mut summary = Composer::object();
+    summary
+        .field("m.heroes", &strings(&heroes(reader)?))
+        .field("m.joined_member_count", &head.joined.to_string())
+        .field("m.invited_member_count", &head.invited.to_string());
+    Ok(summary.finish())
+}
+
+/// Whether the room has a name or an alias, and needs no heroes.
+fn is_named(reader: &EventReader<'_, Snapshot>) -> Result<bool, ReadError> {
+    #[derive(Deserialize)]
+    struct Event {
+        content: Content,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        name: Option<String>,
+        alias: Option<String>,
+    }
+    for event_type in ["m.room.name", "m.room.canonical_alias"] {
+        let key = (reader.room, event_type.to_owned(), String::new());
+        let Some(serial) = reader.view.get(&tables::STATE_BY_ROOM, &key)? else {
+            continue;
+        };
+        let Some(stored) = reader.view.get(&tables::EVENT_BY_SERIAL, &serial)? else {
+            continue;
+        };
+        let redacted = reader.view.contains(&tables::REDACTION_BY_EVENT, &serial)?;
+        let content = serde_json::from_slice::<Event>(&stored.json).map(|event| event.content);
+        let named = content.is_ok_and(|content| {
+            let text = content.name.or(content.alias);
+            text.is_some_and(|text| !text.is_empty())
+        });
+        if named && !redacted {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The members that a room without a name is named after: others who are there, else
+/// who were.
+pub(crate) fn heroes(reader: &EventReader<'_, Snapshot>) -> Result<Vec<String>, ReadError> {
+    if is_named(reader)? {
+        return Ok(Vec::new());
+    }
     let mut present = Vec::new();
     let mut gone = Vec::new();
     for row in reader.view.scan(&tables::MEMBER_BY_ROOM, &(reader.room,)) {
@@ -42,12 +88,7 @@ pub(crate) fn summary(reader: &EventReader<'_, Snapshot>) -> Result<String, Read
     for user in chosen {
         heroes.extend(model::user_id(reader.view, user)?);
     }
-    let mut summary = Composer::object();
-    summary
-        .field("m.heroes", &strings(&heroes))
-        .field("m.joined_member_count", &head.joined.to_string())
-        .field("m.invited_member_count", &head.invited.to_string());
-    Ok(summary.finish())
+    Ok(heroes)
 }
 
 /// The senders of events.

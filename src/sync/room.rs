@@ -11,8 +11,9 @@ use store::{Position, Read, Snapshot};
 use crate::{
     SyncError,
     device_lists::root_at,
+    fields::only_fields,
     json::{Composer, events, quoted},
-    members::{senders, summary},
+    members::{heroes, senders, summary},
 };
 
 /// What a client wants to see of its rooms.
@@ -32,6 +33,8 @@ pub(crate) struct RoomView {
     pub(crate) full_state: bool,
     /// Whether state is given as of the timeline's end (`state_after`).
     pub(crate) state_after: bool,
+    /// The fields of events that are wanted, as paths with dots; all if `None`.
+    pub(crate) fields: Option<Vec<String>>,
 }
 
 /// A receipt that moved: whose, of which kind, of which thread.
@@ -242,10 +245,26 @@ impl<'a> RoomReader<'a> {
             }
             state.extend(self.wanted_state(serial)?);
         }
-        for speaker in speakers.difference(&told) {
-            if let Some(serial) = self.reader.maps().get(to, "m.room.member", speaker)? {
+        let mut others = speakers;
+        if self.view.lazy_members && (from == EMPTY_STATE || !told.is_empty()) {
+            // Who names the room must be known by name.
+            others.extend(heroes(&self.reader)?);
+        }
+        for other in others.difference(&told) {
+            if let Some(serial) = self.reader.maps().get(to, "m.room.member", other)? {
                 state.extend(self.wanted_state(serial)?);
             }
+        }
+        if self.view.state_after && self.record.membership != Membership::Join {
+            // The state at the end is the one that this event made.
+            let own = self.wanted_state(self.record.event)?;
+            let serial = self.record.event;
+            let replaced = own.is_some().then(|| self.reader.viewer_id().to_owned());
+            if let Some(viewer) = replaced {
+                let before = self.reader.maps().get(to, "m.room.member", &viewer)?;
+                state.retain(|event| Some(event.serial) != before && event.serial != serial);
+            }
+            state.extend(own);
         }
         state.sort_by_key(|event| (event.meta.depth, event.meta.tie_break));
         Ok(state)
@@ -305,7 +324,13 @@ impl<'a> RoomReader<'a> {
     fn all_json(&self, events: &[ClientEvent]) -> Result<Vec<String>, ReadError> {
         events
             .iter()
-            .map(|event| self.reader.json(event, false))
+            .map(|event| {
+                let json = self.reader.json(event, false)?;
+                Ok(match &self.view.fields {
+                    Some(fields) => only_fields(&json, fields),
+                    None => json,
+                })
+            })
             .collect()
     }
 }

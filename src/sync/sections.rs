@@ -1,11 +1,11 @@
 //! The parts of an answer of `/sync`.
 
-use model::{Membership, MembershipRecord, RoomSerial};
+use model::{DeviceSerial, Membership, MembershipRecord, RoomSerial};
 use rooms::EventReader;
 use store::{Position, Snapshot};
 
 use crate::{
-    Sync, SyncError,
+    CONFIRMED, Sync, SyncError,
     json::{Composer, basic_event, events, quoted, strings, values},
     room::{RoomReader, stripped_state},
     v3::Question,
@@ -230,7 +230,7 @@ impl Sync {
         snapshot: &Snapshot,
         answer: &mut Composer,
     ) -> Result<Option<Position>, SyncError> {
-        let after = question.since.map_or(Position(0), |since| since.to_device);
+        let after = self.confirmed(question.session.device);
         let (messages, up_to) =
             accounts::to_device(snapshot, question.session.device, after, TO_DEVICE_LIMIT)?;
         if messages.is_empty() {
@@ -242,6 +242,21 @@ impl Sync {
             .collect();
         answer.field("to_device", &events(&messages));
         Ok(Some(up_to))
+    }
+
+    /// Remembers what a device has for certain: it gets none of it again.
+    pub(crate) fn confirm(&self, device: DeviceSerial, up_to: Position) {
+        let mut confirmed = self.inner.confirmed.lock();
+        if confirmed.len() >= CONFIRMED {
+            confirmed.clear();
+        }
+        let known = confirmed.entry(device).or_default();
+        *known = up_to.max(*known);
+    }
+
+    fn confirmed(&self, device: DeviceSerial) -> Position {
+        let confirmed = self.inner.confirmed.lock();
+        confirmed.get(&device).copied().unwrap_or_default()
     }
 
     /// How many of the device's keys can be claimed; returns whether that changed.

@@ -66,7 +66,7 @@ impl Question {
         let lazy = |options: &LazyLoadOptions| matches!(options, LazyLoadOptions::Enabled { .. });
         let view = RoomView {
             timeline: EventFilter::from(&room.timeline),
-            limit: limit.clamp(1, LIMIT),
+            limit: limit.min(LIMIT),
             state: EventFilter::from(&room.state),
             ephemeral: EventFilter::from(&room.ephemeral),
             account_data: EventFilter::from(&room.account_data),
@@ -75,6 +75,7 @@ impl Question {
             unread_threads: room.timeline.unread_thread_notifications,
             full_state: request.full_state,
             state_after: request.use_state_after,
+            fields: filter.event_fields,
         };
         let mut rooms = RoomEventFilter::default();
         rooms.rooms = room.rooms;
@@ -116,6 +117,7 @@ impl Sync {
                 .accounts
                 .acknowledge(session.device, since.to_device)
                 .await?;
+            self.confirm(session.device, since.to_device);
         }
         let deadline = tokio::time::Instant::now() + request.timeout.min(LONGEST_WAIT);
         let immediate = since.is_none() || request.full_state || request.timeout.is_zero();

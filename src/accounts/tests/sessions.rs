@@ -177,10 +177,9 @@ async fn a_deactivated_account_is_empty_and_keeps_its_name() {
     house.accounts.deactivate(alice.user, true).await.unwrap();
 
     assert!(is_unknown(house.accounts.authenticate(&token).await, false));
-    eprintln!("{:?}", house.login("alice", "X", PASSWORD).await.err());
     assert!(matches!(
         house.login("alice", "X", PASSWORD).await,
-        Err(LoginError::Forbidden)
+        Err(LoginError::Deactivated)
     ));
     let again = house.accounts.register(account("alice", "X"), None).await;
     assert!(matches!(

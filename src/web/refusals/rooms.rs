@@ -41,6 +41,9 @@ impl From<AppendError> for ApiError {
             AppendError::AliasTaken(_) => Self::new(BAD, ErrorCode::RoomInUse, text),
             AppendError::BadAlias(_) => Self::new(BAD, ErrorCode::BadAlias, text),
             AppendError::InvalidRoomState(_) => Self::new(BAD, ErrorCode::InvalidRoomState, text),
+            AppendError::DuplicateAnnotation => {
+                Self::new(BAD, ErrorCode::DuplicateAnnotation, text)
+            }
             AppendError::BadState(_) => Self::new(BAD, ErrorCode::Unknown, text),
             AppendError::Store(error) => error.into(),
         }

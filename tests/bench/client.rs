@@ -1,0 +1,212 @@
+//! An HTTP/1.1 client that does next to nothing, so that the load costs little of the
+//! processors that it shares with the server.
+
+use std::io::{Error, ErrorKind, Result};
+
+use harness::{Api, User};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Where a server listens, and who speaks to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    address: String,
+    token: String,
+}
+
+/// A connection that stays open; one request at a time.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// All header lines of a request but its length.
+    headers: String,
+    request: String,
+    received: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Client {
+    /// The user's requests to the server at `url`, which may have moved since the user
+    /// was registered.
+    pub(crate) fn new(url: &str, user: &User) -> Self {
+        Self {
+            address: url.trim_start_matches("http://").to_owned(),
+            token: user.access_token.clone(),
+        }
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> Result<Connection> {
+        let stream = TcpStream::connect(&self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Connection {
+            stream,
+            headers: format!(
+                "Host: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
+                self.address, self.token
+            ),
+            request: String::new(),
+            received: Vec::with_capacity(READ_BYTES),
+            body: Vec::new(),
+        })
+    }
+}
+
+impl Connection {
+    /// `GET path` and the body of the 200 that came.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<&[u8]> {
+        self.exchange("GET", path, "").await
+    }
+
+    /// `PUT path` and the body of the 200 that came.
+    pub(crate) async fn put(&mut self, path: &str, body: &str) -> Result<&[u8]> {
+        self.exchange("PUT", path, body).await
+    }
+
+    /// Sends a request and reads the whole answer. `Err` when the connection broke;
+    /// panics when the answer is no 200.
+    async fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<&[u8]> {
+        use std::fmt::Write;
+        self.request.clear();
+        let length = body.len();
+        let _ = write!(
+            self.request,
+            "{method} {path} HTTP/1.1\r\n{}Content-Length: {length}\r\n\r\n{body}",
+            self.headers
+        );
+        self.stream.write_all(self.request.as_bytes()).await?;
+        let head = self.read_head().await?;
+        if head.chunked {
+            self.read_chunks(head.length).await?;
+        } else {
+            self.read_until(head.length + head.body_length).await?;
+            self.body.clear();
+            let whole = head.length..head.length + head.body_length;
+            self.body.extend_from_slice(&self.received[whole]);
+        }
+        self.received.clear();
+        assert!(
+            head.status == 200,
+            "{method} {path} -> {} {}",
+            head.status,
+            String::from_utf8_lossy(&self.body)
+        );
+        Ok(&self.body)
+    }
+
+    /// Receives until the answer's header is whole.
+    async fn read_head(&mut self) -> Result<Head> {
+        loop {
+            if let Some(end) = find(&self.received, b"\r\n\r\n") {
+                return Head::parse(&self.received[..end], end + 4);
+            }
+            self.receive().await?;
+        }
+    }
+
+    /// Receives until `length` bytes are there.
+    async fn read_until(&mut self, length: usize) -> Result<()> {
+        while self.received.len() < length {
+            self.receive().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a body in chunks, the first of which starts at `at`.
+    async fn read_chunks(&mut self, mut at: usize) -> Result<()> {
+        self.body.clear();
+        loop {
+            let Some(line) = find(&self.received[at..], b"\r\n") else {
+                self.receive().await?;
+                continue;
+            };
+            let size = std::str::from_utf8(&self.received[at..at + line])
+                .ok()
+                .and_then(|text| usize::from_str_radix(text.trim(), 16).ok())
+                .ok_or(ErrorKind::InvalidData)?;
+            let from = at + line + 2;
+            self.read_until(from + size + 2).await?;
+            self.body
+                .extend_from_slice(&self.received[from..from + size]);
+            at = from + size + 2;
+            if size == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<()> {
+        self.received.reserve(READ_BYTES);
+        match self.stream.read_buf(&mut self.received).await? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an answer's header says about its body.
+struct Head {
+    status: u16,
+    /// Of the header with its empty line, in bytes.
+    length: usize,
+    body_length: usize,
+    chunked: bool,
+}
+
+impl Head {
+    fn parse(bytes: &[u8], length: usize) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData)?;
+        let mut lines = text.split("\r\n");
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .and_then(|status| status.parse().ok())
+            .ok_or_else(|| Error::new(ErrorKind::InvalidData, text))?;
+        let mut head = Self {
+            status,
+            length,
+            body_length: 0,
+            chunked: false,
+        };
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("content-length") {
+                head.body_length = value.trim().parse().map_err(|_| ErrorKind::InvalidData)?;
+            } else if name.eq_ignore_ascii_case("transfer-encoding") {
+                head.chunked = value.trim().eq_ignore_ascii_case("chunked");
+            }
+        }
+        Ok(head)
+    }
+}
+
+/// Where `part` first occurs in `whole`.
+pub(crate) fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
+    let first = *part.first()?;
+    let mut from = 0;
+    while let Some(step) = whole[from..].iter().position(|byte| *byte == first) {
+        let at = from + step;
+        if whole[at..].starts_with(part) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+/// How often `part` occurs in `whole`.
+pub(crate) fn count(whole: &[u8], part: &[u8]) -> usize {
+    let (mut found, mut from) = (0, 0);
+    while let Some(at) = find(&whole[from..], part) {
+        found += 1;
+        from += at + part.len();
+    }
+    found
+}
+
+/// Waits until the server answers a request, over a connection of its own.
+pub(crate) async fn first_answer(api: &Api) {
+    api.get("versions").await.ok();
+}

@@ -1,0 +1,48 @@
+//! `make bench`: measures the real server under load, beside the disk it runs on.
+//!
+//! Starts the binary that `CAIRN_BINARY` names on fresh data folders, with rate limits
+//! off and registration open, and prints a Markdown table: each measure's target, median
+//! and extremes. Everything travels over HTTP/1.1 connections that stay open.
+//!
+//! - The load comes from one thread with a client that does next to nothing
+//!   ([`client`]), because server and load share the machine; what the load itself takes
+//!   of a processor is printed beside the sends.
+//! - The server's CPU time is `utime + stime` of `/proc/PID/stat`, its memory the
+//!   proportional set size (PSS) of `/proc/PID/smaps_rollup`.
+//! - The disk's rate of synced writes is measured before and after each run of sends, in
+//!   the file system of the data folder ([`disk`]).
+
+mod client;
+mod disk;
+mod load;
+mod options;
+mod people;
+mod process;
+mod report;
+mod sends;
+mod starts;
+mod syncs;
+
+use options::{Measure, Options};
+use report::Report;
+
+fn main() {
+    let options = Options::from_arguments();
+    // One thread, so that the load leaves the other processors to the server.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let report = runtime.block_on(measure(&options));
+    report.print(&options);
+}
+
+async fn measure(options: &Options) -> Report {
+    let mut report = Report::new();
+    if options.wants(Measure::IdleMemory) {
+        starts::idle_memory(options, &mut report).await;
+    }
+    syncs::measure(options, &mut report).await;
+    sends::measure(options, &mut report).await;
+    report
+}

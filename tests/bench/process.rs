@@ -1,0 +1,31 @@
+//! What the kernel says about a process.
+
+use std::fs::read_to_string;
+
+/// The unit of times in `/proc/PID/stat`, in milliseconds: Linux shows programs 100
+/// ticks a second on every machine.
+const TICK: f64 = 10.0;
+
+/// The CPU time that a process took so far, in user mode and in the kernel, in
+/// milliseconds.
+pub(crate) fn cpu_time(process: u32) -> f64 {
+    let stat = read_to_string(format!("/proc/{process}/stat")).expect("the process's times");
+    // The second field is the command's name in brackets, which may hold spaces.
+    let (_, fields) = stat.rsplit_once(')').expect("a command's name");
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |field: usize| -> f64 { fields[field].parse().expect("a number of ticks") };
+    // utime and stime are the fields 14 and 15 of the whole line.
+    (ticks(11) + ticks(12)) * TICK
+}
+
+/// The memory of a process, its share of shared pages included (PSS), in MiB.
+pub(crate) fn memory(process: u32) -> f64 {
+    let rollup = read_to_string(format!("/proc/{process}/smaps_rollup")).expect("its memory");
+    rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:"))
+        .and_then(|line| line.trim().strip_suffix("kB"))
+        .and_then(|size| size.trim().parse::<f64>().ok())
+        .expect("a size in kB")
+        / 1024.0
+}

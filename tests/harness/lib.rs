@@ -1,0 +1,46 @@
+//! What every test stands on: the real server in a folder of its own, and a small
+//! HTTP client to speak to it.
+//!
+//! Nothing here knows a crate of the server: a test sees what a client sees.
+//!
+//! - [`Server`]: starts the binary that `CAIRN_BINARY` names, stops it cleanly or
+//!   kills it, starts it again on the same port and the same data.
+//! - [`Api`] and [`User`]: requests without and with an access token. An answer is
+//!   judged by [`Answer::ok`] or [`Answer::refused`], which say in full what came
+//!   instead.
+//! - [`signing`]: device keys, one-time keys and cross-signing keys with true
+//!   signatures, for the endpoints that check them.
+
+mod api;
+mod config;
+mod rooms;
+mod server;
+pub mod signing;
+mod user;
+
+pub use api::{Answer, Api, escape};
+pub use config::{Config, Registration};
+pub use rooms::{Synced, event_ids, find_event};
+pub use server::{Server, shared};
+pub use user::{PASSWORD, User};
+
+/// Calls `attempt` every 50 ms until it gives `Some`, for at most `seconds`.
+///
+/// Panics with `what` when nothing came in time.
+pub async fn eventually<T>(
+    what: &str,
+    seconds: u64,
+    mut attempt: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    loop {
+        if let Some(found) = attempt().await {
+            return found;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "not within {seconds} s: {what}"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,11 @@
+//! What people do with the server, told with real Matrix clients.
+//!
+//! Each story starts a server of its own. A [`device::Device`] is a client as people
+//! have it: an SQLite store in a folder, a sync that goes on in the background, and
+//! the keys to read what others encrypt.
+
+mod conversation;
+mod crash;
+mod device;
+mod removed_device;
+mod verification;
