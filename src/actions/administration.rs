@@ -1,8 +1,8 @@
 //! The verbs of `cairn user` and `cairn invite`.
 
 use accounts::{
-    AccountSummary, ChangePasswordError, InvitationError, NewAccount, NewInvitation,
-    RegisterError, account_summary, accounts_after,
+    AccountSummary, ChangePasswordError, InvitationError, NewAccount, NewInvitation, RegisterError,
+    account_summary, accounts_after,
 };
 use ruma_common::OwnedUserId;
 use serde::{Deserialize, Serialize};

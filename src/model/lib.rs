@@ -25,6 +25,6 @@ pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use room::{
-    AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead, RoomRecord, SentBy,
-    SentTransaction,
+    AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
+    RoomRecord, SentBy, SentTransaction,
 };

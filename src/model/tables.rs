@@ -10,9 +10,9 @@ use crate::{
     ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
 };
 use crate::{
-    AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership, MembershipRecord, ReceiptRecord,
-    RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy, SentTransaction, StoredEvent, UserChange,
-    UserSerial,
+    AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership,
+    MembershipRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy,
+    SentTransaction, StoredEvent, UserChange, UserSerial,
 };
 
 /// How deep an event stands in its room's graph.

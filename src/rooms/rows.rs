@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use model::{
-    AnnotationRecord, Changes, EventChange, EventMeta, EventSerial, EventStatus, LogEntry, Membership, MembershipRecord,
-    RoomChange, RoomSerial, SentBy, SentTransaction, StoredEvent, UserChange, UserSerial,
-    intern_room, intern_user, tables,
+    AnnotationRecord, Changes, EventChange, EventMeta, EventSerial, EventStatus, LogEntry,
+    Membership, MembershipRecord, RoomChange, RoomSerial, SentBy, SentTransaction, StoredEvent,
+    UserChange, UserSerial, intern_room, intern_user, tables,
 };
 use ruma_common::{OwnedServerName, UserId};
 use serde::Deserialize;

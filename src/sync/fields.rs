@@ -70,7 +70,10 @@ mod tests {
         assert_eq!(chosen(&["type"]), r#"{"type":"m"}"#);
         assert_eq!(chosen(&["content.body"]), r#"{"content":{"body":"a"}}"#);
         assert_eq!(chosen(&["content.x\\.y"]), r#"{"content":{"x.y":1}}"#);
-        assert_eq!(chosen(&["content.deep.z"]), r#"{"content":{"deep":{"z":2}}}"#);
+        assert_eq!(
+            chosen(&["content.deep.z"]),
+            r#"{"content":{"deep":{"z":2}}}"#
+        );
         assert_eq!(chosen(&["nothing"]), "{}");
     }
 }

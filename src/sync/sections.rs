@@ -45,9 +45,11 @@ impl Sync {
     ) -> Result<Option<(String, String)>, SyncError> {
         let is_new = window.is_new(record.last_join) || question.view.full_state;
         let typing = self.typing(question, room)?;
-        let changed = window
-            .since
-            .is_none_or(|since| self.inner.store.changed_since(model::room_scope(room), since));
+        let changed = window.since.is_none_or(|since| {
+            self.inner
+                .store
+                .changed_since(model::room_scope(room), since)
+        });
         let has_data = window.room_data.contains_key(&room);
         if !is_new && !changed && typing.is_none() && !has_data {
             return Ok(None);

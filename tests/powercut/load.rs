@@ -15,6 +15,8 @@ use crate::chance::Chance;
 const WORKERS: usize = 40;
 /// How many rooms they share.
 const ROOMS: usize = 4;
+/// The largest message's text; 65,536 bytes is the whole event's limit.
+const LARGE: u64 = 60_000;
 /// The longest a load may take.
 const DEADLINE: Duration = Duration::from_secs(240);
 
@@ -270,7 +272,9 @@ impl Worker {
 
     async fn say(&mut self) -> Option<What> {
         let room = self.chance.below(ROOMS as u64) as usize;
-        let size = self.chance.below(2_000) as usize;
+        // Large ones too, so that the database moves what it has written.
+        let most = [2_000, LARGE][self.chance.below(2) as usize];
+        let size = self.chance.below(most) as usize;
         let path = format!(
             "v3/rooms/{}/send/m.room.message/{}",
             self.rooms[room],

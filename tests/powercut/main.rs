@@ -61,10 +61,11 @@ async fn nothing_acknowledged_is_lost_in_a_power_cut() {
         ledger.acknowledged()
     );
     eprintln!(
-        "{} operations acknowledged, {} writes and {} syncs recorded",
+        "{} operations acknowledged, {} writes, {} syncs and {} new files recorded",
         ledger.acknowledged(),
         recording.writes(),
-        recording.syncs()
+        recording.syncs(),
+        recording.files()
     );
 
     for number in 0..CUTS {

@@ -68,6 +68,12 @@ impl Recording {
             .count()
     }
 
+    /// How many files were made.
+    pub(crate) fn files(&self) -> usize {
+        let made = |event: &&Event| matches!(event.deed, Deed::Open { create: true, .. });
+        self.events.iter().filter(made).count()
+    }
+
     pub(crate) fn syncs(&self) -> usize {
         self.events
             .iter()

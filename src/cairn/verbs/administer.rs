@@ -138,7 +138,11 @@ fn told(wish: &Administration, answer: &Value) -> String {
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {
             let devices = lines(&answer["devices"], |device| {
-                format!("  device {} {}", word(device, "device_id"), word(device, "display_name"))
+                format!(
+                    "  device {} {}",
+                    word(device, "device_id"),
+                    word(device, "display_name")
+                )
             });
             format!("{}\n{devices}", user_line(answer))
         }

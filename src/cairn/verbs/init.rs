@@ -77,7 +77,10 @@ pub(super) fn run(init: Init, common: &Common) -> Result<Answer, Failure> {
         answer["administrator"] = made;
     }
     told += &format!("\nNext: cairn serve --config {}", file.display());
-    Ok(Answer { text: told, json: answer })
+    Ok(Answer {
+        text: told,
+        json: answer,
+    })
 }
 
 fn ask(question: &str, default: Option<&str>) -> Result<String, Failure> {
@@ -120,7 +123,10 @@ fn configuration(server_name: &str, data_dir: &Path, listen: SocketAddr) -> Stri
 }
 
 fn write_new(file: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(folder)?;
     }
     let mut output = File::create_new(file)?;

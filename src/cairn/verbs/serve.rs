@@ -88,7 +88,10 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     log::info!("stopping");
     let still_running = server.tasks.shutdown(STOP_DEADLINE).await;
     if !still_running.is_empty() {
-        log::warn!("stopped while these still ran: {}", still_running.join(", "));
+        log::warn!(
+            "stopped while these still ran: {}",
+            still_running.join(", ")
+        );
     }
     // The last sync of the store happens here.
     drop((parts, client));
@@ -199,7 +202,11 @@ fn announce(listener: &Listener, options: &web::ListenerOptions, json: bool) {
     let Some(address) = listener.address() else {
         return;
     };
-    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let line = if json {
         json!({ "event": "listening", "address": address, "scheme": scheme, "serves": options.serves })
             .to_string()

@@ -19,7 +19,7 @@ use ruma_common::{
 };
 use runtime::{Clock, Random, Timestamp};
 use serde_json::{Value, json};
-use store::{Store, StoreError, StoreOptions};
+use store::{Store, StoreOptions};
 use tempfile::TempDir;
 
 use crate::{
@@ -117,9 +117,7 @@ impl TestRoom {
         let (serial, device) = (store.next_serial(), store.next_serial());
         let interned = user_id.to_string();
         let user = store
-            .commit(move |latest, _, batch| {
-                Ok::<_, StoreError>(intern_user(latest, batch, &interned, serial)?)
-            })
+            .commit(move |latest, _, batch| intern_user(latest, batch, &interned, serial))
             .await
             .unwrap();
         let sender = Sender {
