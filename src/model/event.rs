@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use store::{DecodeError, Key, Position, Value};
 
-use crate::{RoomSerial, record::stored};
+use crate::{EventSerial, RoomSerial, record::stored};
 
 /// An event's body: never changed, whatever is later learned about the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct EventMeta {
     pub state_before: StateRoot,
     /// One more than the highest generation among its auth events.
     pub generation: u32,
+    /// The event in whose place it came in that state, if it is state and there was one.
+    pub replaces: Option<EventSerial>,
 }
 
 impl EventMeta {

@@ -4,8 +4,8 @@ use std::{borrow::Cow, cell::RefCell, collections::HashMap};
 
 use graph::{Event, Version};
 use model::{
-    DeviceSerial, EventMeta, EventSerial, Membership, RoomSerial, StateRoot, StoredEvent,
-    UserSerial, tables,
+    DeviceSerial, EventMeta, EventSerial, Membership, MembershipRecord, RoomSerial, StateRoot,
+    StoredEvent, UserSerial, tables,
 };
 use ruma_common::{OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
@@ -115,6 +115,10 @@ pub struct EventReader<'a, R> {
     secret: &'a [u8; 32],
     viewer: Viewer,
     viewer_id: String,
+    /// The same as a JSON string.
+    viewer_quoted: String,
+    /// The viewer's membership now.
+    stay: Option<MembershipRecord>,
     now: u64,
     memberships: RefCell<HashMap<StateRoot, Option<Membership>>>,
     /// Which senders asked to be forgotten.
@@ -137,6 +141,8 @@ impl<'a, R: Read> EventReader<'a, R> {
         let (record, version) = room_record(view, room)?;
         let viewer_id = model::user_id(view, viewer.user)?.unwrap_or_default();
         Ok(Self {
+            stay: view.get(&tables::MEMBERSHIP_BY_USER, &(viewer.user, room))?,
+            viewer_quoted: quoted(&viewer_id),
             view,
             room,
             room_id: record.room_id,
@@ -290,12 +296,26 @@ impl<'a, R: Read> EventReader<'a, R> {
             #[serde(borrow)]
             state_key: Option<&'a RawValue>,
         }
+        if self.came_during_stay(event) {
+            return Ok(false);
+        }
         let header: Header<'_> =
             serde_json::from_slice(&event.stored.json).map_err(|_| damaged())?;
         if header.state_key.is_some() || !self.is_erased(&header.sender)? {
             return Ok(false);
         }
         Ok(self.membership_in(event.meta.state_before)? != Some(Membership::Join))
+    }
+
+    /// Whether the viewer's latest stay in the room had begun when the event came and
+    /// had not ended: answers most questions without a look at the state back then.
+    fn came_during_stay(&self, event: &ClientEvent) -> bool {
+        self.stay.as_ref().is_some_and(|stay| {
+            let position = event.meta.position;
+            stay.last_join > 0
+                && stay.last_join < position
+                && (stay.left_at == 0 || position < stay.left_at)
+        })
     }
 
     fn is_erased(&self, sender: &str) -> Result<bool, ReadError> {
@@ -367,7 +387,9 @@ impl<'a, R: Read> EventReader<'a, R> {
         if let Some(because) = because {
             field("redacted_because", because);
         }
+        // Only one's own events have transaction ids to be told of.
         if let Some(device) = self.viewer.device
+            && fields.sender.get() == self.viewer_quoted
             && let Some(sent) = self
                 .view
                 .get(&tables::TRANSACTION_BY_EVENT, &event.serial)?
@@ -375,8 +397,8 @@ impl<'a, R: Read> EventReader<'a, R> {
         {
             field("transaction_id", &quoted(&sent.transaction_id));
         }
-        if let Some(state_key) = fields.state_key {
-            self.replaced(event, fields, state_key, &mut field)?;
+        if fields.state_key.is_some() {
+            self.replaced(event, &mut field)?;
         }
         if let Some(membership) = self.membership_at(event, fields)? {
             field("membership", &quoted(membership.name()));
@@ -389,16 +411,9 @@ impl<'a, R: Read> EventReader<'a, R> {
     fn replaced(
         &self,
         event: &ClientEvent,
-        fields: &Fields<'_>,
-        state_key: &RawValue,
         field: &mut impl FnMut(&str, &str),
     ) -> Result<(), ReadError> {
-        let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).unwrap_or_default();
-        let (event_type, state_key) = (text(fields.event_type), text(state_key));
-        let before = self
-            .maps()
-            .get(event.meta.state_before, &event_type, &state_key)?;
-        let Some(before) = before.filter(|before| *before != event.serial) else {
+        let Some(before) = event.meta.replaces else {
             return Ok(());
         };
         let Some(before) = self.load(before)? else {
@@ -431,10 +446,13 @@ impl<'a, R: Read> EventReader<'a, R> {
         let own = fields.event_type.get() == "\"m.room.member\""
             && fields
                 .state_key
-                .is_some_and(|key| key.get() == quoted(&self.viewer_id));
+                .is_some_and(|key| key.get() == self.viewer_quoted);
         if own {
             let content: Option<MemberContent> = serde_json::from_str(fields.content.get()).ok();
             return Ok(content.and_then(|content| Membership::from_name(&content.membership)));
+        }
+        if self.came_during_stay(event) {
+            return Ok(Some(Membership::Join));
         }
         Ok(Some(
             self.membership_in(event.meta.state_before)?

@@ -233,6 +233,7 @@ fn meta(staged: &Staged, position: Position) -> EventMeta {
         position: position.0,
         state_before: staged.state_before,
         generation: staged.generation,
+        replaces: staged.replaces,
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Staged {
     pub(crate) digest: Digest,
     /// Serial of the redaction's target.
     pub(crate) redacts: Option<EventSerial>,
+    /// The event whose place in the state it takes.
+    pub(crate) replaces: Option<EventSerial>,
 }
 
 /// All that one commit brings into a room.
@@ -289,6 +291,7 @@ impl Staging {
         let serial = EventSerial(rooms.inner.store.next_serial());
         let event = Arc::new(event);
         let state_before = self.head.state;
+        let replaces = self.replaced_by(latest, &event)?;
         if self.room_id.is_none() {
             self.room_id = Some(event.room_id().to_owned());
             self.record.room_id = event.room_id().to_string();
@@ -322,8 +325,28 @@ impl Staging {
             generation,
             digest,
             redacts,
+            replaces,
         });
         Ok(())
+    }
+
+    /// The event whose place in the staged current state a new one takes.
+    fn replaced_by(
+        &self,
+        latest: &Latest,
+        event: &Event,
+    ) -> Result<Option<EventSerial>, AppendError> {
+        let Some(state_key) = event.state_key() else {
+            return Ok(None);
+        };
+        let key = (event.event_type().to_owned(), state_key.to_owned());
+        if let Some(serial) = self.state.get(&key) {
+            return Ok(Some(*serial));
+        }
+        if self.new_room {
+            return Ok(None);
+        }
+        Ok(latest.get(&tables::STATE_BY_ROOM, &(self.room, key.0, key.1))?)
     }
 
     /// What the new events are called.

@@ -44,7 +44,7 @@ impl Default for StoreOptions {
         Self {
             cache_bytes: 64 << 20,
             write_buffer_bytes: 32 << 20,
-            log_bytes: 48 << 20,
+            log_bytes: 24 << 20,
         }
     }
 }
@@ -204,7 +204,6 @@ fn family_options(family: Family, cache: &Cache) -> Options {
             // Neighbouring events are alike: large blocks compress them together.
             blocks.set_block_size(32 << 10);
             blocks.set_bloom_filter(10.0, false);
-            options.set_compression_type(DBCompressionType::Zstd);
             options.set_write_buffer_size(16 << 20);
         }
         Family::Index | Family::State => {

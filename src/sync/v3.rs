@@ -6,7 +6,8 @@ use accounts::Session;
 use bytes::Bytes;
 use rooms::{EventFilter, Viewer};
 use ruma_client_api::filter::{FilterDefinition, LazyLoadOptions, RoomEventFilter};
-use store::Snapshot;
+use store::{Scope, Snapshot, Watch};
+use tokio::time::Instant;
 
 use crate::{
     Sync, SyncError, SyncToken, device_lists,
@@ -119,7 +120,7 @@ impl Sync {
                 .await?;
             self.confirm(session.device, since.to_device);
         }
-        let deadline = tokio::time::Instant::now() + request.timeout.min(LONGEST_WAIT);
+        let deadline = Instant::now() + request.timeout.min(LONGEST_WAIT);
         let immediate = since.is_none() || request.full_state || request.timeout.is_zero();
         let question = std::sync::Arc::new(Question::new(session, since, request));
         loop {
@@ -127,16 +128,41 @@ impl Sync {
             let (user, device) = (session.user, session.device);
             let scopes = scopes(&self.inner.store.snapshot(), user, device)?;
             let mut watch = (!immediate).then(|| self.inner.store.watch(&scopes));
+            if let Some(watch) = &mut watch
+                && self.is_quiet(since, &scopes)
+                && self.wait(watch, deadline).await
+            {
+                continue;
+            }
             let answer = self.answer(question.clone()).await?;
             let Some(watch) = watch.as_mut().filter(|_| !answer.has_news) else {
                 return Ok(Bytes::from(answer.json));
             };
-            tokio::select! {
-                () = watch.changed() => {}
-                () = tokio::time::sleep_until(deadline) => return Ok(Bytes::from(answer.json)),
-                () = self.inner.stop.stopped() => return Ok(Bytes::from(answer.json)),
+            if !self.wait(watch, deadline).await {
+                return Ok(Bytes::from(answer.json));
             }
         }
+    }
+
+    /// Waits for a change; `false` if the time is over or the server stops.
+    async fn wait(&self, watch: &mut Watch, deadline: Instant) -> bool {
+        tokio::select! {
+            () = watch.changed() => true,
+            () = tokio::time::sleep_until(deadline) => false,
+            () = self.inner.stop.stopped() => false,
+        }
+    }
+
+    /// Whether certainly nothing has changed since: known without a read.
+    fn is_quiet(&self, since: Option<SyncToken>, scopes: &[Scope]) -> bool {
+        since.is_some_and(|since| {
+            // With fewer to-device messages than there were, more are waiting.
+            since.to_device >= since.position
+                && self.inner.rooms.typing_sequence() <= since.ephemeral
+                && !scopes
+                    .iter()
+                    .any(|scope| self.inner.store.changed_since(*scope, since.position))
+        })
     }
 
     fn since(&self, text: Option<&str>) -> Result<Option<SyncToken>, SyncError> {

@@ -75,7 +75,7 @@ async fn runs(
     users: &[User],
     rooms: &[String],
 ) -> Vec<(Sent, Pace)> {
-    eprintln!("measuring {} senders in {} rooms", users.len(), rooms.len());
+    eprintln!("measuring {} senders, rooms: {}", users.len(), rooms.len());
     let pace = || Pace::measure(&server.data_dir(), options.disk_time());
     let mut before = pace();
     let mut runs = Vec::new();

@@ -19,10 +19,14 @@ use ruma_client_api::{
 };
 use ruma_common::RoomId;
 use ruma_events::room::member::MembershipState;
+use store::Snapshot;
 use web::{ApiError, Part, RawJson, Reply, Routes, User};
 
 use super::{answers, read, read_long, sender};
 use crate::ClientParts;
+
+/// The most events of a page that is a short read.
+const SHORT_PAGE: usize = 100;
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new()
@@ -55,10 +59,14 @@ async fn messages(
         filter: EventFilter::from(&filter),
     };
     let viewer = sender(&caller).viewer();
-    let page = read_long(rooms, move |rooms, view| {
-        rooms.messages(view, &room_id, viewer, &wanted)
-    })
-    .await?;
+    let is_short = wanted.limit <= SHORT_PAGE;
+    let reading =
+        move |rooms: &Rooms, view: &Snapshot| rooms.messages(view, &room_id, viewer, &wanted);
+    let page = if is_short {
+        read(rooms, reading).await?
+    } else {
+        read_long(rooms, reading).await?
+    };
     // A client may compare it with what it sent.
     let start = request.from.unwrap_or_else(|| page.start.to_string());
     let (start, end) = (
