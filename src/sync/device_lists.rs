@@ -56,7 +56,12 @@ pub(crate) fn changes(
             gone_members(store, window.snapshot, *room, since, &mut gone)?;
         }
     }
-    signed(window.snapshot, window.user, since, up_to, &mut changed)?;
+    changed.extend(accounts::users_signed(
+        window.snapshot,
+        window.user,
+        since,
+        up_to,
+    )?);
     gone.remove(&window.user);
     let joined: BTreeSet<RoomSerial> = window.joined().map(|(room, _)| room).collect();
     let mut left = BTreeSet::new();
@@ -84,14 +89,7 @@ fn room_changes(
     changed: &mut BTreeSet<UserSerial>,
     gone: &mut BTreeSet<UserSerial>,
 ) -> Result<(), SyncError> {
-    let from = (room, Position(since.0 + 1), UserSerial(0));
-    for row in snapshot.scan_from(&tables::DEVICE_CHANGE_BY_ROOM, &(room,), &from) {
-        let ((_, position, user), ()) = row?;
-        if position > up_to {
-            break;
-        }
-        changed.insert(user);
-    }
+    changed.extend(accounts::devices_changed(snapshot, room, since, up_to)?);
     for (user, membership) in moved_members(store, snapshot, room, since)? {
         if membership == Membership::Join {
             changed.insert(user);
@@ -175,24 +173,6 @@ fn joined_members(
         let ((_, user), membership) = row?;
         if membership == Membership::Join {
             users.insert(user);
-        }
-    }
-    Ok(())
-}
-
-/// The users whose keys this user has signed: only the user sees those signatures.
-fn signed(
-    snapshot: &Snapshot,
-    user: UserSerial,
-    since: Position,
-    up_to: Position,
-    changed: &mut BTreeSet<UserSerial>,
-) -> Result<(), SyncError> {
-    let from = (user, Position(since.0 + 1), UserSerial(0));
-    for row in snapshot.scan_from(&tables::SIGNED_USER_BY_USER, &(user,), &from) {
-        let ((_, position, target), ()) = row?;
-        if position <= up_to {
-            changed.insert(target);
         }
     }
     Ok(())
