@@ -1,10 +1,8 @@
 //! Sync tokens where other endpoints take them.
 
 use accounts::Session;
-use model::{RoomChange, RoomSerial, tables};
 use rooms::PlaceToken;
 use ruma_common::RoomId;
-use store::{Position, Read, Snapshot};
 
 use crate::{DeviceListChanges, Sync, SyncError, SyncToken, device_lists, window::Window};
 
@@ -51,7 +49,11 @@ impl Sync {
                 let Some(room) = rooms::room_serial(snapshot, &room_id)? else {
                     return Ok(None);
                 };
-                place_at(snapshot, room, token.position)
+                Ok(Some(PlaceToken::at_position(
+                    snapshot,
+                    room,
+                    token.position,
+                )?))
             })
             .await
     }
@@ -60,26 +62,4 @@ impl Sync {
         SyncToken::parse(text)
             .ok_or_else(|| SyncError::Invalid("the token is not a sync token".to_owned()))
     }
-}
-
-/// The gap just above the newest event up to `position`.
-fn place_at(
-    snapshot: &Snapshot,
-    room: RoomSerial,
-    position: Position,
-) -> Result<Option<PlaceToken>, SyncError> {
-    let before = (room, Position(position.0.saturating_add(1)), 0);
-    for row in snapshot.scan_back(&tables::CHANGE_BY_ROOM, &(room,), Some(&before)) {
-        if let RoomChange::Event(change) = row?.1 {
-            let meta = snapshot.get(&tables::EVENT_META_BY_SERIAL, &change.event)?;
-            return Ok(meta.map(|meta| {
-                PlaceToken {
-                    depth: meta.depth,
-                    tie_break: meta.tie_break,
-                }
-                .above()
-            }));
-        }
-    }
-    Ok(Some(PlaceToken::START))
 }
