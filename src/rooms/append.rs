@@ -2,11 +2,11 @@
 
 use model::{DeviceSerial, EventSerial, RoomSerial, UserSerial, tables};
 use ruma_common::{CanonicalJsonObject, OwnedEventId, OwnedUserId};
-use store::{Latest, Read, Written};
+use store::{Latest, Read, Writing, Written};
 
 use crate::{
     AppendError, Rooms, Viewer,
-    lock::{RoomEnd, RoomGuard},
+    queue::RoomEnd,
     rows::{self, Extra},
     staging::Staging,
 };
@@ -123,8 +123,8 @@ impl Rooms {
             .await
     }
 
-    /// [`Rooms::append`] of what `plan` makes of the room's end as last written, under
-    /// the room's lock. The client's transaction id is that of the last event.
+    /// [`Rooms::append`] of what `plan` makes of the room's end as last written, while
+    /// nobody else writes to the room. The client's transaction id is that of the last event.
     pub(crate) async fn append_with(
         &self,
         room: RoomSerial,
@@ -152,29 +152,39 @@ impl Rooms {
         transaction: Option<Transaction>,
         plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError> + Send + 'static,
     ) -> Result<(Vec<Appended>, Option<Written>), AppendError> {
-        let mut guard = self.inner.locks.lock(room).await;
-        let end = guard.take();
         let rooms = self.clone();
-        let who = sender.clone();
-        let sent = transaction.clone();
-        let prepared = self
-            .inner
-            .store
-            .prepare(move |latest| rooms.prepare(latest, room, end, &who, sent.as_ref(), plan))
-            .await?;
-        match prepared {
+        let sender = sender.clone();
+        self.inner
+            .queues
+            .write(&self.inner.store, room, move |writing, end| {
+                rooms.append_now(writing, room, end, &sender, transaction.as_ref(), plan)
+            })
+            .await
+    }
+
+    fn append_now(
+        &self,
+        writing: &Writing,
+        room: RoomSerial,
+        end: &mut Option<RoomEnd>,
+        sender: &Sender,
+        transaction: Option<&Transaction>,
+        plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError>,
+    ) -> Result<(Vec<Appended>, Option<Written>), AppendError> {
+        let latest = writing.latest();
+        match self.prepare(latest, room, end.take(), sender, transaction, plan)? {
             Prepared::New(staging) => {
-                let (appended, written) = self
-                    .write_staging(staging, sender, transaction, Extra::none(), guard)
-                    .await?;
+                let extra = Extra::none();
+                let (appended, written) =
+                    self.write_staging(writing, staging, sender, transaction, extra, end)?;
                 Ok((appended, Some(written)))
             }
             Prepared::Nothing(staging, found) => {
-                *guard = Some(staging.into_end());
+                *end = Some(staging.into_end());
                 Ok((found.into_iter().collect(), None))
             }
-            Prepared::SentBefore(earlier, end) => {
-                *guard = end;
+            Prepared::SentBefore(earlier, kept) => {
+                *end = kept;
                 Ok((vec![earlier], None))
             }
         }
@@ -217,33 +227,27 @@ impl Rooms {
         self.inner.store.commit(|_, _, _| Ok(())).await
     }
 
-    /// Writes what was staged and leaves the room's new end behind its lock.
-    pub(crate) async fn write_staging(
+    /// Writes what was staged and leaves the room's new end.
+    pub(crate) fn write_staging(
         &self,
+        writing: &Writing,
         staging: Staging,
         sender: &Sender,
-        transaction: Option<Transaction>,
+        transaction: Option<&Transaction>,
         extra: Extra,
-        guard: RoomGuard,
+        end: &mut Option<RoomEnd>,
     ) -> Result<(Vec<Appended>, Written), AppendError> {
         let context = rows::Context {
-            store: self.inner.store.clone(),
-            server_name: self.inner.server_name.clone(),
-            sender: sender.clone(),
+            store: &self.inner.store,
+            server_name: &self.inner.server_name,
+            sender,
             transaction,
         };
-        let ((staging, mut guard), written) = self
-            .inner
-            .store
-            .write(move |latest, position, batch| {
-                let staging = rows::write(staging, &context, extra, latest, position, batch)?;
-                // The lock travels with the commit: a caller that goes away meanwhile
-                // must not let the next writer in before this one's rows are written.
-                Ok::<_, AppendError>((staging, guard))
-            })
-            .await?;
+        let (staging, written) = writing.write(|latest, position, batch| {
+            rows::write(staging, &context, extra, latest, position, batch)
+        })?;
         let appended = staging.appended();
-        *guard = Some(staging.into_end());
+        *end = Some(staging.into_end());
         Ok((appended, written))
     }
 }

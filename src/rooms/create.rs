@@ -106,11 +106,6 @@ impl Rooms {
         let rooms = self.clone();
         let who = creator.clone();
         let named = alias.clone();
-        let staging = self
-            .inner
-            .store
-            .prepare(move |latest| rooms.stage_room(latest, room, version, &who, &wish, named))
-            .await?;
         let user = creator.user;
         let extra = Extra::rows(move |latest, room, batch| {
             if let Some(alias) = &alias {
@@ -121,10 +116,16 @@ impl Rooms {
             }
             Ok(())
         });
-        let room_id = staging.room_id.clone().ok_or(AppendError::UnknownRoom)?;
-        let guard = self.inner.locks.lock(room).await;
-        let (_, written) = self
-            .write_staging(staging, creator, None, extra, guard)
+        let (room_id, written) = self
+            .inner
+            .queues
+            .write(&self.inner.store, room, move |writing, end| {
+                let latest = writing.latest();
+                let staging = rooms.stage_room(latest, room, version, &who, &wish, named)?;
+                let room_id = staging.room_id.clone().ok_or(AppendError::UnknownRoom)?;
+                let (_, written) = rooms.write_staging(writing, staging, &who, None, extra, end)?;
+                Ok::<_, AppendError>((room_id, written))
+            })
             .await?;
         written.durable().await?;
         Ok(room_id)

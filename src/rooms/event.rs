@@ -12,7 +12,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::{Read, StoreError};
 
-use crate::{ReadError, StateMaps, room_record};
+use crate::{
+    ReadError, StateMaps,
+    form::{Fields, damaged, quoted, shared_part},
+    room_record,
+};
 
 /// Who looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct ClientEvent {
     pub stored: StoredEvent,
     /// What is known about it.
     pub meta: EventMeta,
+    /// The redaction that took its content away.
+    pub redacted_by: Option<EventSerial>,
 }
 
 impl ClientEvent {
@@ -47,21 +53,12 @@ impl ClientEvent {
     }
 }
 
-/// The fields of an event that clients get, as they stand in its JSON.
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow)]
-    content: &'a RawValue,
-    #[serde(borrow)]
-    origin_server_ts: &'a RawValue,
-    #[serde(borrow)]
-    sender: &'a RawValue,
-    #[serde(borrow, rename = "type")]
-    event_type: &'a RawValue,
-    #[serde(borrow)]
-    state_key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    redacts: Option<&'a RawValue>,
+/// How much is told about an event.
+#[derive(Clone, Copy, PartialEq)]
+enum Told {
+    Everything,
+    /// What costs no walk through the state of back then.
+    Cheap,
 }
 
 /// What membership and profile lookups need of a membership's content.
@@ -100,6 +97,32 @@ pub(crate) fn checked(
         room_id,
         false,
     )?)
+}
+
+/// The events of some serials, in their order, without those that are not of `room` or
+/// not there any more.
+pub(crate) fn load_events(
+    view: &impl Read,
+    room: RoomSerial,
+    serials: &[EventSerial],
+) -> Result<Vec<ClientEvent>, ReadError> {
+    let stored = view.get_many(&tables::EVENT_BY_SERIAL, serials)?;
+    let metas = view.get_many(&tables::EVENT_META_BY_SERIAL, serials)?;
+    let redactions = view.get_many(&tables::REDACTION_BY_EVENT, serials)?;
+    Ok(serials
+        .iter()
+        .zip(stored)
+        .zip(metas)
+        .zip(redactions)
+        .filter_map(|(((serial, stored), meta), redacted_by)| {
+            Some(ClientEvent {
+                serial: *serial,
+                stored: stored.filter(|stored| stored.room == room)?,
+                meta: meta?,
+                redacted_by,
+            })
+        })
+        .collect())
 }
 
 /// Reads the events of one room for one viewer, remembering what neighbours share.
@@ -186,7 +209,17 @@ impl<'a, R: Read> EventReader<'a, R> {
             serial,
             stored,
             meta,
+            redacted_by: self.view.get(&tables::REDACTION_BY_EVENT, &serial)?,
         }))
+    }
+
+    /// The events of some serials, in their order, without those that are not of this
+    /// room or not there any more: cheaper than one by one.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn load_many(&self, serials: &[EventSerial]) -> Result<Vec<ClientEvent>, ReadError> {
+        load_events(self.view, self.room, serials)
     }
 
     /// The event of an id, if it is one of this room and still there.
@@ -252,15 +285,31 @@ impl<'a, R: Read> EventReader<'a, R> {
     /// # Errors
     /// If the database fails or the event is damaged.
     pub fn json(&self, event: &ClientEvent, with_room_id: bool) -> Result<String, ReadError> {
-        let redaction = self.view.get(&tables::REDACTION_BY_EVENT, &event.serial)?;
-        let because = match redaction {
-            Some(redaction) => match self.load(redaction)? {
-                Some(redaction) => Some(self.json_of(&redaction, with_room_id, None)?),
-                None => None,
-            },
+        self.json_told(event, with_room_id, Told::Everything)
+    }
+
+    /// The same of an event of the state that the viewer is told beside a timeline,
+    /// without what is expensive to say there and nobody asks for: the viewer's
+    /// membership back then.
+    ///
+    /// # Errors
+    /// As [`EventReader::json`].
+    pub fn state_json(&self, event: &ClientEvent) -> Result<String, ReadError> {
+        self.json_told(event, false, Told::Cheap)
+    }
+
+    fn json_told(
+        &self,
+        event: &ClientEvent,
+        with_room_id: bool,
+        told: Told,
+    ) -> Result<String, ReadError> {
+        let redaction = event.redacted_by.map(|redaction| self.load(redaction));
+        let because = match redaction.transpose()?.flatten() {
+            Some(redaction) => Some(self.json_of(&redaction, with_room_id, None, told)?),
             None => None,
         };
-        self.json_of(event, with_room_id, because.as_deref())
+        self.json_of(event, with_room_id, because.as_deref(), told)
     }
 
     fn json_of(
@@ -268,23 +317,15 @@ impl<'a, R: Read> EventReader<'a, R> {
         event: &ClientEvent,
         with_room_id: bool,
         redacted_because: Option<&str>,
+        told: Told,
     ) -> Result<String, ReadError> {
-        if let Some(because) = redacted_because {
-            let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
-            let redacted = graph::redact(&whole)?;
-            return self.format(
-                event,
-                redacted.json().as_bytes(),
-                with_room_id,
-                Some(because),
-            );
+        if redacted_because.is_none() && !self.is_erased_for_viewer(event)? {
+            return self.format(event, &event.stored.json, with_room_id, None, told);
         }
-        if self.is_erased_for_viewer(event)? {
-            let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
-            let redacted = graph::redact(&whole)?;
-            return self.format(event, redacted.json().as_bytes(), with_room_id, None);
-        }
-        self.format(event, &event.stored.json, with_room_id, None)
+        let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
+        let redacted = graph::redact(&whole)?;
+        let json = redacted.json().as_bytes();
+        self.format(event, json, with_room_id, redacted_because, told)
     }
 
     /// Whether the sender asked to be forgotten, and the viewer was not there when the
@@ -338,46 +379,29 @@ impl<'a, R: Read> EventReader<'a, R> {
         json: &[u8],
         with_room_id: bool,
         because: Option<&str>,
+        told: Told,
     ) -> Result<String, ReadError> {
         let fields: Fields<'_> = serde_json::from_slice(json).map_err(|_| damaged())?;
-        let mut out = String::with_capacity(json.len() + 256);
-        let mut field = |name: &str, value: &str| {
-            out.push(if out.is_empty() { '{' } else { ',' });
-            out.push('"');
-            out.push_str(name);
-            out.push_str("\":");
-            out.push_str(value);
-        };
-        field("type", fields.event_type.get());
-        field("sender", fields.sender.get());
-        match (redacts_of(&fields), self.version.redacts_in_content()) {
-            (Some(redacts), false) => field("content", &with_redacts(fields.content, redacts)),
-            _ => field("content", fields.content.get()),
-        }
-        field("event_id", &quoted(&event.stored.event_id));
-        field("origin_server_ts", fields.origin_server_ts.get());
-        if let Some(state_key) = fields.state_key {
-            field("state_key", state_key.get());
-        }
-        if let Some(redacts) = redacts_of(&fields) {
-            field("redacts", redacts.get());
-        }
-        if with_room_id {
-            field("room_id", &quoted(&self.room_id));
-        }
-        field("unsigned", &self.unsigned(event, &fields, because)?);
+        let event_id = &event.stored.event_id;
+        let room_id = with_room_id.then_some(self.room_id.as_str());
+        let mut out = shared_part(&fields, event_id, self.version, room_id);
+        out.push_str(",\"unsigned\":");
+        self.unsigned(&mut out, event, &fields, because, told)?;
         out.push('}');
         Ok(out)
     }
 
     fn unsigned(
         &self,
+        out: &mut String,
         event: &ClientEvent,
         fields: &Fields<'_>,
         because: Option<&str>,
-    ) -> Result<String, ReadError> {
+        told: Told,
+    ) -> Result<(), ReadError> {
         let sent_at: u64 = fields.origin_server_ts.get().parse().unwrap_or(self.now);
-        let mut out = format!("{{\"age\":{}", self.now.saturating_sub(sent_at));
+        out.push_str("{\"age\":");
+        out.push_str(&self.now.saturating_sub(sent_at).to_string());
         let mut field = |name: &str, value: &str| {
             out.push_str(",\"");
             out.push_str(name);
@@ -400,11 +424,11 @@ impl<'a, R: Read> EventReader<'a, R> {
         if fields.state_key.is_some() {
             self.replaced(event, &mut field)?;
         }
-        if let Some(membership) = self.membership_at(event, fields)? {
+        if let Some(membership) = self.membership_at(event, fields, told)? {
             field("membership", &quoted(membership.name()));
         }
         out.push('}');
-        Ok(out)
+        Ok(())
     }
 
     /// `prev_content` and `replaces_state` of a state event.
@@ -423,16 +447,9 @@ impl<'a, R: Read> EventReader<'a, R> {
         if let Ok(fields) = serde_json::from_slice::<Fields<'_>>(&before.stored.json) {
             field("prev_sender", fields.sender.get());
         }
-        let redacted = self
-            .view
-            .contains(&tables::REDACTION_BY_EVENT, &before.serial)?;
-        let event = checked(before.stored, self.version, &self.room_id)?;
-        let event = if redacted {
-            graph::redact(&event)?
-        } else {
-            event
-        };
-        field("prev_content", event.content().get());
+        let json = self.shown(&before)?;
+        let fields: Fields<'_> = serde_json::from_slice(&json).map_err(|_| damaged())?;
+        field("prev_content", fields.content.get());
         Ok(())
     }
 
@@ -442,6 +459,7 @@ impl<'a, R: Read> EventReader<'a, R> {
         &self,
         event: &ClientEvent,
         fields: &Fields<'_>,
+        told: Told,
     ) -> Result<Option<Membership>, ReadError> {
         let own = fields.event_type.get() == "\"m.room.member\""
             && fields
@@ -453,6 +471,9 @@ impl<'a, R: Read> EventReader<'a, R> {
         }
         if self.came_during_stay(event) {
             return Ok(Some(Membership::Join));
+        }
+        if told == Told::Cheap {
+            return Ok(None);
         }
         Ok(Some(
             self.membership_in(event.meta.state_before)?
@@ -472,10 +493,7 @@ impl<'a, R: Read> EventReader<'a, R> {
 
     /// The event's own JSON, or what its redaction has left of it.
     fn shown<'e>(&self, event: &'e ClientEvent) -> Result<Cow<'e, [u8]>, ReadError> {
-        let redacted = self
-            .view
-            .contains(&tables::REDACTION_BY_EVENT, &event.serial)?;
-        if !redacted {
+        if event.redacted_by.is_none() {
             return Ok(Cow::Borrowed(&event.stored.json));
         }
         let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
@@ -497,47 +515,5 @@ impl<'a, R: Read> EventReader<'a, R> {
             "{{\"type\":{},\"sender\":{},\"state_key\":{state_key},\"content\":{}}}",
             fields.event_type, fields.sender, fields.content
         ))
-    }
-}
-
-/// A redaction's target, where either kind of room version puts it: clients of both
-/// kinds look at the top.
-fn redacts_of<'a>(fields: &Fields<'a>) -> Option<&'a RawValue> {
-    #[derive(Deserialize)]
-    struct Content<'a> {
-        #[serde(borrow)]
-        redacts: Option<&'a RawValue>,
-    }
-    if fields.event_type.get() != "\"m.room.redaction\"" {
-        return None;
-    }
-    fields.redacts.or_else(|| {
-        serde_json::from_str::<Content<'a>>(fields.content.get())
-            .ok()
-            .and_then(|content| content.redacts)
-    })
-}
-
-/// A redaction's content with its target in it, where room versions before 11 do not
-/// have it.
-fn with_redacts(content: &RawValue, redacts: &RawValue) -> String {
-    let rest = content.get().trim_start_matches('{');
-    let comma = if rest.trim_start().starts_with('}') {
-        ""
-    } else {
-        ","
-    };
-    format!("{{\"redacts\":{}{comma}{rest}", redacts.get())
-}
-
-/// Text as a JSON string.
-pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn damaged() -> StoreError {
-    StoreError::Corrupt {
-        table: tables::EVENT_BY_SERIAL.name,
-        reason: store::DecodeError("not an event's JSON"),
     }
 }

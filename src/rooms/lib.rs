@@ -2,9 +2,9 @@
 //!
 //! Place: the domain floor, above `graph`, `model`, `store` and `accounts`.
 //!
-//! Every event enters a room through `append`: under the room's lock the new events
-//! are built on the head as last written, authorised, and written as one commit; the
-//! lock is let go before the disk is waited for. Whoever reads goes through
+//! Every event enters a room through `append`: while nobody else writes to the room the
+//! new events are built on the head as last written, authorised, and written as one
+//! commit; the next writer comes before the disk is waited for. Whoever reads goes through
 //! `visibility`: who may see what is decided here, beside the data, and no door can
 //! read past it.
 //!
@@ -18,12 +18,15 @@ mod digest;
 mod error;
 mod event;
 mod filter;
-mod lock;
+mod form;
+
 mod members;
 mod membership;
+mod news;
 mod options;
 mod place;
 mod profile;
+mod queue;
 mod receipts;
 mod restricted;
 mod rows;
@@ -31,6 +34,7 @@ mod send;
 mod staging;
 mod state;
 mod state_map;
+mod stays;
 mod timeline;
 mod typing;
 mod unread;
@@ -44,11 +48,13 @@ pub use event::{ClientEvent, EventReader, Viewer};
 pub use filter::EventFilter;
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
+pub use news::{MovedReceipt, NewsEvent, RoomCommit, RoomNews};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
 pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_of};
 pub use state::{StateAt, StateFormat, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
+pub use stays::Stays;
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
 pub use visibility::{Access, Visibility};
@@ -87,9 +93,11 @@ struct Inner {
     server_name: OwnedServerName,
     key: Arc<SigningKey>,
     options: RoomsOptions,
-    locks: lock::RoomLocks,
+    queues: queue::RoomQueues,
     typing: typing::Typing,
     unread: unread::UnreadCache,
+    stays: stays::StaysCache,
+    news: news::NewsCache,
     /// Serials by room id; neither ever changes.
     serials: Mutex<HashMap<OwnedRoomId, RoomSerial>>,
     /// The time of the newest room made here, in ms since the Unix epoch.
@@ -110,6 +118,8 @@ impl Rooms {
             inner: Arc::new(Inner {
                 typing: typing::Typing::new(clock.now()),
                 unread: unread::UnreadCache::default(),
+                stays: stays::StaysCache::default(),
+                news: news::NewsCache::default(),
                 serials: Mutex::default(),
                 last_creation: AtomicU64::new(0),
                 store,
@@ -118,7 +128,7 @@ impl Rooms {
                 server_name,
                 key,
                 options,
-                locks: lock::RoomLocks::default(),
+                queues: queue::RoomQueues::default(),
             }),
         }
     }

@@ -8,7 +8,7 @@ use store::Read;
 
 use crate::{
     Access, ClientEvent, EventReader, PlaceToken, ReadError, Rooms, StateAt, Viewer, Visibility,
-    event::quoted, state::visible_state, visibility::not_in_the_room,
+    form::quoted, state::visible_state, visibility::not_in_the_room,
 };
 
 /// Which memberships are wanted. With both fields, either is enough.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
 
 use crate::{
-    AppendError, ClientEvent, EventReader, Rooms, Sender, digest::Relation, event::quoted,
+    AppendError, ClientEvent, EventReader, Rooms, Sender, digest::Relation, form::quoted,
     timeline::visible_event, visibility::not_in_the_room,
 };
 

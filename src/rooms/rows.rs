@@ -7,7 +7,7 @@ use model::{
     Membership, MembershipRecord, RoomChange, RoomSerial, SentBy, SentTransaction, StoredEvent,
     UserChange, UserSerial, intern_room, intern_user, tables,
 };
-use ruma_common::{OwnedServerName, UserId};
+use ruma_common::{ServerName, UserId};
 use serde::Deserialize;
 use store::{Batch, Latest, Position, Read, Store};
 
@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// What the closure of the commit needs beside the staged events.
-pub(crate) struct Context {
-    pub(crate) store: Store,
-    pub(crate) server_name: OwnedServerName,
-    pub(crate) sender: Sender,
-    pub(crate) transaction: Option<Transaction>,
+pub(crate) struct Context<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) server_name: &'a ServerName,
+    pub(crate) sender: &'a Sender,
+    pub(crate) transaction: Option<&'a Transaction>,
 }
 
 type ExtraRows = dyn FnOnce(&Latest, RoomSerial, &mut Batch) -> Result<(), AppendError> + Send;
@@ -60,7 +60,7 @@ struct Progress {
 /// Fills the batch. Runs inside the commit's closure.
 pub(crate) fn write(
     mut staging: Staging,
-    context: &Context,
+    context: &Context<'_>,
     extra: Extra,
     latest: &Latest,
     position: Position,
@@ -95,7 +95,7 @@ pub(crate) fn write(
     for (name, bytes) in std::mem::take(&mut staging.nodes) {
         batch.put(&tables::STATE_NODE_BY_HASH, &(staging.room, name), &bytes);
     }
-    if let (Some(transaction), Some(last)) = (&context.transaction, staging.events.last()) {
+    if let (Some(transaction), Some(last)) = (context.transaction, staging.events.last()) {
         let sent = SentTransaction { event: last.serial };
         batch.put(&tables::EVENT_BY_TRANSACTION, transaction, &sent);
         let (device, _, transaction_id) = transaction;
@@ -113,7 +113,7 @@ pub(crate) fn write(
 fn event_rows(
     staging: &mut Staging,
     index: usize,
-    context: &Context,
+    context: &Context<'_>,
     progress: &mut Progress,
     latest: &Latest,
     batch: &mut Batch,
@@ -267,7 +267,7 @@ fn event_change(
 
 fn user(
     progress: &mut Progress,
-    context: &Context,
+    context: &Context<'_>,
     latest: &Latest,
     batch: &mut Batch,
     user_id: &str,

@@ -12,7 +12,7 @@ use crate::{
     AppendError, Appended, NewEvent, Rooms, Sender, StateMaps,
     digest::{Digest, digest},
     event::{checked, load_event},
-    lock::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
+    queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
     room_record,
 };
 

@@ -3,11 +3,14 @@
 
 use std::collections::HashMap;
 
-use model::{EventChange, EventSerial, Membership, RoomChange, RoomSerial, UserSerial, tables};
+use model::{
+    EventChange, EventSerial, Membership, MembershipRecord, RoomChange, RoomSerial, UserSerial,
+    tables,
+};
 use parking_lot::Mutex;
 use store::{Position, Read, Snapshot, StoreError};
 
-use crate::Rooms;
+use crate::{RoomNews, Rooms};
 
 /// The most changes that are looked at when counting from the start: who has more than
 /// that unread is told of these.
@@ -148,16 +151,35 @@ impl Rooms {
         user: UserSerial,
     ) -> Result<Unread, StoreError> {
         let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
-        let Some(record) = record.filter(|record| record.membership == Membership::Join) else {
-            return Ok(Unread::default());
-        };
+        match record.filter(|record| record.membership == Membership::Join) {
+            Some(record) => self.unread_of_member(view, room, user, &record, None),
+            None => Ok(Unread::default()),
+        }
+    }
+
+    /// The same for somebody who is in the room by `record`. `news` is what happened there
+    /// after some position, and spares reading it again.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn unread_of_member(
+        &self,
+        view: &Snapshot,
+        room: RoomSerial,
+        user: UserSerial,
+        record: &MembershipRecord,
+        news: Option<(Position, &RoomNews)>,
+    ) -> Result<Unread, StoreError> {
         let cache = &self.inner.unread.tallies;
         let known = cache.lock().get(&(user, room)).cloned();
         let known = known.filter(|tally| {
             tally.joined == record.last_join && tally.position <= view.position().0
         });
         let counted = match known {
-            Some(tally) => count_on(view, room, user, tally)?,
+            Some(tally) => match news.filter(|(since, _)| since.0 <= tally.position) {
+                Some((_, news)) => count_news(view, user, tally, news),
+                None => count_on(view, room, user, tally)?,
+            },
             None => None,
         };
         let tally = match counted {
@@ -194,6 +216,29 @@ fn count_on(
     }
     tally.position = view.position().0;
     Ok(Some(tally))
+}
+
+/// Counts on with what was read already; none if the user's receipts moved since.
+fn count_news(
+    view: &Snapshot,
+    user: UserSerial,
+    mut tally: Tally,
+    news: &RoomNews,
+) -> Option<Tally> {
+    let counted = tally.position;
+    for commit in &news.commits {
+        if commit.position.0 <= counted {
+            continue;
+        }
+        if commit.receipts.iter().any(|(whose, _, _)| *whose == user) {
+            return None;
+        }
+        for event in &commit.events {
+            tally.add(user, commit.position.0, &event.change);
+        }
+    }
+    tally.position = view.position().0;
+    Some(tally)
 }
 
 /// Counts from the receipts on.

@@ -129,6 +129,15 @@ impl Lane {
         result.await.map_err(|_| LaneError::Stopped)
     }
 
+    /// Has `job` run on one of the lane's threads; nobody waits for it, and nobody can
+    /// take it back.
+    ///
+    /// # Errors
+    /// As [`Lane::run`], but for what happens within the job.
+    pub fn start(&self, job: impl FnOnce() + Send + 'static) -> Result<(), LaneError> {
+        self.0.queue.push(Box::new(job))
+    }
+
     /// Takes no further jobs; those that wait are still done.
     pub fn stop(&self) {
         self.0.queue.stop();

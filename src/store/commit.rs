@@ -1,5 +1,4 @@
-//! The ordered commit: one writer applies batches one after another, one syncer
-//! makes all that was written meanwhile durable with a single fdatasync, and
+//! The ordered commit: batches are applied one after another, one syncer makes all that was written meanwhile durable with a single fdatasync, and
 //! publishes it together with a snapshot taken at exactly that position.
 
 use std::{
@@ -11,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use rocksdb::WriteOptions;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Batch, Latest, Position, Scope, Snapshot, StoreError,
+    Batch, Latest, Position, Scope, Snapshot, Store, StoreError,
     database::{Database, META_BY_NAME, meta},
     log::LOG_BY_POSITION,
     watch::Watchers,
@@ -25,8 +24,8 @@ use crate::{
 /// How long a commit that nobody waits for may stay unsynced.
 const LATER: Duration = Duration::from_millis(500);
 
-/// Work for the writer.
-pub(crate) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
+/// Work for the writer's thread.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// What the writer and the syncer share.
 pub(crate) struct Shared {
@@ -36,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) published: RwLock<Snapshot>,
     /// Higher than every serial ever given out; stored with every commit.
     pub(crate) next_serial: AtomicU64,
+    /// Held by whoever commits: this is what makes commits one after another.
+    writer: Mutex<Writer>,
     progress: Mutex<Progress>,
     written: Condvar,
 }
@@ -47,12 +48,27 @@ struct Progress {
     waiting: Vec<oneshot::Sender<()>>,
     /// Why nothing may be written any more.
     stopped: Option<String>,
+    /// Whether a thread syncs at this moment.
+    syncing: bool,
     closing: bool,
 }
 
 impl Shared {
-    pub(crate) fn new(database: Arc<Database>, last: Position, next_serial: u64) -> Self {
+    pub(crate) fn new(
+        database: Arc<Database>,
+        last: Position,
+        next_serial: u64,
+        now: runtime::Clock,
+    ) -> Self {
         Self {
+            writer: Mutex::new(Writer {
+                latest: Latest {
+                    database: database.clone(),
+                },
+                last,
+                options: WriteOptions::default(),
+                now,
+            }),
             watchers: Arc::new(Watchers::new(last)),
             published: RwLock::new(Snapshot::take(database.clone(), last)),
             next_serial: AtomicU64::new(next_serial),
@@ -62,6 +78,7 @@ impl Shared {
                 scopes: Vec::new(),
                 waiting: Vec::new(),
                 stopped: None,
+                syncing: false,
                 closing: false,
             }),
             written: Condvar::new(),
@@ -82,37 +99,71 @@ impl Shared {
 
     /// The syncer's life: returns when the store closes.
     pub(crate) fn run_syncer(&self) {
+        let mut progress = self.progress.lock();
         loop {
-            let mut progress = self.progress.lock();
-            while progress.waiting.is_empty() && !progress.closing {
-                let unsynced = progress.written > progress.synced;
-                if unsynced {
-                    // Nobody waits: gather for a while, then sync what is there.
-                    if self.written.wait_for(&mut progress, LATER).timed_out() {
-                        break;
-                    }
-                } else {
-                    self.written.wait(&mut progress);
-                }
-            }
-            if progress.written == progress.synced && progress.waiting.is_empty() {
-                if progress.closing {
-                    return;
-                }
-                continue;
-            }
-            let target = progress.written;
-            // Taken under the lock that every write holds: it has exactly the
-            // commits up to `target`, and all of those are in the log.
-            let snapshot = Snapshot::take(self.database.clone(), target);
-            let scopes = std::mem::take(&mut progress.scopes);
-            let waiting = std::mem::take(&mut progress.waiting);
-            drop(progress);
-            if let Err(error) = self.database.db.flush_wal(true) {
-                self.stop_writing(&error.into_string());
+            if progress.stopped.is_some() {
                 return;
             }
-            self.progress.lock().synced = target;
+            if !progress.waiting.is_empty() && !progress.syncing {
+                progress = self.sync(progress);
+                continue;
+            }
+            let unsynced = progress.written > progress.synced;
+            if progress.syncing {
+                // Somebody else syncs, and says so when that is done.
+                self.written.wait(&mut progress);
+            } else if progress.closing {
+                if !unsynced {
+                    return;
+                }
+                progress = self.sync(progress);
+            } else if unsynced {
+                // Nobody waits: gather for a while, then sync what is there.
+                let waited = self.written.wait_for(&mut progress, LATER);
+                if waited.timed_out() && !progress.syncing {
+                    progress = self.sync(progress);
+                }
+            } else {
+                self.written.wait(&mut progress);
+            }
+        }
+    }
+
+    /// Syncs at once on the caller's thread, if somebody waits for it and nobody does so
+    /// already: saves waking the syncer.
+    pub(crate) fn sync_here(&self) {
+        let mut progress = self.progress.lock();
+        if progress.waiting.is_empty() || progress.syncing || progress.stopped.is_some() {
+            // Whoever syncs now lets the syncer go on with those who came meanwhile.
+            return;
+        }
+        progress = self.sync(progress);
+        let more = progress.written > progress.synced || !progress.waiting.is_empty();
+        if more || progress.closing {
+            self.written.notify_one();
+        }
+    }
+
+    /// Lets the syncer begin with what was written so far.
+    pub(crate) fn sync_soon(&self) {
+        self.written.notify_one();
+    }
+
+    /// Makes everything durable that was written, publishes it and tells those who wait.
+    /// The lock is let go meanwhile.
+    fn sync<'a>(&'a self, mut progress: MutexGuard<'a, Progress>) -> MutexGuard<'a, Progress> {
+        progress.syncing = true;
+        let target = progress.written;
+        // Taken under the lock that every write holds: it has exactly the commits up to
+        // `target`, and all of those are in the log.
+        let snapshot = Snapshot::take(self.database.clone(), target);
+        let scopes = std::mem::take(&mut progress.scopes);
+        let waiting = std::mem::take(&mut progress.waiting);
+        drop(progress);
+        let synced = self.database.db.flush_wal(true);
+        if let Err(error) = synced {
+            self.stop_writing(&error.into_string());
+        } else {
             self.watchers.remember(&scopes, target);
             *self.published.write() = snapshot;
             for sender in waiting {
@@ -121,6 +172,12 @@ impl Shared {
             }
             self.watchers.wake(scopes);
         }
+        let mut progress = self.progress.lock();
+        progress.syncing = false;
+        if progress.stopped.is_none() {
+            progress.synced = target;
+        }
+        progress
     }
 
     /// After a failed write or sync nobody can say what is on disk: from here on
@@ -130,6 +187,7 @@ impl Shared {
         let mut progress = self.progress.lock();
         progress.stopped = Some(reason.to_owned());
         progress.waiting.clear();
+        self.written.notify_all();
     }
 }
 
@@ -159,45 +217,79 @@ pub(crate) enum Durability {
     Later,
 }
 
-/// Applies batches, one after another, on a thread of its own.
-pub(crate) struct Writer {
-    shared: Arc<Shared>,
+/// What only the one who commits touches.
+struct Writer {
     latest: Latest,
     last: Position,
     options: WriteOptions,
     now: runtime::Clock,
 }
 
-impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, last: Position, now: runtime::Clock) -> Self {
+/// Writing on a thread of a lane, where blocking for a moment harms nobody: reads of
+/// what was last written, computing, and commits in place.
+pub struct Writing {
+    store: Store,
+    latest: Latest,
+}
+
+impl Writing {
+    pub(crate) fn new(store: Store) -> Self {
         Self {
-            latest: Latest {
-                database: shared.database.clone(),
-            },
-            shared,
-            last,
-            options: WriteOptions::default(),
-            now,
+            latest: store.latest(),
+            store,
         }
     }
 
-    /// The writer's life: returns when all senders are gone.
-    pub(crate) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(job) = jobs.blocking_recv() {
-            job(&mut self);
-        }
-        self.shared.close();
+    /// What was last written.
+    pub fn latest(&self) -> &Latest {
+        &self.latest
     }
 
+    /// The store that is written to.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Commits, as [`Store::commit`] does, and returns when it is written in its place
+    /// in the order: nothing of it may be told before [`Written::durable`].
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn write<T, E: From<StoreError>>(
+        &self,
+        closure: impl FnOnce(&Latest, Position, &mut Batch) -> Result<T, E>,
+    ) -> Result<(T, Written), E> {
+        self.store.shared().apply(Durability::Waited, closure)
+    }
+
+    /// Has what was written so far made durable while this work goes on. At the work's
+    /// end that happens anyway.
+    pub fn sync_meanwhile(&self) {
+        self.store.shared().sync_soon();
+    }
+}
+
+/// The life of the writer's thread, which commits for those who must not block:
+/// returns when all senders are gone.
+pub(crate) fn run_writer(shared: &Shared, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(job) = jobs.blocking_recv() {
+        job();
+        shared.sync_soon();
+    }
+    shared.close();
+}
+
+impl Shared {
     /// Runs one closure and writes its batch.
     pub(crate) fn apply<T, E: From<StoreError>>(
-        &mut self,
+        self: &Arc<Self>,
         durability: Durability,
         closure: impl FnOnce(&Latest, Position, &mut Batch) -> Result<T, E>,
     ) -> Result<(T, Written), E> {
-        let position = Position(self.last.0 + 1);
-        let mut batch = Batch::new(self.shared.database.clone());
-        let latest = &self.latest;
+        let mut writer = self.writer.lock();
+        let position = Position(writer.last.0 + 1);
+        let mut batch = Batch::new(self.database.clone());
+        let latest = &writer.latest;
         let value = catch_unwind(AssertUnwindSafe(|| closure(latest, position, &mut batch)))
             .unwrap_or_else(|_| {
                 Err(StoreError::Database("a commit's closure panicked".to_owned()).into())
@@ -210,16 +302,16 @@ impl Writer {
             // is not on disk yet: wait for that one.
             return Ok((value, self.after_earlier(durability)));
         }
-        let written = self.write(position, batch, durability)?;
+        let written = self.write(&mut writer, position, batch, durability)?;
         Ok((value, written))
     }
 
-    fn after_earlier(&self, durability: Durability) -> Written {
-        let mut progress = self.shared.progress.lock();
+    fn after_earlier(self: &Arc<Self>, durability: Durability) -> Written {
+        let mut progress = self.progress.lock();
         let synced = (durability == Durability::Waited && progress.synced < progress.written)
             .then(|| self.register(&mut progress));
         Written {
-            shared: self.shared.clone(),
+            shared: self.clone(),
             synced,
         }
     }
@@ -227,48 +319,42 @@ impl Writer {
     fn register(&self, progress: &mut Progress) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         progress.waiting.push(sender);
-        self.shared.written.notify_one();
         receiver
     }
 
     fn write(
-        &mut self,
+        self: &Arc<Self>,
+        writer: &mut Writer,
         position: Position,
         mut batch: Batch,
         durability: Durability,
     ) -> Result<Written, StoreError> {
-        let database = self.shared.database.clone();
+        let database = &self.database;
         if !batch.entries.is_empty() {
             let entries = std::mem::take(&mut batch.entries);
-            let record = crate::log::encode(self.now.now().0, &entries);
+            let record = crate::log::encode(writer.now.now().0, &entries);
             database.put(&mut batch.rows, &LOG_BY_POSITION, &position, &record)?;
         }
-        let next_serial = self.shared.next_serial.load(Ordering::Acquire);
+        let next_serial = self.next_serial.load(Ordering::Acquire);
         let mut row = position.0.to_be_bytes().to_vec();
         row.extend_from_slice(&next_serial.to_be_bytes());
         database.put(&mut batch.rows, &META_BY_NAME, &meta::PROGRESS, &row)?;
-        let mut progress = self.shared.progress.lock();
+        let mut progress = self.progress.lock();
         if let Some(reason) = &progress.stopped {
             return Err(StoreError::WritingStopped(reason.clone()));
         }
-        if let Err(error) = database.db.write_opt(batch.rows, &self.options) {
+        if let Err(error) = database.db.write_opt(batch.rows, &writer.options) {
             let reason = error.into_string();
             drop(progress);
-            self.shared.stop_writing(&reason);
+            self.stop_writing(&reason);
             return Err(StoreError::WritingStopped(reason));
         }
-        self.last = position;
+        writer.last = position;
         progress.written = position;
         progress.scopes.append(&mut batch.scopes);
-        let synced = match durability {
-            Durability::Waited => Some(self.register(&mut progress)),
-            Durability::Later => {
-                self.shared.written.notify_one();
-                None
-            }
-        };
+        let synced = (durability == Durability::Waited).then(|| self.register(&mut progress));
         Ok(Written {
-            shared: self.shared.clone(),
+            shared: self.clone(),
             synced,
         })
     }

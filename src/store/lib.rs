@@ -26,7 +26,7 @@ mod value;
 mod watch;
 
 pub use batch::Batch;
-pub use commit::Written;
+pub use commit::{Writing, Written};
 pub use database::StoreOptions;
 pub use error::{DecodeError, OpenError, StoreError};
 pub use key::{Key, Position, Prefix};

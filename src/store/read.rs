@@ -76,6 +76,23 @@ impl<'a> Source<'a> {
         })
     }
 
+    fn get_many(
+        &self,
+        family: Family,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let handle = self.family(family)?;
+        let keys = keys.into_iter().map(|key| (handle, key));
+        let found = match self {
+            Source::Latest(db) => db.multi_get_cf(keys),
+            Source::Snapshot(_, snapshot) => snapshot.multi_get_cf(keys),
+        };
+        found
+            .into_iter()
+            .map(|row| row.map_err(StoreError::from))
+            .collect()
+    }
+
     fn iterator(
         &self,
         family: Family,
@@ -120,7 +137,7 @@ pub trait Read {
         Ok(self.source().get(table.family, &table.key(key))?.is_some())
     }
 
-    /// The values under `keys`, in the order of the keys.
+    /// The values under `keys`, in the order of the keys: cheaper than one by one.
     ///
     /// # Errors
     /// If the database fails or a row is damaged.
@@ -129,7 +146,12 @@ pub trait Read {
         table: &Table<K, V>,
         keys: &[K],
     ) -> Result<Vec<Option<V>>, StoreError> {
-        keys.iter().map(|key| self.get(table, key)).collect()
+        let keys = keys.iter().map(|key| table.key(key)).collect();
+        let found = self.source().get_many(table.family, keys)?;
+        found
+            .into_iter()
+            .map(|row| row.map(|bytes| decode_value(table, &bytes)).transpose())
+            .collect()
     }
 
     /// All rows under `prefix`, ascending.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     Batch, Latest, OpenError, Position, Read, Scope, Snapshot, StoreError, StoreOptions, Watch,
     Written,
-    commit::{Durability, Job, Shared, Writer},
+    commit::{Durability, Job, Shared, Writing, run_writer},
     database::{Database, FORMAT, META_BY_NAME, meta},
 };
 
@@ -24,6 +24,8 @@ const READ_QUEUE: usize = 4096;
 /// Threads for short reads, and for long ones.
 const SHORT_LANE: usize = 4;
 const LONG_LANE: usize = 2;
+/// Threads for writers that compute before they commit.
+const WRITE_LANE: usize = 2;
 
 /// The database of one server. Cheap to clone; closes with its last clone, after a
 /// last sync.
@@ -39,6 +41,7 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     short: Lane,
     long: Lane,
+    write: Lane,
     epoch: u64,
     secret: [u8; 32],
 }
@@ -79,12 +82,12 @@ impl Store {
             .get(&META_BY_NAME, &meta::SECRET)?
             .and_then(|bytes| bytes.try_into().ok())
             .unwrap_or_default();
-        let shared = Arc::new(Shared::new(database, last, next_serial));
+        let shared = Arc::new(Shared::new(database, last, next_serial, clock.clone()));
         let (jobs, receiver) = mpsc::channel(COMMIT_QUEUE);
-        let writer = Writer::new(shared.clone(), last, clock.clone());
+        let writer = shared.clone();
         let syncer = shared.clone();
         let threads = vec![
-            thread("store-writer", move || writer.run(receiver))?,
+            thread("store-writer", move || run_writer(&writer, receiver))?,
             thread("store-syncer", move || syncer.run_syncer())?,
         ];
         Ok(Self {
@@ -94,6 +97,7 @@ impl Store {
                 threads: Mutex::new(threads),
                 short: Lane::new("read-short", SHORT_LANE, READ_QUEUE),
                 long: Lane::new("read-long", LONG_LANE, READ_QUEUE),
+                write: Lane::new("write", WRITE_LANE, READ_QUEUE),
                 epoch,
                 secret,
             }),
@@ -132,20 +136,6 @@ impl Store {
         Ok(self.submit(Durability::Later, closure).await?.0)
     }
 
-    /// Commits, and returns when it is written in its place in the order: so that a
-    /// room's lock can be let go before [`Written::durable`] is awaited.
-    ///
-    /// # Errors
-    /// As [`Store::commit`].
-    pub async fn write<T, E, F>(&self, closure: F) -> Result<(T, Written), E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-        F: FnOnce(&Latest, Position, &mut Batch) -> Result<T, E> + Send + 'static,
-    {
-        self.submit(Durability::Waited, closure).await
-    }
-
     async fn submit<T, E, F>(&self, durability: Durability, closure: F) -> Result<(T, Written), E>
     where
         T: Send + 'static,
@@ -153,9 +143,10 @@ impl Store {
         F: FnOnce(&Latest, Position, &mut Batch) -> Result<T, E> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |writer| {
+        let shared = self.inner.shared.clone();
+        let job: Job = Box::new(move || {
             // A caller that has gone away has nothing to be told; its commit stands.
-            let _ = sender.send(writer.apply(durability, closure));
+            let _ = sender.send(shared.apply(durability, closure));
         });
         let jobs = self.inner.jobs.as_ref().ok_or(StoreError::Busy)?;
         jobs.send(job).await.map_err(|_| StoreError::Busy)?;
@@ -204,6 +195,29 @@ impl Store {
     {
         let latest = self.latest();
         run(&self.inner.short, move || closure(&latest)).await
+    }
+
+    /// Starts a writer's work (reads of what was last written, computing, commits of
+    /// its own) off the network's threads. Nobody waits for it: `work` tells who asked.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if too much of this waits already.
+    pub fn start_writing(
+        &self,
+        work: impl FnOnce(&Writing) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let writing = Writing::new(self.clone());
+        self.inner
+            .write
+            .start(move || {
+                work(&writing);
+                writing.store().shared().sync_here();
+            })
+            .map_err(|_: LaneError| StoreError::Busy)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
     }
 
     /// The published snapshot.

@@ -1,9 +1,10 @@
 //! Whose devices and keys a client must look at again, and whose it may forget
 //! (client-server API, "Tracking the device list for a user").
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use model::{Membership, RoomChange, RoomSerial, UserSerial, room_scope, tables};
+use rooms::RoomCommit;
 use store::{Position, Read, Snapshot, Store};
 
 use crate::{SyncError, window::Window};
@@ -35,21 +36,14 @@ pub(crate) fn changes(
     };
     let mut changed = BTreeSet::new();
     let mut gone = BTreeSet::new();
-    for (room, record) in &window.rooms {
+    for (room, record) in window.rooms.iter() {
         if record.membership == Membership::Join {
             if record.last_join > since.0 {
                 // Everybody there is new to the user.
                 joined_members(window.snapshot, *room, &mut changed)?;
             } else if store.changed_since(room_scope(*room), since) {
-                room_changes(
-                    store,
-                    window.snapshot,
-                    *room,
-                    since,
-                    up_to,
-                    &mut changed,
-                    &mut gone,
-                )?;
+                let found = (&mut changed, &mut gone);
+                room_changes(store, window, *room, since, up_to, found)?;
             }
         } else if record.left_at > since.0 {
             joined_members(window.snapshot, *room, &mut gone)?;
@@ -80,17 +74,30 @@ pub(crate) fn changes(
     })
 }
 
+/// Adds whose devices changed or who came, and who went.
 fn room_changes(
     store: &Store,
-    snapshot: &Snapshot,
+    window: &Window<'_>,
     room: RoomSerial,
     since: Position,
     up_to: Position,
-    changed: &mut BTreeSet<UserSerial>,
-    gone: &mut BTreeSet<UserSerial>,
+    (changed, gone): (&mut BTreeSet<UserSerial>, &mut BTreeSet<UserSerial>),
 ) -> Result<(), SyncError> {
-    changed.extend(accounts::devices_changed(snapshot, room, since, up_to)?);
-    for (user, membership) in moved_members(store, snapshot, room, since)? {
+    if let Some(news) = window.news(room)? {
+        let before = |commit: &&Arc<RoomCommit>| commit.position <= up_to;
+        let commits = news.commits.iter().filter(before);
+        changed.extend(commits.flat_map(|commit| &commit.devices));
+        if !news
+            .events()
+            .any(|event| event.event_type == "m.room.member")
+        {
+            return Ok(());
+        }
+    } else {
+        let users = accounts::devices_changed(window.snapshot, room, since, up_to)?;
+        changed.extend(users);
+    }
+    for (user, membership) in moved_members(store, window.snapshot, room, since)? {
         if membership == Membership::Join {
             changed.insert(user);
         } else {

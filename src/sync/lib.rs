@@ -12,6 +12,7 @@
 mod device_lists;
 mod error;
 mod fields;
+mod followed;
 mod json;
 mod members;
 mod positions;

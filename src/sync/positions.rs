@@ -22,9 +22,9 @@ impl Sync {
         self.inner
             .store
             .read(move |snapshot| {
-                let store = &sync.inner.store;
-                let window = Window::read(store, snapshot, Some(from.position), user)?;
-                device_lists::changes(store, &window, to.position)
+                let rooms = &sync.inner.rooms;
+                let window = Window::read(rooms, snapshot, Some(from.position), user)?;
+                device_lists::changes(&sync.inner.store, &window, to.position)
             })
             .await
     }

@@ -179,20 +179,28 @@ impl<'a> RoomReader<'a> {
             .reader
             .view
             .scan_back(&tables::EVENT_BY_PLACE, &(room,), None);
-        for row in rows.take(most) {
-            let (_, serial) = row?;
-            let Some(event) = self.wanted(serial)? else {
-                continue;
-            };
-            if event.meta.position > self.end || !visibility.allows(&event)? {
-                continue;
+        let mut rows = rows.take(most);
+        loop {
+            // One more than wanted tells whether there are more.
+            let missing = self.view.limit + 1 - found.len();
+            let serials = rows.by_ref().take(missing).map(|row| Ok(row?.1));
+            let serials: Vec<EventSerial> = serials.collect::<Result<_, SyncError>>()?;
+            if serials.is_empty() {
+                return Ok((found, false));
             }
-            if found.len() == self.view.limit {
-                return Ok((found, true));
+            for event in self.reader.load_many(&serials)? {
+                let shown = event.meta.position <= self.end
+                    && self.view.timeline.allows(&event.stored.json)
+                    && visibility.allows(&event)?;
+                if !shown {
+                    continue;
+                }
+                if found.len() == self.view.limit {
+                    return Ok((found, true));
+                }
+                found.push(event);
             }
-            found.push(event);
         }
-        Ok((found, false))
     }
 
     /// The state after the last event to be shown.
@@ -229,7 +237,7 @@ impl<'a> RoomReader<'a> {
         } else {
             BTreeSet::new()
         };
-        let mut state = Vec::new();
+        let mut wanted = Vec::new();
         let mut told = BTreeSet::new();
         for (event_type, state_key, serial) in self.reader.maps().changed(from, to)? {
             if event_type == "m.room.member" {
@@ -243,7 +251,7 @@ impl<'a> RoomReader<'a> {
                 }
                 told.insert(state_key);
             }
-            state.extend(self.wanted_state(serial)?);
+            wanted.push(serial);
         }
         let mut others = speakers;
         if self.view.lazy_members && (from == EMPTY_STATE || !told.is_empty()) {
@@ -251,10 +259,10 @@ impl<'a> RoomReader<'a> {
             others.extend(heroes(&self.reader)?);
         }
         for other in others.difference(&told) {
-            if let Some(serial) = self.reader.maps().get(to, "m.room.member", other)? {
-                state.extend(self.wanted_state(serial)?);
-            }
+            wanted.extend(self.reader.maps().get(to, "m.room.member", other)?);
         }
+        let mut state = self.reader.load_many(&wanted)?;
+        state.retain(|event| self.view.state.allows(&event.stored.json));
         if self.view.state_after && self.record.membership != Membership::Join {
             // The state at the end is the one that this event made.
             let own = self.wanted_state(self.record.event)?;
@@ -289,7 +297,8 @@ impl<'a> RoomReader<'a> {
             "state"
         };
         if !state.is_empty() || self.view.state_after {
-            answer.field(name, &events(&self.all_json(&state)?));
+            let told = self.each_json(&state, |event| self.reader.state_json(event))?;
+            answer.field(name, &events(&told));
         }
         let mut part = Composer::object();
         part.field(
@@ -322,10 +331,18 @@ impl<'a> RoomReader<'a> {
     }
 
     fn all_json(&self, events: &[ClientEvent]) -> Result<Vec<String>, ReadError> {
+        self.each_json(events, |event| self.reader.json(event, false))
+    }
+
+    fn each_json(
+        &self,
+        events: &[ClientEvent],
+        json: impl Fn(&ClientEvent) -> Result<String, ReadError>,
+    ) -> Result<Vec<String>, ReadError> {
         events
             .iter()
             .map(|event| {
-                let json = self.reader.json(event, false)?;
+                let json = json(event)?;
                 Ok(match &self.view.fields {
                     Some(fields) => only_fields(&json, fields),
                     None => json,

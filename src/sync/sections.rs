@@ -1,11 +1,12 @@
 //! The parts of an answer of `/sync`.
 
-use model::{DeviceSerial, Membership, MembershipRecord, RoomSerial};
-use rooms::EventReader;
+use model::{DeviceSerial, Membership, MembershipRecord, RoomSerial, device_scope};
+use rooms::{Counts, EventReader, Unread};
 use store::{Position, Snapshot};
 
 use crate::{
     CONFIRMED, Sync, SyncError,
+    followed::Followed,
     json::{Composer, basic_event, events, quoted, strings, values},
     room::{RoomReader, stripped_state},
     v3::Question,
@@ -54,13 +55,17 @@ impl Sync {
         if !is_new && !changed && typing.is_none() && !has_data {
             return Ok(None);
         }
+        let typing = match self.followed_room(question, window, (room, record), typing)? {
+            Followed::Told(told) => return Ok(told),
+            Followed::NeedsReading(typing) => typing,
+        };
         let reader = self.room_reader(question, window, room, record)?;
         if !question.rooms.allows_room(&reader.reader.room_id) {
             return Ok(None);
         }
         let timeline = reader.timeline()?;
         let (receipts, own_receipt) = self.receipts(question, &reader)?;
-        let data = self.room_data(question, window, &reader)?;
+        let data = self.room_data(question, window, room, reader.since.is_none())?;
         let mut answer = Composer::object();
         let told = reader.history(&timeline, &mut answer)?;
         let news = told || is_new || own_receipt || !data.is_empty();
@@ -71,7 +76,14 @@ impl Sync {
         answer
             .field("ephemeral", &events(&ephemeral))
             .field("account_data", &events(&data));
-        self.unread(question, &reader, &mut answer)?;
+        let unread = self.inner.rooms.unread_of_member(
+            window.snapshot,
+            room,
+            question.session.user,
+            record,
+            None,
+        )?;
+        put_unread(question, &unread, &mut answer);
         Ok(Some((reader.reader.room_id, answer.finish())))
     }
 
@@ -90,7 +102,7 @@ impl Sync {
         ))
     }
 
-    fn event_reader<'a>(
+    pub(crate) fn event_reader<'a>(
         &'a self,
         question: &Question,
         snapshot: &'a Snapshot,
@@ -169,7 +181,7 @@ impl Sync {
             } else {
                 reader.only_own_membership(&mut answer)?;
             }
-            let data = self.room_data(question, window, &reader)?;
+            let data = self.room_data(question, window, room, reader.since.is_none())?;
             answer.field("account_data", &events(&data));
             leave.field(&reader.reader.room_id, &answer.finish());
         }
@@ -199,22 +211,21 @@ impl Sync {
             .collect())
     }
 
-    fn room_data(
+    /// The account data of a room that changed, or all of it.
+    pub(crate) fn room_data(
         &self,
         question: &Question,
         window: &Window<'_>,
-        reader: &RoomReader<'_>,
+        room: RoomSerial,
+        all: bool,
     ) -> Result<Vec<String>, SyncError> {
-        let room = reader.reader.room;
         let changed = window.room_data.get(&room);
-        if reader.since.is_some() && changed.is_none() {
+        if !all && changed.is_none() {
             return Ok(Vec::new());
         }
-        let wanted = |name: &str| {
-            reader.since.is_none() || changed.is_some_and(|changed| changed.contains(name))
-        };
-        let all = accounts::account_data_of_room(window.snapshot, window.user, Some(room))?;
-        Ok(all
+        let wanted = |name: &str| all || changed.is_some_and(|changed| changed.contains(name));
+        let entries = accounts::account_data_of_room(window.snapshot, window.user, Some(room))?;
+        Ok(entries
             .into_iter()
             .filter(|entry| {
                 let name = &entry.event_type;
@@ -232,9 +243,18 @@ impl Sync {
         snapshot: &Snapshot,
         answer: &mut Composer,
     ) -> Result<Option<Position>, SyncError> {
-        let after = self.confirmed(question.session.device);
-        let (messages, up_to) =
-            accounts::to_device(snapshot, question.session.device, after, TO_DEVICE_LIMIT)?;
+        let device = question.session.device;
+        if let Some(since) = question.since
+            && since.to_device >= since.position
+            && !self
+                .inner
+                .store
+                .changed_since(device_scope(device), since.position)
+        {
+            return Ok(None);
+        }
+        let after = self.confirmed(device);
+        let (messages, up_to) = accounts::to_device(snapshot, device, after, TO_DEVICE_LIMIT)?;
         if messages.is_empty() {
             return Ok(None);
         }
@@ -325,40 +345,29 @@ impl Sync {
             own,
         ))
     }
+}
 
-    fn unread(
-        &self,
-        question: &Question,
-        reader: &RoomReader<'_>,
-        answer: &mut Composer,
-    ) -> Result<(), SyncError> {
-        let unread = self.inner.rooms.unread(
-            reader.reader.view,
-            reader.reader.room,
-            question.session.user,
-        )?;
-        let counts = |notifications: u64, highlights: u64| {
-            format!("{{\"notification_count\":{notifications},\"highlight_count\":{highlights}}}")
-        };
-        let whole = if question.view.unread_threads {
-            unread.main
-        } else {
-            unread.total()
-        };
+/// `unread_notifications` and, where wanted, `unread_thread_notifications`.
+pub(crate) fn put_unread(question: &Question, unread: &Unread, answer: &mut Composer) {
+    let counts = |counts: Counts| {
+        format!(
+            "{{\"notification_count\":{},\"highlight_count\":{}}}",
+            counts.notifications, counts.highlights
+        )
+    };
+    let by_thread = question.view.unread_threads;
+    let whole = if by_thread {
+        unread.main
+    } else {
+        unread.total()
+    };
+    answer.field("unread_notifications", &counts(whole));
+    if by_thread && !unread.threads.is_empty() {
         let mut threads = Composer::object();
-        if question.view.unread_threads {
-            for (root, count) in &unread.threads {
-                threads.field(root, &counts(count.notifications, count.highlights));
-            }
+        for (root, count) in &unread.threads {
+            threads.field(root, &counts(*count));
         }
-        answer.field(
-            "unread_notifications",
-            &counts(whole.notifications, whole.highlights),
-        );
-        if !threads.is_empty() {
-            answer.field("unread_thread_notifications", &threads.finish());
-        }
-        Ok(())
+        answer.field("unread_thread_notifications", &threads.finish());
     }
 }
 

@@ -123,19 +123,24 @@ impl Sync {
         let deadline = Instant::now() + request.timeout.min(LONGEST_WAIT);
         let immediate = since.is_none() || request.full_state || request.timeout.is_zero();
         let question = std::sync::Arc::new(Question::new(session, since, request));
+        let (user, device) = (session.user, session.device);
+        let mut watched: Option<(Vec<Scope>, Watch)> = None;
         loop {
+            let snapshot = self.inner.store.snapshot();
+            let scopes = scopes(&self.inner.rooms, &snapshot, user, device)?;
+            drop(snapshot);
             // Subscribe first, read second: what comes between is not missed.
-            let (user, device) = (session.user, session.device);
-            let scopes = scopes(&self.inner.store.snapshot(), user, device)?;
-            let mut watch = (!immediate).then(|| self.inner.store.watch(&scopes));
-            if let Some(watch) = &mut watch
+            if !immediate && watched.as_ref().is_none_or(|(of, _)| *of != scopes) {
+                watched = Some((scopes.clone(), self.inner.store.watch(&scopes)));
+            }
+            if let Some((_, watch)) = &mut watched
                 && self.is_quiet(since, &scopes)
                 && self.wait(watch, deadline).await
             {
                 continue;
             }
             let answer = self.answer(question.clone()).await?;
-            let Some(watch) = watch.as_mut().filter(|_| !answer.has_news) else {
+            let Some((_, watch)) = watched.as_mut().filter(|_| !answer.has_news) else {
                 return Ok(Bytes::from(answer.json));
             };
             if !self.wait(watch, deadline).await {
@@ -192,7 +197,7 @@ impl Sync {
         let store = &self.inner.store;
         let since = question.since.map(|token| token.position);
         let session = &question.session;
-        let window = Window::read(store, snapshot, since, session.user)?;
+        let window = Window::read(&self.inner.rooms, snapshot, since, session.user)?;
         let ephemeral = self.inner.rooms.typing_sequence();
         let mut answer = Composer::object();
         let mut has_news = false;

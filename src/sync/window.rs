@@ -1,9 +1,14 @@
 //! What changed for one user between two positions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use model::{Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, tables, user_scope};
-use store::{Position, Read, Scope, Snapshot, Store};
+use rooms::{RoomNews, Rooms, Stays};
+use store::{Position, Read, Scope, Snapshot};
 
 use crate::SyncError;
 
@@ -14,36 +19,38 @@ pub(crate) struct Window<'a> {
     pub(crate) since: Option<Position>,
     pub(crate) user: UserSerial,
     /// Every room that the user has to do with.
-    pub(crate) rooms: BTreeMap<RoomSerial, MembershipRecord>,
+    pub(crate) rooms: Arc<Stays>,
     /// The rooms whose account data changed, with the types.
     pub(crate) room_data: BTreeMap<RoomSerial, BTreeSet<String>>,
     /// The types of the account's own data that changed.
     pub(crate) global_data: BTreeSet<String>,
     /// Whether the user's own devices or keys changed.
     pub(crate) own_devices: bool,
+    reader: &'a Rooms,
+    /// What happened in rooms, as far as it was asked for.
+    news: RefCell<HashMap<RoomSerial, Option<Arc<RoomNews>>>>,
 }
 
 impl<'a> Window<'a> {
     /// Reads what changed for the user.
     pub(crate) fn read(
-        store: &Store,
+        reader: &'a Rooms,
         snapshot: &'a Snapshot,
         since: Option<Position>,
         user: UserSerial,
     ) -> Result<Self, SyncError> {
+        let store = reader.store();
         let mut window = Self {
             snapshot,
             since,
             user,
-            rooms: BTreeMap::new(),
+            rooms: reader.stays(snapshot, user)?,
             room_data: BTreeMap::new(),
             global_data: BTreeSet::new(),
             own_devices: false,
+            reader,
+            news: RefCell::default(),
         };
-        for row in snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(user,)) {
-            let ((_, room), record) = row?;
-            window.rooms.insert(room, record);
-        }
         let Some(since) = since else {
             return Ok(window);
         };
@@ -54,6 +61,20 @@ impl<'a> Window<'a> {
             }
         }
         Ok(window)
+    }
+
+    /// What happened in a room that the user is joined to, if that is little; `None` if
+    /// the database must be asked.
+    pub(crate) fn news(&self, room: RoomSerial) -> Result<Option<Arc<RoomNews>>, SyncError> {
+        let Some(since) = self.since else {
+            return Ok(None);
+        };
+        if let Some(known) = self.news.borrow().get(&room) {
+            return Ok(known.clone());
+        }
+        let news = self.reader.news(self.snapshot, room, since)?.map(Arc::new);
+        self.news.borrow_mut().insert(room, news.clone());
+        Ok(news)
     }
 
     fn note(&mut self, change: UserChange) {
@@ -100,16 +121,16 @@ impl<'a> Window<'a> {
 
 /// All that can wake one device.
 pub(crate) fn scopes(
+    rooms: &Rooms,
     snapshot: &Snapshot,
     user: UserSerial,
     device: model::DeviceSerial,
 ) -> Result<Vec<Scope>, SyncError> {
     let mut scopes = vec![user_scope(user), model::device_scope(device)];
-    for row in snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(user,)) {
-        let ((_, room), record) = row?;
-        if record.membership == Membership::Join {
-            scopes.push(model::room_scope(room));
-        }
-    }
+    let stays = rooms.stays(snapshot, user)?;
+    let joined = stays
+        .iter()
+        .filter(|(_, record)| record.membership == Membership::Join);
+    scopes.extend(joined.map(|(room, _)| model::room_scope(*room)));
     Ok(scopes)
 }

@@ -84,14 +84,18 @@ async fn act(store: &Store, act: Act) {
             .await
             .unwrap(),
         Act::Write(value) => {
-            let (position, written) = store
-                .write(move |_, position, batch| {
-                    batch.put(&VALUE_BY_POSITION, &position, &value);
-                    batch.put(&COPY_BY_POSITION, &position, &value);
-                    Ok::<_, StoreError>(position)
+            let (answer, written) = tokio::sync::oneshot::channel();
+            store
+                .start_writing(move |writing| {
+                    let commit = writing.write(|_, position, batch| {
+                        batch.put(&VALUE_BY_POSITION, &position, &value);
+                        batch.put(&COPY_BY_POSITION, &position, &value);
+                        Ok::<_, StoreError>(position)
+                    });
+                    let _ = answer.send(commit);
                 })
-                .await
                 .unwrap();
+            let (position, written) = written.await.unwrap().unwrap();
             let latest = store.latest().get(&VALUE_BY_POSITION, &position).unwrap();
             assert_eq!(latest, Some(value), "written, not seen by writers");
             written.durable().await.unwrap();
