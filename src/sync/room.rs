@@ -289,12 +289,14 @@ impl<'a> RoomReader<'a> {
             "state"
         };
         if !state.is_empty() || self.view.state_after {
-            answer.field(name, &events(&self.all_json(&state)?));
+            answer.field(name, &events(&self.all_json(&state, false)?));
         }
+        // Of a stretch without a gap the client has every event that relates to another.
+        let bundled = timeline.limited || self.since.is_none() || self.view.full_state;
         let mut part = Composer::object();
         part.field(
             "events",
-            &crate::json::values(&self.all_json(&timeline.events)?),
+            &crate::json::values(&self.all_json(&timeline.events, bundled)?),
         )
         .field("limited", if timeline.limited { "true" } else { "false" })
         .field("prev_batch", &quoted(&timeline.prev_batch.to_string()));
@@ -313,7 +315,7 @@ impl<'a> RoomReader<'a> {
         let own = self.reader.load(self.record.event)?;
         let own: Vec<ClientEvent> = own.into_iter().collect();
         let mut part = Composer::object();
-        part.field("events", &crate::json::values(&self.all_json(&own)?))
+        part.field("events", &crate::json::values(&self.all_json(&own, false)?))
             .field("limited", "false");
         answer
             .field("state", &events(&[]))
@@ -321,11 +323,16 @@ impl<'a> RoomReader<'a> {
         Ok(())
     }
 
-    fn all_json(&self, events: &[ClientEvent]) -> Result<Vec<String>, ReadError> {
+    /// Events as JSON, each with what relates to it where that is `bundled`.
+    fn all_json(&self, events: &[ClientEvent], bundled: bool) -> Result<Vec<String>, ReadError> {
         events
             .iter()
             .map(|event| {
-                let json = self.reader.json(event, false)?;
+                let json = if bundled {
+                    self.reader.json(event, false)?
+                } else {
+                    self.reader.json_alone(event, false)?
+                };
                 Ok(match &self.view.fields {
                     Some(fields) => only_fields(&json, fields),
                     None => json,

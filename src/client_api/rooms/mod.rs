@@ -10,6 +10,7 @@ mod directory;
 mod membership;
 mod reading;
 mod receipts;
+mod relations;
 mod sending;
 mod typing;
 
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(sending::routes())
         .merge(reading::routes())
         .merge(receipts::routes())
+        .merge(relations::routes())
         .merge(typing::routes())
 }
 

@@ -6,8 +6,10 @@ mod creation;
 mod memberships;
 mod reading;
 mod receipts;
+mod relations;
 mod sending;
 mod state_maps;
+mod threads;
 mod visibility;
 
 use std::{collections::HashMap, sync::Arc};
