@@ -50,7 +50,7 @@ pub use options::RoomsOptions;
 pub use place::PlaceToken;
 pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_of};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest};
-pub use state::{StateAt, StateFormat, stripped_state};
+pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};

@@ -82,12 +82,12 @@ impl Sync {
         room: RoomSerial,
         record: &'a MembershipRecord,
     ) -> Result<RoomReader<'a>, SyncError> {
-        Ok(RoomReader::new(
+        RoomReader::new(
             self.event_reader(question, window.snapshot, room)?,
             &question.view,
             record,
             window.since,
-        ))
+        )
     }
 
     fn event_reader<'a>(
