@@ -13,11 +13,13 @@
 
 mod aliases;
 mod append;
+mod at_time;
 mod create;
 mod digest;
 mod error;
 mod event;
 mod filter;
+mod hierarchy;
 mod ignored;
 mod lock;
 mod members;
@@ -33,6 +35,7 @@ mod send;
 mod staging;
 mod state;
 mod state_map;
+mod summary;
 mod timeline;
 mod typing;
 mod unread;
@@ -40,10 +43,12 @@ mod visibility;
 
 pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
+pub use at_time::EventAtTime;
 pub use create::{CreateRoom, Preset};
 pub use error::{AppendError, ReadError};
 pub use event::{ClientEvent, EventReader, Viewer};
 pub use filter::EventFilter;
+pub use hierarchy::{HierarchyPage, HierarchyRequest};
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
 pub use options::RoomsOptions;

@@ -16,6 +16,7 @@ mod cross_signing;
 mod device_lists;
 mod devices;
 mod filters;
+mod hierarchy;
 mod keys;
 mod knocking;
 mod limits;

@@ -12,6 +12,7 @@ mod reading;
 mod receipts;
 mod relations;
 mod sending;
+mod spaces;
 mod typing;
 
 use ::rooms::{ReadError, Rooms, Sender};
@@ -30,6 +31,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(sending::routes())
         .merge(reading::routes())
         .merge(receipts::routes())
+        .merge(spaces::routes())
         .merge(relations::routes())
         .merge(typing::routes())
 }

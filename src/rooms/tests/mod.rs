@@ -8,6 +8,7 @@ mod reading;
 mod receipts;
 mod relations;
 mod sending;
+mod spaces;
 mod state_maps;
 mod threads;
 mod visibility;
