@@ -26,6 +26,7 @@ mod members;
 mod membership;
 mod options;
 mod place;
+mod power_levels;
 mod profile;
 mod receipts;
 mod relations;
@@ -39,6 +40,7 @@ mod summary;
 mod timeline;
 mod typing;
 mod unread;
+mod upgrade;
 mod visibility;
 
 pub use aliases::{aliases, is_published, resolve_alias};
@@ -59,6 +61,7 @@ pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
+pub use upgrade::predecessor;
 pub use visibility::{Access, Visibility};
 
 #[cfg(test)]

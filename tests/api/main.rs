@@ -44,6 +44,7 @@ mod sync_state_after;
 mod threads;
 mod to_device;
 mod tokens;
+mod upgrades;
 mod visibility;
 mod web_floor;
 

@@ -14,6 +14,7 @@ mod relations;
 mod sending;
 mod spaces;
 mod typing;
+mod upgrading;
 
 use ::rooms::{ReadError, Rooms, Sender};
 use store::Snapshot;
@@ -34,6 +35,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(spaces::routes())
         .merge(relations::routes())
         .merge(typing::routes())
+        .merge(upgrading::routes())
 }
 
 /// The caller as rooms know those who act.

@@ -11,6 +11,7 @@ mod sending;
 mod spaces;
 mod state_maps;
 mod threads;
+mod upgrades;
 mod visibility;
 
 use std::{collections::HashMap, sync::Arc};
