@@ -229,6 +229,39 @@ impl Accounts {
             .await
     }
 
+    /// Stores a piece of account data in place of the one that was read at `seen` (`None`: there was none). Returns whether that was still the
+    /// newest: if not, nothing was stored.
+    ///
+    /// # Errors
+    /// [`AccountDataError`].
+    pub async fn replace_account_data(
+        &self,
+        user: UserSerial,
+        room: Option<RoomSerial>,
+        event_type: &str,
+        seen: Option<Position>,
+        json: Vec<u8>,
+    ) -> Result<bool, AccountDataError> {
+        let event_type = event_type.to_owned();
+        let new = NewAccountData {
+            user,
+            room,
+            event_type,
+            json,
+        };
+        self.store()
+            .commit(move |latest, position, batch| {
+                let newest = account_data(latest, user, room, &new.event_type)?;
+                if newest.map(|entry| entry.position) != seen {
+                    return Ok(false);
+                }
+                check_owner(latest, user, room)?;
+                write(latest, batch, &mut Changes::at(position), new)?;
+                Ok(true)
+            })
+            .await
+    }
+
     /// Like [`Accounts::put_account_data`], for the types that the server looks after itself.
     ///
     /// # Errors

@@ -8,7 +8,9 @@
 
 mod administration;
 mod deactivation;
+mod joining;
 mod profiles;
+mod upgrades;
 
 pub use administration::{Administration, AdministrationError};
 pub use deactivation::DeactivateError;

@@ -10,6 +10,7 @@ mod event;
 mod ids;
 mod intern;
 mod record;
+mod relation;
 mod room;
 pub mod tables;
 
@@ -24,6 +25,7 @@ pub use change::{device_scope, room_scope, user_scope};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
+pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction,

@@ -1,5 +1,5 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79 rooms, 80 to 149 accounts.
+//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 139 accounts.
 
 use store::{Family, Position, tables};
 
@@ -14,6 +14,7 @@ use crate::{
     MembershipRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy,
     SentTransaction, StoredEvent, UserChange, UserSerial,
 };
+use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 
 /// How deep an event stands in its room's graph.
 pub type Depth = u64;
@@ -82,6 +83,20 @@ tables! {
     ANNOTATED_BY_ANNOTATION: EventSerial => AnnotationRecord, 67, Family::Index;
     /// The rooms in the public directory.
     PUBLISHED_ROOM: RoomSerial => (), 65, Family::Scan;
+    /// What relates to an event, in the order of the timeline: by the event's id, which
+    /// may be unknown here.
+    RELATION_BY_TARGET: (RoomSerial, String, Depth, TieBreak) => RelationRecord, 68, Family::Scan;
+    /// Those relations that are bundled with the event, by its id and their kind.
+    BUNDLED_BY_TARGET: (RoomSerial, String, Bundled, (Depth, TieBreak)) => BundledRecord, 69, Family::Scan;
+    /// How many relations are bundled with an event, by its id.
+    BUNDLE_BY_TARGET: (RoomSerial, String) => BundleRecord, 70, Family::Index;
+    /// How often each user has spoken in a thread, by the id of its root.
+    REPLIES_BY_SENDER: (RoomSerial, String, UserSerial) => u64, 71, Family::Scan;
+    /// The threads of a room, each where its newest reply stands, by the id of its root.
+    THREAD_BY_PLACE: (RoomSerial, Depth, TieBreak) => String, 140, Family::Scan;
+    /// The newest commit that brought a room a relation that is bundled: no event that
+    /// came later has one.
+    NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
 
     // Accounts.
 

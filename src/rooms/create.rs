@@ -13,7 +13,7 @@ use crate::{
 /// The most events that a room can begin with.
 const MAX_EVENTS: usize = 1000;
 /// The level of a creator before version 12, and of those trusted like one.
-const CREATOR_LEVEL: i64 = 100;
+pub(crate) const CREATOR_LEVEL: i64 = 100;
 /// The level that ending a room needs since version 12: only its creators have more.
 const TOMBSTONE_LEVEL: i64 = 150;
 
@@ -146,6 +146,13 @@ impl Rooms {
         Ok(Some(alias))
     }
 
+    /// A room id that nobody has, for versions that do not make it of the create event.
+    pub(crate) fn new_room_id(&self) -> Result<OwnedRoomId, AppendError> {
+        let name = self.inner.random.token();
+        let room_id = OwnedRoomId::try_from(format!("!{name}:{}", self.inner.server_name));
+        room_id.map_err(|error| AppendError::Invalid(error.to_string()))
+    }
+
     fn stage_room(
         &self,
         latest: &Latest,
@@ -164,10 +171,7 @@ impl Rooms {
         let room_id = if version.room_id_is_create_event() {
             None
         } else {
-            let name = self.inner.random.token();
-            let room_id = format!("!{name}:{}", self.inner.server_name);
-            let room_id = OwnedRoomId::try_from(room_id);
-            Some(room_id.map_err(|error| AppendError::Invalid(error.to_string()))?)
+            Some(self.new_room_id()?)
         };
         let mut staging = Staging::new_room(version, room, room_id, self.creation_time());
         for event in events {
@@ -180,7 +184,7 @@ impl Rooms {
 }
 
 /// What a room's own beginning does not allow is a mistake of the whole request.
-fn contradiction(error: AppendError) -> AppendError {
+pub(crate) fn contradiction(error: AppendError) -> AppendError {
     match error {
         AppendError::Refused(Reason::Forbidden(text)) | AppendError::Forbidden(text) => {
             AppendError::InvalidRoomState(text)
@@ -363,13 +367,15 @@ fn topic_content(topic: &str) -> CanonicalJsonObject {
     object([("topic", topic.to_owned().into()), ("m.topic", rich.into())])
 }
 
-fn level(level: i64) -> CanonicalJsonValue {
+pub(crate) fn level(level: i64) -> CanonicalJsonValue {
     level
         .try_into()
         .map_or(CanonicalJsonValue::Null, CanonicalJsonValue::Integer)
 }
 
-fn object<const N: usize>(entries: [(&str, CanonicalJsonValue); N]) -> CanonicalJsonObject {
+pub(crate) fn object<const N: usize>(
+    entries: [(&str, CanonicalJsonValue); N],
+) -> CanonicalJsonObject {
     entries
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

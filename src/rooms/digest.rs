@@ -1,8 +1,10 @@
 //! What a new event means for unread counts: worked out once, when it is written.
 
 use graph::{Event, PowerLevels};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use crate::relations::{Relation, part};
 
 /// The most users whose mention by one event is kept.
 const MENTIONS: usize = 50;
@@ -11,7 +13,7 @@ const MENTIONS: usize = 50;
 pub(crate) struct Digest {
     /// Whether the spec's default push rules notify about it.
     pub(crate) counts: bool,
-    /// The id of the thread's root.
+    /// The id of the thread's root; filled in by who can follow the event's relations.
     pub(crate) thread: Option<String>,
     /// Whether it mentions the whole room, with the power to.
     pub(crate) mentions_room: bool,
@@ -32,54 +34,12 @@ struct Content<'a> {
     mentions: Option<&'a RawValue>,
 }
 
-/// How an event relates to another (client-server API, "Relations").
-#[derive(Deserialize, Default)]
-pub(crate) struct Relation {
-    /// The kind of relation.
-    pub(crate) rel_type: Option<String>,
-    /// The other event.
-    pub(crate) event_id: Option<String>,
-    /// With what an annotation annotates.
-    pub(crate) key: Option<String>,
-}
-
-impl Relation {
-    /// The relation of the event with this JSON; an empty one if it has none.
-    pub(crate) fn of_event(json: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Event<'a> {
-            #[serde(borrow)]
-            content: Content<'a>,
-        }
-        let event: Option<Event<'_>> = serde_json::from_slice(json).ok();
-        part(event.and_then(|event| event.content.relates_to))
-    }
-
-    /// The event that an annotation is about, and its key.
-    fn annotation(&self) -> Option<(String, String)> {
-        let is_annotation = self.rel_type.as_deref() == Some("m.annotation");
-        let (event_id, key) = (self.event_id.clone()?, self.key.clone()?);
-        is_annotation.then_some((event_id, key))
-    }
-
-    /// The root of the thread that the event is directly part of.
-    pub(crate) fn thread(self) -> Option<String> {
-        let is_thread = self.rel_type.as_deref() == Some("m.thread");
-        self.event_id.filter(|_| is_thread)
-    }
-}
-
 #[derive(Deserialize, Default)]
 struct Mentions {
     #[serde(default)]
     user_ids: Vec<String>,
     #[serde(default)]
     room: bool,
-}
-
-fn part<T: DeserializeOwned + Default>(part: Option<&RawValue>) -> T {
-    part.and_then(|part| serde_json::from_str(part.get()).ok())
-        .unwrap_or_default()
 }
 
 /// Works out the digest of an event by the predefined push rules (client-server
@@ -109,7 +69,7 @@ pub(crate) fn digest(event: &Event, levels: Option<&PowerLevels>) -> Digest {
             .user(event.sender())
             .reaches(levels.to_notify("room"))
     });
-    let is_edit = relation.rel_type.as_deref() == Some("m.replace");
+    let is_edit = relation.is_edit();
     let speaks = matches!(
         event.event_type(),
         "m.room.message" | "m.room.encrypted" | "m.call.invite"
@@ -119,7 +79,7 @@ pub(crate) fn digest(event: &Event, levels: Option<&PowerLevels>) -> Digest {
         annotates: relation
             .annotation()
             .map(|(target, key)| (target, format!("{} {key}", event.event_type()))),
-        thread: relation.thread(),
+        thread: None,
         mentions_room: mentions.room && may_mention_room,
         mentions: mentions.user_ids,
     }

@@ -42,6 +42,14 @@ pub enum AppendError {
     /// The user has annotated the event like this already (`M_DUPLICATE_ANNOTATION`).
     #[error("you have sent this annotation already")]
     DuplicateAnnotation,
+    /// The user must be in another room to join, and this server knows none of those that
+    /// count (`M_UNABLE_TO_AUTHORISE_JOIN`).
+    #[error("this server knows none of the rooms whose members may join this one")]
+    UnableToAuthoriseJoin,
+    /// The user is in a room that counts, but nobody here may let the user in
+    /// (`M_UNABLE_TO_GRANT_JOIN`).
+    #[error("nobody of this server who is in the room may let you in")]
+    UnableToGrantJoin,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -15,6 +15,7 @@ use store::{Read, StoreError};
 use crate::{
     ReadError, StateMaps,
     form::{Fields, damaged, quoted, shared_part},
+    relations::{self, NewestBundled},
     room_record,
 };
 
@@ -146,6 +147,8 @@ pub struct EventReader<'a, R> {
     memberships: RefCell<HashMap<StateRoot, Option<Membership>>>,
     /// Which senders asked to be forgotten.
     erased: RefCell<HashMap<String, bool>>,
+    /// How far an event can have relations.
+    pub(crate) newest_bundled: NewestBundled,
 }
 
 impl<'a, R: Read> EventReader<'a, R> {
@@ -176,6 +179,7 @@ impl<'a, R: Read> EventReader<'a, R> {
             now,
             memberships: RefCell::default(),
             erased: RefCell::default(),
+            newest_bundled: NewestBundled::default(),
         })
     }
 
@@ -280,11 +284,31 @@ impl<'a, R: Read> EventReader<'a, R> {
     }
 
     /// The event as JSON for the viewer: the client-server API's `ClientEvent`, or
-    /// without `room_id` where `with_room_id` is false (as `/sync` has it).
+    /// without `room_id` where `with_room_id` is false (as `/sync` has it). What relates
+    /// to it is bundled with it.
     ///
     /// # Errors
     /// If the database fails or the event is damaged.
     pub fn json(&self, event: &ClientEvent, with_room_id: bool) -> Result<String, ReadError> {
+        let json = self.json_alone(event, with_room_id)?;
+        relations::bundle(self, event, with_room_id, json)
+    }
+
+    /// [`EventReader::json`] of an event whose sender the viewer ignores: with nothing of
+    /// what the sender said.
+    pub(crate) fn json_redacted(&self, event: &ClientEvent) -> Result<String, ReadError> {
+        let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
+        let redacted = graph::redact(&whole)?;
+        let json = redacted.json().as_bytes();
+        let json = self.format(event, json, true, None, Told::Everything)?;
+        relations::bundle(self, event, true, json)
+    }
+
+    /// [`EventReader::json`] without what relates to the event.
+    ///
+    /// # Errors
+    /// If the database fails or the event is damaged.
+    pub fn json_alone(&self, event: &ClientEvent, with_room_id: bool) -> Result<String, ReadError> {
         self.json_told(event, with_room_id, Told::Everything)
     }
 

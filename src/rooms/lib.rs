@@ -13,21 +13,25 @@
 
 mod aliases;
 mod append;
+mod at_time;
 mod create;
 mod digest;
 mod error;
 mod event;
 mod filter;
 mod form;
-
+mod hierarchy;
+mod ignored;
 mod members;
 mod membership;
 mod news;
 mod options;
 mod place;
+mod power_levels;
 mod profile;
 mod queue;
 mod receipts;
+mod relations;
 mod restricted;
 mod rows;
 mod send;
@@ -35,28 +39,34 @@ mod staging;
 mod state;
 mod state_map;
 mod stays;
+mod summary;
 mod timeline;
 mod typing;
 mod unread;
+mod upgrade;
 mod visibility;
 
 pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
+pub use at_time::EventAtTime;
 pub use create::{CreateRoom, Preset};
 pub use error::{AppendError, ReadError};
 pub use event::{ClientEvent, EventReader, Viewer};
 pub use filter::EventFilter;
+pub use hierarchy::{HierarchyPage, HierarchyRequest};
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
 pub use news::{MovedReceipt, NewsEvent, RoomCommit, RoomNews};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
 pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_of};
-pub use state::{StateAt, StateFormat, stripped_state};
+pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest};
+pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
+pub use upgrade::predecessor;
 pub use visibility::{Access, Visibility};
 
 #[cfg(test)]

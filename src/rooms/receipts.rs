@@ -12,15 +12,16 @@ use serde::Deserialize;
 use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
 
 use crate::{
-    AppendError, ClientEvent, EventReader, Rooms, Sender, digest::Relation, form::quoted,
-    timeline::visible_event, visibility::not_in_the_room,
+    AppendError, EventReader, Rooms, Sender,
+    form::quoted,
+    relations::{Relation, thread_of},
+    timeline::visible_event,
+    visibility::not_in_the_room,
 };
 
 const FULLY_READ: &str = "m.fully_read";
 /// The thread of everything that is in no other.
 const MAIN: &str = "main";
-/// How many relations are followed from an event to its thread.
-const MAX_RELATIONS: usize = 3;
 /// The most receipts of a room that are told at once.
 const MAX_RECEIPTS: usize = 20_000;
 
@@ -186,7 +187,8 @@ fn mark<R: Read>(reader: &EventReader<'_, R>, wish: Wish) -> Result<Mark, Append
                 "thread_id names a thread, and only receipts have one".to_owned(),
             ));
         }
-        let of_event = thread_of(reader, &event)?;
+        let relation = Relation::of_event(&event.stored.json);
+        let of_event = thread_of(reader.view, reader.room, relation)?;
         let is_in_thread = match of_event {
             Some(root) => root == *thread,
             None => thread == MAIN || *thread == event.stored.event_id,
@@ -204,28 +206,6 @@ fn mark<R: Read>(reader: &EventReader<'_, R>, wish: Wish) -> Result<Mark, Append
         position: event.meta.position,
         event_id: event.stored.event_id,
     })
-}
-
-/// The root of the thread that an event is part of: by itself, or by what it relates
-/// to; none for the main timeline.
-fn thread_of<R: Read>(
-    reader: &EventReader<'_, R>,
-    event: &ClientEvent,
-) -> Result<Option<String>, AppendError> {
-    let mut relation = Relation::of_event(&event.stored.json);
-    for _ in 0..MAX_RELATIONS {
-        if relation.rel_type.as_deref() == Some("m.thread") {
-            return Ok(relation.event_id);
-        }
-        let Some(target) = &relation.event_id else {
-            break;
-        };
-        match reader.load_by_id(target)? {
-            Some(target) => relation = Relation::of_event(&target.stored.json),
-            None => break,
-        }
-    }
-    Ok(None)
 }
 
 /// Runs inside the commit's closure.

@@ -1,10 +1,11 @@
 //! Rooms that one may join as a member of another (client-server API, "Restricted
 //! rooms").
 
+use graph::Version;
 use model::{Membership, UserSerial, tables};
 use ruma_common::{CanonicalJsonObject, OwnedUserId, UserId};
 use serde::Deserialize;
-use store::{Latest, Read};
+use store::{Latest, Read, StoreError};
 
 use crate::{AppendError, Rooms, Sender, room_serial, staging::Staging};
 
@@ -16,11 +17,25 @@ const MAX_ROOMS: usize = 100;
 /// The most members that are looked at for one who may invite.
 const MAX_MEMBERS: usize = 10_000;
 
+/// The content of `m.room.join_rules`.
 #[derive(Deserialize)]
-struct JoinRules {
-    join_rule: String,
+pub(crate) struct JoinRules {
+    /// `public`, `restricted` or another.
+    pub(crate) join_rule: String,
+    /// Conditions, of which one is enough.
     #[serde(default)]
     allow: Vec<serde_json::Value>,
+}
+
+/// What the conditions of a join rule mean for one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// One of them is met.
+    Granted,
+    /// None of them is met.
+    Refused,
+    /// There are some, and this server knows none of their rooms.
+    Unverifiable,
 }
 
 #[derive(Deserialize)]
@@ -34,8 +49,10 @@ struct Allow {
 /// user is not invited.
 ///
 /// # Errors
-/// [`AppendError::Forbidden`] if the user is in none of the rooms, or nobody of this
-/// server who is in this room may invite.
+/// [`AppendError::Forbidden`] if the user is in none of the rooms,
+/// [`AppendError::UnableToAuthoriseJoin`] if none of them is known here, and
+/// [`AppendError::UnableToGrantJoin`] if nobody of this server who is in this room may
+/// invite.
 pub(crate) fn authorise(
     rooms: &Rooms,
     latest: &Latest,
@@ -49,52 +66,75 @@ pub(crate) fn authorise(
     let Ok(rules) = rules.event.content_as::<JoinRules>() else {
         return Ok(());
     };
-    let restricted = match rules.join_rule.as_str() {
-        "restricted" => staging.version.knows_restricted_joins(),
-        "knock_restricted" => staging.version.knows_knock_restricted_joins(),
-        _ => false,
-    };
+    let restricted = rules.restricts(staging.version);
     let before = staging.membership(latest, &sender.user_id)?;
     let may_come = matches!(before, Some(Membership::Invite | Membership::Join));
     if !restricted || may_come || before == Some(Membership::Ban) {
         // The room's rules decide alone.
         return Ok(());
     }
-    if !is_in_one_of(latest, sender.user, &rules.allow)? {
-        return Err(AppendError::Forbidden(
-            "you are in none of the rooms whose members may join this one".to_owned(),
-        ));
+    match rules.admits(latest, sender.user)? {
+        Admission::Granted => {}
+        Admission::Unverifiable => return Err(AppendError::UnableToAuthoriseJoin),
+        Admission::Refused => {
+            return Err(AppendError::Forbidden(
+                "you are in none of the rooms whose members may join this one".to_owned(),
+            ));
+        }
     }
     let Some(member) = inviter(rooms, latest, staging)? else {
-        return Err(AppendError::Forbidden(
-            "nobody of this server who is in the room may let you in".to_owned(),
-        ));
+        return Err(AppendError::UnableToGrantJoin);
     };
     content.insert(AUTHORISED_BY.to_owned(), member.to_string().into());
     Ok(())
 }
 
-fn is_in_one_of(
-    latest: &Latest,
-    user: UserSerial,
-    allow: &[serde_json::Value],
-) -> Result<bool, AppendError> {
-    for entry in allow.iter().take(MAX_ROOMS) {
-        // Conditions of other forms are for servers that know them.
-        let Ok(entry) = Allow::deserialize(entry) else {
-            continue;
-        };
-        if entry.kind != "m.room_membership" {
-            continue;
-        }
-        if let Some(room) = room_serial(latest, &entry.room_id)?
-            && let Some(record) = latest.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?
-            && record.membership == Membership::Join
-        {
-            return Ok(true);
+impl JoinRules {
+    /// Whether members of other rooms may join, in a room of this version.
+    pub(crate) fn restricts(&self, version: Version) -> bool {
+        match self.join_rule.as_str() {
+            "restricted" => version.knows_restricted_joins(),
+            "knock_restricted" => version.knows_knock_restricted_joins(),
+            _ => false,
         }
     }
-    Ok(false)
+
+    /// The rooms whose members may join. Conditions of other forms are for servers that
+    /// know them.
+    pub(crate) fn allowed_rooms(&self) -> impl Iterator<Item = String> {
+        let conditions = self.allow.iter().take(MAX_ROOMS);
+        conditions
+            .filter_map(|entry| Allow::deserialize(entry).ok())
+            .filter(|entry| entry.kind == "m.room_membership")
+            .map(|entry| entry.room_id)
+    }
+
+    /// What the conditions mean for `user`.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) fn admits(
+        &self,
+        view: &impl Read,
+        user: UserSerial,
+    ) -> Result<Admission, StoreError> {
+        let (mut conditions, mut known) = (0, 0);
+        for room_id in self.allowed_rooms() {
+            conditions += 1;
+            let Some(room) = room_serial(view, &room_id)? else {
+                continue;
+            };
+            known += 1;
+            let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
+            if record.is_some_and(|record| record.membership == Membership::Join) {
+                return Ok(Admission::Granted);
+            }
+        }
+        if conditions > 0 && known == 0 {
+            return Ok(Admission::Unverifiable);
+        }
+        Ok(Admission::Refused)
+    }
 }
 
 /// A member of this server who may invite.

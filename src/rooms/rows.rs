@@ -14,7 +14,8 @@ use store::{Batch, Latest, Position, Read, Store};
 use crate::{
     AppendError, Sender,
     append::Transaction,
-    staging::{Staged, Staging},
+    relations::Tallies,
+    staging::{Redacted, Staged, Staging},
 };
 
 /// What the closure of the commit needs beside the staged events.
@@ -50,30 +51,54 @@ struct MemberContent {
 }
 
 /// What one commit has done so far, where the next event of it needs to know.
-struct Progress {
+pub(crate) struct Progress {
     changes: Changes,
     position: Position,
     users: HashMap<String, UserSerial>,
+    /// Of the room that is being written.
     members: HashMap<UserSerial, MembershipRecord>,
+    /// Of the room that is being written.
+    tallies: Tallies,
+}
+
+impl Progress {
+    /// Nothing yet.
+    pub(crate) fn at(position: Position, context: &Context<'_>) -> Self {
+        let sender = &context.sender;
+        Self {
+            changes: Changes::at(position),
+            position,
+            users: HashMap::from([(sender.user_id.to_string(), sender.user)]),
+            members: HashMap::new(),
+            tallies: Tallies::default(),
+        }
+    }
 }
 
 /// Fills the batch. Runs inside the commit's closure.
 pub(crate) fn write(
-    mut staging: Staging,
+    staging: Staging,
     context: &Context<'_>,
     extra: Extra,
     latest: &Latest,
     position: Position,
     batch: &mut Batch,
 ) -> Result<Staging, AppendError> {
-    let mut progress = Progress {
-        changes: Changes::at(position),
-        position,
-        users: HashMap::new(),
-        members: HashMap::new(),
-    };
-    let user_id = context.sender.user_id.to_string();
-    progress.users.insert(user_id, context.sender.user);
+    let mut progress = Progress::at(position, context);
+    write_room(staging, context, extra, &mut progress, latest, batch)
+}
+
+/// Adds one room's part to the batch of a commit. Runs inside the commit's closure.
+pub(crate) fn write_room(
+    mut staging: Staging,
+    context: &Context<'_>,
+    extra: Extra,
+    progress: &mut Progress,
+    latest: &Latest,
+    batch: &mut Batch,
+) -> Result<Staging, AppendError> {
+    progress.members.clear();
+    progress.tallies = Tallies::default();
     if staging.new_room {
         let room_id = staging.record.room_id.clone();
         if intern_room(latest, batch, &room_id, staging.room.0)? != staging.room {
@@ -86,7 +111,7 @@ pub(crate) fn write(
         rows(latest, staging.room, batch)?;
     }
     for index in 0..staging.events.len() {
-        event_rows(&mut staging, index, context, &mut progress, latest, batch)?;
+        event_rows(&mut staging, index, context, progress, latest, batch)?;
     }
     for ((event_type, state_key), event) in std::mem::take(&mut staging.state) {
         let key = (staging.room, event_type, state_key);
@@ -105,7 +130,7 @@ pub(crate) fn write(
         };
         batch.put(&tables::TRANSACTION_BY_EVENT, &last.serial, &told);
     }
-    staging.head.position = position.0;
+    staging.head.position = progress.position.0;
     batch.put(&tables::HEAD_BY_ROOM, &staging.room, &staging.head);
     Ok(staging)
 }
@@ -134,14 +159,28 @@ fn event_rows(
         &(room, staged.depth, serial.0),
         &serial,
     );
-    if let Some(target) = staged.redacts
-        && !latest.contains(&tables::REDACTION_BY_EVENT, &target)?
+    if let Some(target) = &staged.redacts
+        && !latest.contains(&tables::REDACTION_BY_EVENT, &target.serial)?
     {
-        batch.put(&tables::REDACTION_BY_EVENT, &target, &serial);
-        forget_annotation(latest, batch, target)?;
+        batch.put(&tables::REDACTION_BY_EVENT, &target.serial, &serial);
+        forget_annotation(latest, batch, target.serial)?;
+        forget_relation(room, target, progress, latest, batch)?;
     }
     let sender = user(progress, context, latest, batch, event.sender().as_str())?;
     annotation_rows(staged, sender, latest, batch)?;
+    if let Some(relation) = &staged.relation {
+        let position = progress.position;
+        relation.put(room, sender, &mut progress.tallies, latest, position, batch)?;
+    }
+    if event.sender().server_name() != context.server_name {
+        late_target(
+            room,
+            event.event_id().as_str(),
+            progress.position,
+            latest,
+            batch,
+        )?;
+    }
     let change = event_change(staged, sender, latest)?;
     progress
         .changes
@@ -213,6 +252,36 @@ fn forget_annotation(
         let key = (record.target, record.user, record.kind);
         batch.delete(&tables::ANNOTATION_BY_EVENT, &key);
         batch.delete(&tables::ANNOTATED_BY_ANNOTATION, &annotation);
+    }
+    Ok(())
+}
+
+/// A redacted event relates to nothing any more.
+fn forget_relation(
+    room: RoomSerial,
+    redacted: &Redacted,
+    progress: &mut Progress,
+    latest: &Latest,
+    batch: &mut Batch,
+) -> Result<(), AppendError> {
+    if let Some((keys, sender)) = &redacted.relation
+        && let Some(sender) = latest.get(&tables::USER_BY_ID, sender)?
+    {
+        keys.delete(room, sender, &mut progress.tallies, latest, batch)?;
+    }
+    Ok(())
+}
+
+/// An event of another server may come after those that relate to it.
+fn late_target(
+    room: RoomSerial,
+    event_id: &str,
+    position: Position,
+    latest: &Latest,
+    batch: &mut Batch,
+) -> Result<(), AppendError> {
+    if latest.contains(&tables::BUNDLE_BY_TARGET, &(room, event_id.to_owned()))? {
+        batch.put(&tables::NEWEST_BUNDLED_BY_ROOM, &room, &position);
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use store::{Latest, Read};
 use crate::{
     AppendError, Appended, NewEvent, Rooms, Sender,
     append::{Plan, Transaction},
+    relations::{Relation, check_root},
     staging::Staging,
 };
 
@@ -22,7 +23,8 @@ impl Rooms {
     ///
     /// # Errors
     /// [`AppendError`]. An `m.room.redaction` must name its target in the content's
-    /// `redacts`.
+    /// `redacts`. [`AppendError::BadState`] for a thread that cannot begin where it
+    /// should.
     pub async fn send(
         &self,
         sender: &Sender,
@@ -31,6 +33,7 @@ impl Rooms {
         transaction_id: &str,
         content: &[u8],
     ) -> Result<OwnedEventId, AppendError> {
+        let relation = Relation::of_content(content);
         let content = canonical(content, MAX_JSON_DEPTH)?;
         let scope = format!("send/{event_type}/{room_id}");
         let transaction = transaction(sender, scope, transaction_id)?;
@@ -40,7 +43,8 @@ impl Rooms {
         };
         let room = self.room(room_id).await?;
         let appended = self
-            .append_with(room, sender, transaction, move |_, _| {
+            .append_with(room, sender, transaction, move |latest, _| {
+                check_root(latest, room, relation)?;
                 Ok(Plan::event(event))
             })
             .await?;

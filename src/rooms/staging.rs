@@ -13,6 +13,7 @@ use crate::{
     digest::{Digest, digest},
     event::{checked, load_event},
     queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
+    relations::{Relation, RelationKeys, relates, thread_of},
     room_record,
 };
 
@@ -24,10 +25,19 @@ pub(crate) struct Staged {
     pub(crate) depth: u64,
     pub(crate) generation: u32,
     pub(crate) digest: Digest,
-    /// Serial of the redaction's target.
-    pub(crate) redacts: Option<EventSerial>,
+    /// The redaction's target.
+    pub(crate) redacts: Option<Redacted>,
+    /// Where it stands among the relations of its target.
+    pub(crate) relation: Option<RelationKeys>,
     /// The event whose place in the state it takes.
     pub(crate) replaces: Option<EventSerial>,
+}
+
+/// An event that a staged one redacts.
+pub(crate) struct Redacted {
+    pub(crate) serial: EventSerial,
+    /// Where it stands among the relations of its own target, and its sender.
+    pub(crate) relation: Option<(RelationKeys, String)>,
 }
 
 /// All that one commit brings into a room.
@@ -198,7 +208,7 @@ impl Staging {
         latest: &Latest,
         sender: &Sender,
         target: &OwnedEventId,
-    ) -> Result<EventSerial, AppendError> {
+    ) -> Result<Redacted, AppendError> {
         let serial = latest
             .get(&tables::EVENT_BY_ID, &target.to_string())?
             .ok_or(AppendError::UnknownTarget)?;
@@ -212,7 +222,13 @@ impl Staging {
                 "you do not have the power to redact other people's events".to_owned(),
             ));
         }
-        Ok(serial)
+        let place = latest
+            .get(&tables::EVENT_META_BY_SERIAL, &serial)?
+            .map(|meta| (meta.depth, meta.tie_break));
+        let relation = place
+            .and_then(|place| RelationKeys::of(&event, serial, place))
+            .map(|keys| (keys, event.sender().to_string()));
+        Ok(Redacted { serial, relation })
     }
 
     /// Builds one event on the staged end of the room and authorises it.
@@ -258,7 +274,11 @@ impl Staging {
             None => self.power_levels(latest)?,
             Some(_) => None,
         };
-        let digest = digest(&event, levels.as_deref());
+        let mut digest = digest(&event, levels.as_deref());
+        if event.state_key().is_none() && relates(&event) {
+            let relation = Relation::of_event(event.json().as_bytes());
+            digest.thread = thread_of(latest, self.room, relation)?;
+        }
         self.push(rooms, latest, event, generation, digest, redacts)
     }
 
@@ -286,9 +306,10 @@ impl Staging {
         event: Event,
         generation: u32,
         digest: Digest,
-        redacts: Option<EventSerial>,
+        redacts: Option<Redacted>,
     ) -> Result<(), AppendError> {
         let serial = EventSerial(rooms.inner.store.next_serial());
+        let relation = RelationKeys::of(&event, serial, (event.depth(), serial.0));
         let event = Arc::new(event);
         let state_before = self.head.state;
         let replaces = self.replaced_by(latest, &event)?;
@@ -325,6 +346,7 @@ impl Staging {
             generation,
             digest,
             redacts,
+            relation,
             replaces,
         });
         Ok(())

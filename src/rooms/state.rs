@@ -205,8 +205,12 @@ pub(crate) fn visible_state<R: Read>(reader: &EventReader<'_, R>) -> Result<Stat
     }
 }
 
-/// The event by which the viewer went out of the room.
-fn leaving<R: Read>(
+/// The event by which the viewer last went out of the room, `record` being the viewer's
+/// membership.
+///
+/// # Errors
+/// If the database fails.
+pub fn leaving<R: Read>(
     reader: &EventReader<'_, R>,
     record: &MembershipRecord,
 ) -> Result<Option<ClientEvent>, ReadError> {

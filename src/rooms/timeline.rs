@@ -216,7 +216,7 @@ impl Rooms {
     }
 }
 
-fn hidden(error: ReadError) -> ReadError {
+pub(crate) fn hidden(error: ReadError) -> ReadError {
     match error {
         ReadError::Forbidden(_) => not_found(),
         other => other,

@@ -61,7 +61,7 @@ pub(crate) fn not_in_the_room() -> ReadError {
     ReadError::Forbidden("you are not in this room".to_owned())
 }
 
-fn is_world_readable(view: &impl Read, room: RoomSerial) -> Result<bool, ReadError> {
+pub(crate) fn is_world_readable(view: &impl Read, room: RoomSerial) -> Result<bool, ReadError> {
     let key = (room, "m.room.history_visibility".to_owned(), String::new());
     let Some(serial) = view.get(&tables::STATE_BY_ROOM, &key)? else {
         return Ok(false);

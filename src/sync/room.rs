@@ -61,8 +61,10 @@ pub(crate) struct RoomReader<'a> {
     pub(crate) record: &'a MembershipRecord,
     /// After which commit; `None` shows the room as new.
     pub(crate) since: Option<Position>,
-    /// The last commit to be shown.
+    /// The last commit to be shown, but for the viewer's own membership.
     end: u64,
+    /// The event by which the viewer's stay ended, if it did.
+    leaving: EventSerial,
 }
 
 impl<'a> RoomReader<'a> {
@@ -71,27 +73,40 @@ impl<'a> RoomReader<'a> {
         view: &'a RoomView,
         record: &'a MembershipRecord,
         since: Option<Position>,
-    ) -> Self {
-        let end = if record.membership == Membership::Join {
-            reader.view.position().0
+    ) -> Result<Self, SyncError> {
+        let (end, leaving) = if record.membership == Membership::Join {
+            (reader.view.position().0, record.event)
+        } else if record.left_at == 0 || record.left_at == record.position {
+            (record.position, record.event)
         } else {
-            record.position
+            // A ban, or an invitation that was refused, can come long after.
+            let leaving = rooms::leaving(&reader, record)?;
+            (
+                record.left_at,
+                leaving.map_or(record.event, |event| event.serial),
+            )
         };
-        Self {
+        Ok(Self {
             reader,
             view,
             record,
             since: since.filter(|since| record.last_join <= since.0),
             end,
-        }
+            leaving,
+        })
     }
 
     /// The timeline since, or the newest events of a room that is new.
     pub(crate) fn timeline(&self) -> Result<Timeline, SyncError> {
-        let (mut events, limited) = match self.since {
+        let (mut events, mut limited) = match self.since {
             Some(since) => self.events_since(since)?,
             None => self.newest_events()?,
         };
+        let after = self.after_leaving()?;
+        if after.is_some() && events.len() >= self.view.limit {
+            events.pop();
+            limited = true;
+        }
         events.reverse();
         let state_before = match events.first() {
             Some(first) => first.meta.state_before,
@@ -104,12 +119,27 @@ impl<'a> RoomReader<'a> {
             },
             None => PlaceToken::END,
         };
+        events.extend(after);
         Ok(Timeline {
             events,
             limited,
             prev_batch,
             state_before,
         })
+    }
+
+    /// The viewer's own membership, where it changed once more after the viewer had gone:
+    /// nothing that happened in between is the viewer's to see.
+    fn after_leaving(&self) -> Result<Option<ClientEvent>, SyncError> {
+        let is_later = self.record.event != self.leaving && self.view.limit > 0;
+        let is_news = self
+            .since
+            .is_none_or(|since| self.record.position > since.0);
+        if is_later && is_news {
+            self.wanted(self.record.event)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The newest events after `since`, newest first, and whether there were more.
@@ -215,7 +245,7 @@ impl<'a> RoomReader<'a> {
         let meta = self
             .reader
             .view
-            .get(&tables::EVENT_META_BY_SERIAL, &self.record.event)?;
+            .get(&tables::EVENT_META_BY_SERIAL, &self.leaving)?;
         Ok(meta.map_or(EMPTY_STATE, |meta| meta.state_before))
     }
 
@@ -227,6 +257,8 @@ impl<'a> RoomReader<'a> {
             timeline.state_before
         };
         let from = match self.since {
+            // Since the client was told, the viewer has been outside.
+            Some(since) if !self.view.full_state && since.0 >= self.end => to,
             Some(since) if !self.view.full_state => {
                 root_at(self.reader.view, self.reader.room, since)?.unwrap_or(to)
             }
@@ -300,10 +332,12 @@ impl<'a> RoomReader<'a> {
             let told = self.each_json(&state, |event| self.reader.state_json(event))?;
             answer.field(name, &events(&told));
         }
+        // Of a stretch without a gap the client has every event that relates to another.
+        let bundled = timeline.limited || self.since.is_none() || self.view.full_state;
         let mut part = Composer::object();
         part.field(
             "events",
-            &crate::json::values(&self.all_json(&timeline.events)?),
+            &crate::json::values(&self.all_json(&timeline.events, bundled)?),
         )
         .field("limited", if timeline.limited { "true" } else { "false" })
         .field("prev_batch", &quoted(&timeline.prev_batch.to_string()));
@@ -322,7 +356,7 @@ impl<'a> RoomReader<'a> {
         let own = self.reader.load(self.record.event)?;
         let own: Vec<ClientEvent> = own.into_iter().collect();
         let mut part = Composer::object();
-        part.field("events", &crate::json::values(&self.all_json(&own)?))
+        part.field("events", &crate::json::values(&self.all_json(&own, false)?))
             .field("limited", "false");
         answer
             .field("state", &events(&[]))
@@ -330,8 +364,15 @@ impl<'a> RoomReader<'a> {
         Ok(())
     }
 
-    fn all_json(&self, events: &[ClientEvent]) -> Result<Vec<String>, ReadError> {
-        self.each_json(events, |event| self.reader.json(event, false))
+    /// Events as JSON, each with what relates to it where that is `bundled`.
+    fn all_json(&self, events: &[ClientEvent], bundled: bool) -> Result<Vec<String>, ReadError> {
+        self.each_json(events, |event| {
+            if bundled {
+                self.reader.json(event, false)
+            } else {
+                self.reader.json_alone(event, false)
+            }
+        })
     }
 
     fn each_json(

@@ -94,12 +94,12 @@ impl Sync {
         room: RoomSerial,
         record: &'a MembershipRecord,
     ) -> Result<RoomReader<'a>, SyncError> {
-        Ok(RoomReader::new(
+        RoomReader::new(
             self.event_reader(question, window.snapshot, room)?,
             &question.view,
             record,
             window.since,
-        ))
+        )
     }
 
     pub(crate) fn event_reader<'a>(

@@ -1,6 +1,7 @@
 //! Coming into rooms and going out of them (client-server API, "Room membership").
 
 use ::rooms::{Rooms, joined_rooms};
+use actions::Actions;
 use ruma_client_api::{
     knock::knock_room::v3 as knock,
     membership::{
@@ -69,28 +70,26 @@ async fn invite(
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/join`
 async fn join(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: join::Request,
 ) -> Reply<join::Response> {
     check_no_third_party(request.third_party_signed.as_ref())?;
-    let sender = sender(&caller);
-    let room_id = rooms
-        .join(&sender, (&*request.room_id).into(), request.reason)
+    let room_id = actions
+        .join(&caller, (&*request.room_id).into(), request.reason)
         .await?;
     Ok(join::Response::new(room_id))
 }
 
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}`
 async fn join_by_name(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: join_by_name::Request,
 ) -> Reply<join_by_name::Response> {
     check_no_third_party(request.third_party_signed.as_ref())?;
-    let sender = sender(&caller);
-    let room_id = rooms
-        .join(&sender, &request.room_id_or_alias, request.reason)
+    let room_id = actions
+        .join(&caller, &request.room_id_or_alias, request.reason)
         .await?;
     Ok(join_by_name::Response::new(room_id))
 }

@@ -10,8 +10,11 @@ mod directory;
 mod membership;
 mod reading;
 mod receipts;
+mod relations;
 mod sending;
+mod spaces;
 mod typing;
+mod upgrading;
 
 use ::rooms::{ReadError, Rooms, Sender};
 use store::Snapshot;
@@ -29,7 +32,10 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(sending::routes())
         .merge(reading::routes())
         .merge(receipts::routes())
+        .merge(spaces::routes())
+        .merge(relations::routes())
         .merge(typing::routes())
+        .merge(upgrading::routes())
 }
 
 /// The caller as rooms know those who act.

@@ -11,7 +11,7 @@ use ruma_client_api::{
     filter::{LazyLoadOptions, RoomEventFilter},
     membership::{get_member_events::v3 as members, joined_members::v3 as joined_members},
     message::get_message_events::v3 as messages,
-    room::get_room_event::v3 as event,
+    room::{get_event_by_timestamp::v1 as event_at_time, get_room_event::v3 as event},
     state::{
         get_state_event_for_key::v3::{self as state_event, StateEventFormat},
         get_state_events::v3 as state,
@@ -37,6 +37,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on(state_event)
         .on(members)
         .on(joined_members)
+        .on(event_at_time)
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
@@ -84,7 +85,7 @@ async fn messages(
 }
 
 /// The place in a room's timeline that a token means: one of a page, or one of a sync.
-async fn place(
+pub(super) async fn place(
     sync: &Sync,
     room_id: &RoomId,
     token: Option<&str>,
@@ -219,4 +220,22 @@ async fn joined_members(
     })
     .await?;
     Ok(answers::object(&[("joined", &joined)]))
+}
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
+async fn event_at_time(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: event_at_time::Request,
+) -> Reply<RawJson> {
+    let viewer = sender(&caller).viewer();
+    let (time, direction) = (request.ts.get().into(), request.dir);
+    let event = read(rooms, move |rooms, view| {
+        rooms.event_at_time(view, &request.room_id, viewer, time, direction)
+    })
+    .await?;
+    Ok(answers::object(&[
+        ("event_id", &answers::text(&event.event_id)),
+        ("origin_server_ts", &event.sent_at.to_string()),
+    ]))
 }

@@ -6,8 +6,12 @@ mod creation;
 mod memberships;
 mod reading;
 mod receipts;
+mod relations;
 mod sending;
+mod spaces;
 mod state_maps;
+mod threads;
+mod upgrades;
 mod visibility;
 
 use std::{collections::HashMap, sync::Arc};

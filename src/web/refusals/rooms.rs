@@ -45,6 +45,10 @@ impl From<AppendError> for ApiError {
                 Self::new(BAD, ErrorCode::DuplicateAnnotation, text)
             }
             AppendError::BadState(_) => Self::new(BAD, ErrorCode::Unknown, text),
+            AppendError::UnableToAuthoriseJoin => {
+                Self::new(BAD, ErrorCode::UnableToAuthorizeJoin, text)
+            }
+            AppendError::UnableToGrantJoin => Self::new(BAD, ErrorCode::UnableToGrantJoin, text),
             AppendError::Store(error) => error.into(),
         }
     }
@@ -93,6 +97,16 @@ mod tests {
                 "M_INVALID_ROOM_STATE",
             ),
             (AppendError::BadState("x".into()), 400, "M_UNKNOWN"),
+            (
+                AppendError::UnableToAuthoriseJoin,
+                400,
+                "M_UNABLE_TO_AUTHORISE_JOIN",
+            ),
+            (
+                AppendError::UnableToGrantJoin,
+                400,
+                "M_UNABLE_TO_GRANT_JOIN",
+            ),
             (Reason::Forbidden("x".into()).into(), 403, "M_FORBIDDEN"),
             (
                 Reason::TooLarge {
