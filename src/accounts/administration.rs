@@ -11,7 +11,7 @@ use model::{
 use ruma_common::{OwnedUserId, UserId};
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, device_lists, devices, display_name_and_avatar, find};
+use crate::{Accounts, device_lists, devices, display_name_and_avatar, find, key_backups};
 
 /// Why something cannot be done with an account.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -193,6 +193,7 @@ fn remove_secrets(latest: &Latest, batch: &mut Batch, user: UserSerial) -> Resul
     batch.delete_prefix(&CROSS_SIGNING_KEY_BY_USER, &(user,));
     batch.delete_prefix(&SIGNATURE_BY_KEY, &(user,));
     batch.delete_prefix(&SIGNED_USER_BY_USER, &(user,));
+    key_backups::remove_all(batch, user);
     Ok(())
 }
 

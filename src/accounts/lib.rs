@@ -1,4 +1,4 @@
-//! Who people are: users, passwords, sessions, invitations, profiles, account data, filters, roles; their devices, keys and to-device messages.
+//! Who people are: users, passwords, sessions, invitations, profiles, account data, filters, roles; their devices, keys, key backups and to-device messages.
 //!
 //! Place in the order: the domain floor. It stands on `model`, `graph`, `store` and `runtime`, and knows neither rooms nor HTTP. Who may see what of all
 //! this is decided here.
@@ -11,6 +11,7 @@
 
 mod account_data;
 mod administration;
+mod backed_up_keys;
 mod cross_signing;
 mod device_keys;
 mod device_lists;
@@ -19,6 +20,7 @@ mod filters;
 mod hashing;
 mod invitations;
 mod json;
+mod key_backups;
 mod names;
 mod one_time_keys;
 mod options;
@@ -51,12 +53,14 @@ pub use self::{
         is_server_controlled, write_account_data,
     },
     administration::{AccountSummary, AdministrationError, account_summary, accounts_after},
+    backed_up_keys::{BackedUpKeys, BackupScope, BackupState, backed_up_key},
     cross_signing::{CrossSigningError, CrossSigningUpload},
     device_keys::{QueriedKeys, UploadKeysError, query_keys},
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
     filters::{FilterError, filter},
     invitations::{Invitation, InvitationError, NewInvitation},
+    key_backups::{KeyBackup, KeyBackupError, key_backup},
     names::UsernameError,
     one_time_keys::{ClaimedKeys, key_counts},
     options::{AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions},

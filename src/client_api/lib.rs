@@ -13,6 +13,7 @@ mod answers;
 mod capabilities;
 mod devices;
 mod filters;
+mod key_backups;
 mod keys;
 mod login;
 mod options;
@@ -108,6 +109,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(filters::routes())
         .merge(push_rules::routes())
         .merge(keys::routes())
+        .merge(key_backups::routes())
         .merge(to_device::routes())
         .merge(sync::routes())
         .merge(rooms::routes())

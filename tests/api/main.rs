@@ -15,6 +15,7 @@ mod cross_signing;
 mod device_lists;
 mod devices;
 mod filters;
+mod key_backups;
 mod keys;
 mod limits;
 mod markers;

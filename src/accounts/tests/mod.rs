@@ -4,6 +4,7 @@ mod cross_signing;
 mod data;
 mod device_lists;
 mod house;
+mod key_backups;
 mod keys;
 mod registration;
 mod sessions;
