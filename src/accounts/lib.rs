@@ -13,6 +13,7 @@ mod account_data;
 mod administration;
 mod backed_up_keys;
 mod cross_signing;
+mod dehydrated_devices;
 mod device_keys;
 mod device_lists;
 mod devices;
@@ -55,6 +56,10 @@ pub use self::{
     administration::{AccountSummary, AdministrationError, account_summary, accounts_after},
     backed_up_keys::{BackedUpKeys, BackupScope, BackupState, backed_up_key},
     cross_signing::{CrossSigningError, CrossSigningUpload},
+    dehydrated_devices::{
+        DehydratedDevice, DehydratedDeviceError, DehydratedEvents, NewDehydratedDevice,
+        dehydrated_device, dehydrated_events,
+    },
     device_keys::{QueriedKeys, UploadKeysError, query_keys},
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},

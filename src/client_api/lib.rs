@@ -11,6 +11,7 @@ mod account;
 mod account_data;
 mod answers;
 mod capabilities;
+mod dehydrated_devices;
 mod devices;
 mod filters;
 mod key_backups;
@@ -110,6 +111,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(push_rules::routes())
         .merge(keys::routes())
         .merge(key_backups::routes())
+        .merge(dehydrated_devices::routes())
         .merge(to_device::routes())
         .merge(sync::routes())
         .merge(rooms::routes())

@@ -2,6 +2,7 @@
 
 mod cross_signing;
 mod data;
+mod dehydrated_devices;
 mod device_lists;
 mod house;
 mod key_backups;

@@ -2,9 +2,9 @@
 
 use accounts::{
     AccountDataError, AdministrationError, AuthenticateError, Challenge, ChallengeError,
-    ChangePasswordError, CrossSigningError, DeviceError, FilterError, InvitationError,
-    KeyBackupError, LoginError, PasswordError, ProfileError, PushRuleError, RefreshError,
-    RegisterError, ToDeviceError, UiaError, UploadKeysError, UsernameError,
+    ChangePasswordError, CrossSigningError, DehydratedDeviceError, DeviceError, FilterError,
+    InvitationError, KeyBackupError, LoginError, PasswordError, ProfileError, PushRuleError,
+    RefreshError, RegisterError, ToDeviceError, UiaError, UploadKeysError, UsernameError,
 };
 use http::StatusCode;
 use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
@@ -201,6 +201,24 @@ impl From<KeyBackupError> for ApiError {
             KeyBackupError::TooMany => Self::forbidden(text),
             KeyBackupError::Contended => Self::unavailable(text),
             KeyBackupError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DehydratedDeviceError> for ApiError {
+    fn from(error: DehydratedDeviceError) -> Self {
+        let text = sentence(&error);
+        match error {
+            DehydratedDeviceError::NotFound => Self::not_found(text),
+            DehydratedDeviceError::NotDehydrated => Self::forbidden(text),
+            DehydratedDeviceError::IdInUse | DehydratedDeviceError::InvalidToken => {
+                Self::invalid_param(text)
+            }
+            DehydratedDeviceError::InvalidData => Self::bad_json(text),
+            DehydratedDeviceError::TooLarge => Self::new(TOO_LARGE, ErrorCode::TooLarge, text),
+            DehydratedDeviceError::Device(error) => error.into(),
+            DehydratedDeviceError::Keys(error) => error.into(),
+            DehydratedDeviceError::Store(error) => error.into(),
         }
     }
 }
