@@ -36,6 +36,7 @@ mod tags;
 mod to_device;
 mod tokens;
 mod uia;
+mod user_directory;
 
 #[cfg(test)]
 mod tests;
@@ -68,7 +69,9 @@ pub use self::{
     key_backups::{KeyBackup, KeyBackupError, key_backup},
     names::UsernameError,
     one_time_keys::{ClaimedKeys, key_counts},
-    options::{AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions},
+    options::{
+        AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
+    },
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
     push_rules::{PushRuleError, push_rules},
@@ -78,6 +81,7 @@ pub use self::{
     tags::tags,
     to_device::{SentToDevices, ToDeviceError, to_device},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
+    user_directory::{FoundUser, FoundUsers, search_users},
 };
 use self::{hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, uia::Conversations};
 
@@ -133,6 +137,11 @@ impl Accounts {
     /// The name of this server.
     pub fn server_name(&self) -> &ServerName {
         &self.inner.server_name
+    }
+
+    /// Whom a search of the user directory may find.
+    pub fn user_directory(&self) -> UserDirectory {
+        self.inner.options.user_directory
     }
 
     /// Whether a user id belongs to this server, whether or not there is an account.

@@ -9,6 +9,7 @@
 mod administration;
 mod deactivation;
 mod profiles;
+mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
 pub use deactivation::DeactivateError;

@@ -25,6 +25,7 @@ mod registration;
 mod rooms;
 mod sync;
 mod to_device;
+mod user_directory;
 mod versions;
 mod well_known;
 
@@ -113,6 +114,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(key_backups::routes())
         .merge(dehydrated_devices::routes())
         .merge(to_device::routes())
+        .merge(user_directory::routes())
         .merge(sync::routes())
         .merge(rooms::routes())
 }

@@ -11,6 +11,7 @@
 //! Never here: HTTP, a lock held over a disk sync or the network, a second way to
 //! write an event.
 
+mod acquaintances;
 mod aliases;
 mod append;
 mod create;
@@ -36,6 +37,7 @@ mod typing;
 mod unread;
 mod visibility;
 
+pub use acquaintances::Acquaintances;
 pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
 pub use create::{CreateRoom, Preset};

@@ -40,6 +40,7 @@ mod sync_next;
 mod sync_state_after;
 mod to_device;
 mod tokens;
+mod user_directory;
 mod visibility;
 mod web_floor;
 

@@ -11,3 +11,4 @@ mod registration;
 mod sessions;
 mod to_device;
 mod uia;
+mod user_directory;
