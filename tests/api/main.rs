@@ -25,6 +25,7 @@ mod moderation;
 mod pagination;
 mod passwords;
 mod profiles;
+mod public_rooms;
 mod push_rules;
 mod reading;
 mod redaction;
