@@ -19,6 +19,7 @@ mod device_lists;
 mod devices;
 mod filters;
 mod hashing;
+mod ignored_users;
 mod invitations;
 mod json;
 mod key_backups;
@@ -65,6 +66,7 @@ pub use self::{
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
     filters::{FilterError, filter},
+    ignored_users::ignored_users,
     invitations::{Invitation, InvitationError, NewInvitation},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
     names::UsernameError,

@@ -81,6 +81,16 @@ impl<'a> Window<'a> {
         self.since.is_none_or(|since| position > since.0)
     }
 
+    /// Whether the user ignores another one: no invitation of theirs is told.
+    pub(crate) fn ignores(&self, other: UserSerial) -> Result<bool, SyncError> {
+        let ignored = accounts::ignored_users(self.snapshot, self.user)?;
+        if ignored.is_empty() {
+            return Ok(false);
+        }
+        let other = model::user_id(self.snapshot, other)?;
+        Ok(other.is_some_and(|other| ignored.contains(&other)))
+    }
+
     /// The rooms that the user is joined to.
     pub(crate) fn joined(&self) -> impl Iterator<Item = (RoomSerial, &MembershipRecord)> {
         self.of(Membership::Join)

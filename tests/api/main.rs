@@ -16,6 +16,7 @@ mod dehydrated;
 mod device_lists;
 mod devices;
 mod filters;
+mod ignored_users;
 mod key_backups;
 mod keys;
 mod limits;
