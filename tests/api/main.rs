@@ -32,6 +32,7 @@ mod reading;
 mod redaction;
 mod registration;
 mod room_versions;
+mod secret_storage;
 mod sending;
 mod signatures;
 mod state;
