@@ -11,7 +11,9 @@ use model::{
 use ruma_common::{OwnedUserId, UserId};
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, device_lists, devices, display_name_and_avatar, find};
+use crate::{
+    Accounts, device_lists, devices, display_name_and_avatar, find, key_backups, user_directory,
+};
 
 /// Why something cannot be done with an account.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -164,6 +166,7 @@ impl Accounts {
                 account.is_erased = erase;
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
                 let mut changes = Changes::at(position);
+                user_directory::remove(latest, batch, user)?;
                 remove_secrets(latest, batch, user)?;
                 device_lists::announce(latest, batch, &mut changes, user)?;
                 if erase {
@@ -193,6 +196,7 @@ fn remove_secrets(latest: &Latest, batch: &mut Batch, user: UserSerial) -> Resul
     batch.delete_prefix(&CROSS_SIGNING_KEY_BY_USER, &(user,));
     batch.delete_prefix(&SIGNATURE_BY_KEY, &(user,));
     batch.delete_prefix(&SIGNED_USER_BY_USER, &(user,));
+    key_backups::remove_all(batch, user);
     Ok(())
 }
 

@@ -295,11 +295,16 @@ fn write(
     checked: Checked,
 ) -> Result<(), StoreError> {
     let Checked { new, before } = checked;
-    let [old_master, ..] = before;
-    let master = new.iter().find(|(usage, _)| *usage == MASTER);
-    if let (Some(old), Some((_, master))) = (old_master, master)
-        && old.public_key != master.public_key
-    {
+    let [old_master, old_self_signing, _] = before;
+    let replacement = |usage: u8| new.iter().find(|(new, _)| *new == usage);
+    let is_other = |old: &CrossSigningKeyRecord, usage: u8| {
+        replacement(usage).is_some_and(|(_, new)| new.public_key != old.public_key)
+    };
+    let resets = old_master.as_ref().is_some_and(|old| is_other(old, MASTER));
+    if let Some(old) = old_self_signing.filter(|old| resets || is_other(old, SELF_SIGNING)) {
+        forget_signed_devices(latest, batch, user, &old)?;
+    }
+    if let Some(old) = old_master.filter(|_| resets) {
         // The keys that the old master key has signed, and what others signed about
         // it, are worth nothing with another.
         batch.delete_prefix(&CROSS_SIGNING_KEY_BY_USER, &(user,));
@@ -309,4 +314,19 @@ fn write(
         batch.put(&CROSS_SIGNING_KEY_BY_USER, &(user, *usage), key);
     }
     device_lists::announce(latest, batch, &mut Changes::at(position), user)
+}
+
+/// Deletes what a self-signing key, replaced now, has signed: nobody could check it any more.
+fn forget_signed_devices(
+    latest: &Latest,
+    batch: &mut Batch,
+    user: UserSerial,
+    old: &CrossSigningKeyRecord,
+) -> Result<(), StoreError> {
+    let key_id = format!("ed25519:{}", old.public_key);
+    for row in latest.scan(&DEVICE_BY_USER, &(user,)) {
+        let ((_, device_id), _) = row?;
+        batch.delete(&SIGNATURE_BY_KEY, &(user, device_id, user, key_id.clone()));
+    }
+    Ok(())
 }

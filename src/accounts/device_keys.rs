@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Changes, DeviceKeysRecord, UserSerial,
+    Changes, DeviceKeysRecord, DeviceSerial, SignatureRecord, UserSerial,
     tables::{
         CROSS_SIGNING_KEY_BY_USER, DEVICE_BY_USER, DEVICE_KEYS_BY_DEVICE, SIGNATURE_BY_KEY,
         USER_BY_ID,
     },
 };
 use ruma_common::{
-    OwnedDeviceId, OwnedOneTimeKeyId, OwnedServerName, OwnedUserId, ServerName,
+    DeviceId, OwnedDeviceId, OwnedOneTimeKeyId, OwnedServerName, OwnedUserId, ServerName,
     encryption::{CrossSigningKey, DeviceKeys, OneTimeKey},
     serde::Raw,
 };
@@ -21,6 +21,7 @@ use crate::{
     Accounts, Session, cross_signing, device_lists, devices,
     json::{self, add_signature, content_hash, key_bytes, key_object, text},
     one_time_keys::{self, NewKeys},
+    signatures,
 };
 
 /// The largest JSON of one device's identity keys, in bytes.
@@ -83,9 +84,9 @@ impl Accounts {
         // Signatures are checked off the network's threads.
         let prepared = self
             .store()
-            .prepare(move |_| {
+            .prepare(move |latest| {
                 let identity = device_keys
-                    .map(|keys| checked(&owner, keys.json().get()))
+                    .map(|keys| checked(latest, &owner, &owner.device_id, keys.json().get()))
                     .transpose()?;
                 let new = NewKeys::checked(&one_time_keys, &fallback_keys)?;
                 Ok::<_, UploadKeysError>((identity, new))
@@ -101,8 +102,20 @@ impl Accounts {
     }
 }
 
-/// Device keys that belong to this session's device and are signed by it.
-fn checked(session: &Session, keys: &str) -> Result<DeviceKeysRecord, UploadKeysError> {
+/// A device's identity keys that were checked and are to be stored.
+pub(crate) struct NewIdentity {
+    record: DeviceKeysRecord,
+    /// The id of the user's self-signing key and its signature on them, if they came with it: verified.
+    signature: Option<(String, String)>,
+}
+
+/// Keys that belong to that device of the session's user and are signed by it.
+pub(crate) fn checked(
+    latest: &Latest,
+    session: &Session,
+    device_id: &DeviceId,
+    keys: &str,
+) -> Result<NewIdentity, UploadKeysError> {
     let mut object = key_object(keys, MAX_KEYS_BYTES).map_err(UploadKeysError::Invalid)?;
     let invalid = |what: &str| UploadKeysError::Invalid(format!("the device keys {what}"));
     // What else must be there and of which type.
@@ -110,24 +123,28 @@ fn checked(session: &Session, keys: &str) -> Result<DeviceKeysRecord, UploadKeys
     if text(&object, "user_id") != Some(session.user_id.as_str()) {
         return Err(invalid("are another user's"));
     }
-    if text(&object, "device_id") != Some(session.device_id.as_str()) {
+    if text(&object, "device_id") != Some(device_id.as_str()) {
         return Err(invalid("are another device's"));
     }
-    let key_id = format!("ed25519:{}", session.device_id);
+    let key_id = format!("ed25519:{device_id}");
     let public_key = json::object(&object, "keys")
         .and_then(|keys| text(keys, &key_id))
         .ok_or_else(|| invalid("have no ed25519 key of the device"))?;
     graph::verify_json(session.user_id.as_str(), &key_id, public_key, &object)
         .map_err(|reason| UploadKeysError::InvalidSignature(reason.to_string()))?;
     let content = content_hash(&object).map_err(UploadKeysError::Invalid)?;
-    let signature = json::signatures_of(&object, session.user_id.as_str())
+    let by_user = signatures::by_self_signing_key(latest, session, &object)?;
+    let own = json::signatures_of(&object, session.user_id.as_str())
         .find(|(id, _)| *id == key_id)
         .map(|(id, signature)| (id.to_owned(), signature.to_owned()));
-    // Other signatures come, checked, by their own way.
-    json::keep_signatures(&mut object, session.user_id.as_str(), signature);
+    // Signatures of others come, checked, by their own way.
+    json::keep_signatures(&mut object, session.user_id.as_str(), own);
     object.remove("unsigned");
     let json = key_bytes(&object).map_err(UploadKeysError::Invalid)?;
-    Ok(DeviceKeysRecord { json, content })
+    Ok(NewIdentity {
+        record: DeviceKeysRecord { json, content },
+        signature: by_user,
+    })
 }
 
 fn write(
@@ -135,7 +152,7 @@ fn write(
     position: Position,
     batch: &mut Batch,
     session: &Session,
-    identity: Option<DeviceKeysRecord>,
+    identity: Option<NewIdentity>,
     new: NewKeys,
 ) -> Result<BTreeMap<String, u32>, UploadKeysError> {
     if !devices::is_current(latest, session.user, &session.device_id, session.device)? {
@@ -144,19 +161,51 @@ fn write(
     let mut begins_anew = false;
     if let Some(identity) = identity {
         let known = latest.get(&DEVICE_KEYS_BY_DEVICE, &session.device)?;
-        if known.as_ref() != Some(&identity) {
-            batch.put(&DEVICE_KEYS_BY_DEVICE, &session.device, &identity);
+        // What was signed by or for the keys before is worth nothing with others.
+        begins_anew = known
+            .as_ref()
+            .is_some_and(|known| known.content != identity.record.content);
+        let device = (session.device, session.device_id.as_str());
+        let (user, known) = (session.user, known.as_ref());
+        if write_identity(latest, position, batch, user, device, known, &identity)? {
             let mut changes = Changes::at(position);
             device_lists::announce(latest, batch, &mut changes, session.user)?;
         }
-        // What was signed by or for the keys before is worth nothing with others.
-        begins_anew = known.is_some_and(|known| known.content != identity.content);
-    }
-    if begins_anew {
-        let key = (session.user, session.device_id.to_string());
-        batch.delete_prefix(&SIGNATURE_BY_KEY, &key);
     }
     one_time_keys::write(latest, position, batch, session.device, new, begins_anew)
+}
+
+/// Stores the identity keys of a device, in place of those `known`. Returns whether anything changed, so that others must look again.
+pub(crate) fn write_identity(
+    latest: &Latest,
+    position: Position,
+    batch: &mut Batch,
+    user: UserSerial,
+    (device, device_id): (DeviceSerial, &str),
+    known: Option<&DeviceKeysRecord>,
+    identity: &NewIdentity,
+) -> Result<bool, StoreError> {
+    let mut changed = known != Some(&identity.record);
+    if changed {
+        batch.put(&DEVICE_KEYS_BY_DEVICE, &device, &identity.record);
+    }
+    let is_other = known.is_some_and(|known| known.content != identity.record.content);
+    if is_other {
+        batch.delete_prefix(&SIGNATURE_BY_KEY, &(user, device_id.to_owned()));
+    }
+    if let Some((key_id, signature)) = identity.signature.clone() {
+        let key = (user, device_id.to_owned(), user, key_id);
+        let earlier = latest.get(&SIGNATURE_BY_KEY, &key)?;
+        if is_other || earlier.is_none_or(|earlier| earlier.signature != signature) {
+            changed = true;
+            let record = SignatureRecord {
+                signature,
+                position: position.0,
+            };
+            batch.put(&SIGNATURE_BY_KEY, &key, &record);
+        }
+    }
+    Ok(changed)
 }
 
 /// The keys of users of this server, as `viewer` may see them: for each user the devices named, or all if none is.

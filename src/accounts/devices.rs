@@ -13,7 +13,7 @@ use ruma_common::{DeviceId, OwnedDeviceId};
 use runtime::Random;
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, device_lists, tokens};
+use crate::{Accounts, dehydrated_devices, device_lists, tokens};
 
 /// The longest device id, in bytes.
 const MAX_DEVICE_ID_BYTES: usize = 255;
@@ -255,7 +255,7 @@ pub(crate) fn remove_all(
 }
 
 /// Removes everything that belongs to a device.
-fn remove(
+pub(crate) fn remove(
     latest: &Latest,
     batch: &mut Batch,
     user: UserSerial,
@@ -263,6 +263,7 @@ fn remove(
     device: DeviceSerial,
 ) -> Result<(), StoreError> {
     tokens::delete_all(latest, batch, device)?;
+    dehydrated_devices::forget(latest, batch, user, device)?;
     batch.delete(&DEVICE_BY_USER, &(user, device_id.to_owned()));
     batch.delete(&LAST_SEEN_BY_DEVICE, &device);
     batch.delete(&DEVICE_KEYS_BY_DEVICE, &device);

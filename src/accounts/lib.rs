@@ -1,4 +1,4 @@
-//! Who people are: users, passwords, sessions, invitations, profiles, account data, filters, roles; their devices, keys and to-device messages.
+//! Who people are: users, passwords, sessions, invitations, profiles, account data, filters, roles; their devices, keys, key backups and to-device messages.
 //!
 //! Place in the order: the domain floor. It stands on `model`, `graph`, `store` and `runtime`, and knows neither rooms nor HTTP. Who may see what of all
 //! this is decided here.
@@ -11,14 +11,18 @@
 
 mod account_data;
 mod administration;
+mod backed_up_keys;
 mod cross_signing;
+mod dehydrated_devices;
 mod device_keys;
 mod device_lists;
 mod devices;
 mod filters;
 mod hashing;
+mod ignored_users;
 mod invitations;
 mod json;
+mod key_backups;
 mod names;
 mod one_time_keys;
 mod options;
@@ -33,6 +37,7 @@ mod tags;
 mod to_device;
 mod tokens;
 mod uia;
+mod user_directory;
 
 #[cfg(test)]
 mod tests;
@@ -51,15 +56,24 @@ pub use self::{
         is_server_controlled, write_account_data,
     },
     administration::{AccountSummary, AdministrationError, account_summary, accounts_after},
+    backed_up_keys::{BackedUpKeys, BackupScope, BackupState, backed_up_key},
     cross_signing::{CrossSigningError, CrossSigningUpload},
+    dehydrated_devices::{
+        DehydratedDevice, DehydratedDeviceError, DehydratedEvents, NewDehydratedDevice,
+        dehydrated_device, dehydrated_events,
+    },
     device_keys::{QueriedKeys, UploadKeysError, query_keys},
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
     filters::{FilterError, filter},
+    ignored_users::ignored_users,
     invitations::{Invitation, InvitationError, NewInvitation},
+    key_backups::{KeyBackup, KeyBackupError, key_backup},
     names::UsernameError,
     one_time_keys::{ClaimedKeys, key_counts},
-    options::{AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions},
+    options::{
+        AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
+    },
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
     push_rules::{PushRuleError, push_rules},
@@ -69,6 +83,7 @@ pub use self::{
     tags::tags,
     to_device::{SentToDevices, ToDeviceError, to_device},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
+    user_directory::{FoundUser, FoundUsers, search_users},
 };
 use self::{hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, uia::Conversations};
 
@@ -124,6 +139,11 @@ impl Accounts {
     /// The name of this server.
     pub fn server_name(&self) -> &ServerName {
         &self.inner.server_name
+    }
+
+    /// Whom a search of the user directory may find.
+    pub fn user_directory(&self) -> UserDirectory {
+        self.inner.options.user_directory
     }
 
     /// Whether a user id belongs to this server, whether or not there is an account.

@@ -27,8 +27,18 @@ runtime::options! {
     }
 }
 
+/// Whom a search of the user directory finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserDirectory {
+    /// Everybody with an account on this server.
+    Everyone,
+    /// Of those, who shares a room with the searcher or is in a room that is open to all.
+    SharedRooms,
+}
+
 runtime::options! {
-    /// Passwords and sessions.
+    /// Passwords, sessions, and who finds whom.
     pub struct AccountsOptions in "accounts" {
         /// The fewest characters of a new password.
         pub password_min_length: usize = 8,
@@ -41,6 +51,10 @@ runtime::options! {
         /// How long an access token works if the client can refresh it, in seconds. Tokens of
         /// clients that cannot have no end.
         pub access_token_lifetime: u64 = 3_600,
+        /// Whom people find when they look for others by name. "everyone": all who have an
+        /// account on this server; "shared_rooms": those of them who share a room with the
+        /// searcher, or are in a room that anybody may join or read.
+        pub user_directory: UserDirectory = UserDirectory::Everyone,
     }
 }
 

@@ -7,7 +7,7 @@ use ruma_common::MxcUri;
 use serde_json::{Value, value::RawValue};
 use store::{Latest, Read, StoreError};
 
-use crate::{Accounts, is_active, json};
+use crate::{Accounts, is_active, json, user_directory};
 
 /// The longest field name, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -136,6 +136,10 @@ impl Accounts {
                 if latest.get(&PROFILE_FIELD_BY_USER, &key)? == value {
                     return Ok(false);
                 }
+                if key.1 == DISPLAY_NAME {
+                    let name = value.as_deref().and_then(display_name);
+                    user_directory::rename(latest, batch, user, name.as_deref())?;
+                }
                 match value {
                     Some(value) => {
                         check_size(latest, user, &key.1, value.len())?;
@@ -148,6 +152,11 @@ impl Accounts {
             })
             .await
     }
+}
+
+/// A display name of its JSON.
+fn display_name(json: &[u8]) -> Option<String> {
+    serde_json::from_slice(json).ok()
 }
 
 fn check_name(name: &str) -> Result<(), ProfileError> {

@@ -15,6 +15,7 @@ use crate::{
     account_data::{self, NewAccountData},
     invitations, push_rules,
     sessions::SessionDraft,
+    user_directory,
 };
 
 /// An account that is to be made.
@@ -229,6 +230,7 @@ impl Draft {
         }
         let mut changes = Changes::at(position);
         batch.put(&ACCOUNT_BY_USER, &user, &self.account);
+        user_directory::add(batch, user, &self.user_id);
         if let Some(password) = &self.password {
             batch.put(&PASSWORD_BY_USER, &user, password);
         }

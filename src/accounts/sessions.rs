@@ -17,6 +17,7 @@ use store::{Batch, Latest, Read, StoreError};
 use crate::{
     Accounts, DeviceError, account,
     cross_signing::is_key_id,
+    dehydrated_devices,
     devices::{self, check_device_id, check_display_name, check_number},
     find,
     tokens::{self, Tokens, token_hash},
@@ -167,6 +168,7 @@ impl SessionDraft {
         let device = match latest.get(&DEVICE_BY_USER, &key)? {
             Some(known) => {
                 tokens::delete_all(latest, batch, known.serial)?;
+                dehydrated_devices::forget(latest, batch, user, known.serial)?;
                 known.serial
             }
             None => {

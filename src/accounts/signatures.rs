@@ -206,6 +206,16 @@ fn by_key(
     Ok(Ok(signature.into_iter().collect()))
 }
 
+/// The id of the user's self-signing key and its signature on one of the user's devices; `None` if there is none that is valid.
+pub(crate) fn by_self_signing_key(
+    view: &impl Read,
+    session: &Session,
+    object: &CanonicalJsonObject,
+) -> Result<Option<(String, String)>, StoreError> {
+    let valid = by_key(view, session, SELF_SIGNING, object)?;
+    Ok(valid.ok().and_then(|valid| valid.into_iter().next()))
+}
+
 fn write(
     latest: &Latest,
     position: Position,

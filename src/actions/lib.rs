@@ -11,6 +11,7 @@ mod deactivation;
 mod joining;
 mod profiles;
 mod upgrades;
+mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
 pub use deactivation::DeactivateError;

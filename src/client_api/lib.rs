@@ -11,8 +11,10 @@ mod account;
 mod account_data;
 mod answers;
 mod capabilities;
+mod dehydrated_devices;
 mod devices;
 mod filters;
+mod key_backups;
 mod keys;
 mod login;
 mod options;
@@ -23,6 +25,7 @@ mod registration;
 mod rooms;
 mod sync;
 mod to_device;
+mod user_directory;
 mod versions;
 mod well_known;
 
@@ -108,7 +111,10 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(filters::routes())
         .merge(push_rules::routes())
         .merge(keys::routes())
+        .merge(key_backups::routes())
+        .merge(dehydrated_devices::routes())
         .merge(to_device::routes())
+        .merge(user_directory::routes())
         .merge(sync::routes())
         .merge(rooms::routes())
 }

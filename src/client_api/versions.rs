@@ -6,7 +6,9 @@ use web::{Anonymous, Reply, Routes};
 use crate::ClientParts;
 
 /// What an older client may use before the version that has it.
-const FEATURES: [&str; 1] = [
+const FEATURES: [&str; 2] = [
+    // Dehydrated devices.
+    "org.matrix.msc3814",
     // Profile fields beside name and avatar, at their stable paths.
     "uk.tcpip.msc4133.stable",
 ];

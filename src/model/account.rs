@@ -195,6 +195,56 @@ pub struct AccountDataUsageRecord {
     pub bytes: u64,
 }
 
+/// One version of a user's key backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyBackupRecord {
+    /// How its keys are encrypted.
+    pub algorithm: String,
+    /// The algorithm's own data, JSON as the client sent it.
+    pub auth_data: Vec<u8>,
+    /// How often its keys have changed.
+    pub changes: u64,
+    /// How many keys it holds.
+    pub keys: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+}
+
+/// All key backups of a user together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyBackupsRecord {
+    /// The version that was given out last, be it deleted since or not; 0 if none was.
+    pub newest: u64,
+    /// Keys in all of them.
+    pub keys: u64,
+    /// Bytes of these keys.
+    pub bytes: u64,
+}
+
+/// A key in a backup: of one session of one room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUpKeyRecord {
+    /// The index of the first message that it opens.
+    pub first_message_index: u64,
+    /// How often it was forwarded.
+    pub forwarded_count: u64,
+    /// Whether the device that it came from was verified.
+    pub is_verified: bool,
+    /// The encrypted key, JSON as the client sent it.
+    pub session_data: Vec<u8>,
+}
+
+/// A user's dehydrated device (MSC3814).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DehydratedDeviceRecord {
+    /// The device's id.
+    pub device_id: String,
+    /// The device's serial.
+    pub device: DeviceSerial,
+    /// The encrypted device, JSON as the client sent it.
+    pub json: Vec<u8>,
+}
+
 impl DeviceListRecord {
     /// The commit of the change.
     pub fn position(&self) -> Position {
@@ -219,4 +269,8 @@ stored! {
     ToDeviceTransactionRecord = 1,
     AccountDataRecord = 1,
     AccountDataUsageRecord = 1,
+    KeyBackupRecord = 1,
+    KeyBackupsRecord = 1,
+    BackedUpKeyRecord = 1,
+    DehydratedDeviceRecord = 1,
 }

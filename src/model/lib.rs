@@ -15,10 +15,11 @@ mod room;
 pub mod tables;
 
 pub use account::{
-    AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord,
-    CrossSigningKeyRecord, DeviceKeysRecord, DeviceListRecord, DeviceRecord, FallbackKeyRecord,
-    InvitationRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
-    ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
+    AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord, BackedUpKeyRecord,
+    CrossSigningKeyRecord, DehydratedDeviceRecord, DeviceKeysRecord, DeviceListRecord,
+    DeviceRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord, KeyBackupsRecord,
+    KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord, ToDeviceQueueRecord,
+    ToDeviceTransactionRecord, TokenHash,
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{device_scope, room_scope, user_scope};

@@ -4,10 +4,11 @@
 use store::{Family, Position, tables};
 
 use crate::{
-    AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord,
-    CrossSigningKeyRecord, DeviceKeysRecord, DeviceListRecord, DeviceRecord, FallbackKeyRecord,
-    InvitationRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
-    ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
+    AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord, BackedUpKeyRecord,
+    CrossSigningKeyRecord, DehydratedDeviceRecord, DeviceKeysRecord, DeviceListRecord,
+    DeviceRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord, KeyBackupsRecord,
+    KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord, ToDeviceQueueRecord,
+    ToDeviceTransactionRecord, TokenHash,
 };
 use crate::{
     AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership,
@@ -20,6 +21,8 @@ use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub type Depth = u64;
 /// Orders events of equal depth.
 pub type TieBreak = u64;
+/// The beginning of a word, as the user directory finds it.
+pub type DirectoryWord = [u8; 24];
 /// Tells apart the change rows of one commit.
 pub type ChangeNumber = u32;
 
@@ -158,4 +161,16 @@ tables! {
     TO_DEVICE_TRANSACTION_BY_HASH: (DeviceSerial, [u8; 32]) => Position, 112, Family::Queue;
     /// The transaction ids that a device has used, oldest first.
     TO_DEVICE_TRANSACTION_BY_POSITION: (DeviceSerial, Position) => ToDeviceTransactionRecord, 113, Family::Queue;
+
+    /// A user's key backups, by version.
+    KEY_BACKUP_BY_USER: (UserSerial, u64) => KeyBackupRecord, 115, Family::Scan;
+    /// The newest version of a user's key backups, and how much is in all of them.
+    KEY_BACKUPS_BY_USER: UserSerial => KeyBackupsRecord, 116, Family::Index;
+    /// The keys in a user's backup of a version, by room id and session id.
+    BACKED_UP_KEY_BY_VERSION: (UserSerial, u64, String, String) => BackedUpKeyRecord, 117, Family::Scan;
+    /// A user's dehydrated device, which is also one of the user's devices.
+    DEHYDRATED_DEVICE_BY_USER: UserSerial => DehydratedDeviceRecord, 118, Family::Index;
+    /// The local users by the words of their name and id: the first bytes of each word
+    /// in lower case, filled up with zeros, so that rows sort as the words do.
+    USER_BY_WORD: (DirectoryWord, UserSerial) => (), 119, Family::Scan;
 }

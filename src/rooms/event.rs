@@ -1,6 +1,10 @@
 //! Events as clients see them.
 
-use std::{borrow::Cow, cell::RefCell, collections::HashMap};
+use std::{
+    borrow::Cow,
+    cell::{OnceCell, RefCell},
+    collections::{BTreeSet, HashMap},
+};
 
 use graph::{Event, Version};
 use model::{
@@ -149,6 +153,8 @@ pub struct EventReader<'a, R> {
     erased: RefCell<HashMap<String, bool>>,
     /// How far an event can have relations.
     pub(crate) newest_bundled: NewestBundled,
+    /// Whom the viewer ignores; none until somebody asks.
+    ignored: OnceCell<BTreeSet<String>>,
 }
 
 impl<'a, R: Read> EventReader<'a, R> {
@@ -180,6 +186,7 @@ impl<'a, R: Read> EventReader<'a, R> {
             memberships: RefCell::default(),
             erased: RefCell::default(),
             newest_bundled: NewestBundled::default(),
+            ignored: OnceCell::new(),
         })
     }
 
@@ -394,6 +401,33 @@ impl<'a, R: Read> EventReader<'a, R> {
         let erased = account.is_some_and(|account| account.is_erased);
         self.erased.borrow_mut().insert(sender.to_owned(), erased);
         Ok(erased)
+    }
+
+    /// Whether the viewer does not want to get this event: its sender is ignored, and it
+    /// is no state (client-server API, "Ignoring Users").
+    ///
+    /// # Errors
+    /// If the database fails or the event is damaged.
+    pub fn is_ignored(&self, event: &ClientEvent) -> Result<bool, ReadError> {
+        #[derive(Deserialize)]
+        struct Header<'a> {
+            sender: Cow<'a, str>,
+            #[serde(borrow)]
+            state_key: Option<&'a RawValue>,
+        }
+        let ignored = match self.ignored.get() {
+            Some(known) => known,
+            None => {
+                let ignored = accounts::ignored_users(self.view, self.viewer.user)?;
+                self.ignored.get_or_init(|| ignored)
+            }
+        };
+        if ignored.is_empty() {
+            return Ok(false);
+        }
+        let header: Header<'_> =
+            serde_json::from_slice(&event.stored.json).map_err(|_| damaged())?;
+        Ok(header.state_key.is_none() && ignored.contains(header.sender.as_ref()))
     }
 
     /// Puts the client's form together from pieces of the stored one.

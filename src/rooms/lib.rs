@@ -11,6 +11,7 @@
 //! Never here: HTTP, a lock held over a disk sync or the network, a second way to
 //! write an event.
 
+mod acquaintances;
 mod aliases;
 mod append;
 mod at_time;
@@ -30,6 +31,7 @@ mod place;
 mod power_levels;
 mod profile;
 mod queue;
+mod public_rooms;
 mod receipts;
 mod relations;
 mod restricted;
@@ -46,6 +48,7 @@ mod unread;
 mod upgrade;
 mod visibility;
 
+pub use acquaintances::Acquaintances;
 pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
 pub use at_time::EventAtTime;
@@ -59,6 +62,7 @@ pub use membership::joined_rooms;
 pub use news::{MovedReceipt, NewsEvent, RoomCommit, RoomNews};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
+pub use public_rooms::{PublicRoom, PublicRoomsPage, PublicRoomsRequest};
 pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_of};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest};
 pub use state::{StateAt, StateFormat, leaving, stripped_state};

@@ -303,6 +303,7 @@ fn walk<R: Read>(
         if let Some(event) = reader.load(serial)?
             && request.filter.allows(&event.stored.json)
             && visibility.allows(&event)?
+            && !reader.is_ignored(&event)?
         {
             found.events.push(event);
         }

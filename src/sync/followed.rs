@@ -43,9 +43,11 @@ impl Sync {
             return Ok(Followed::Told(None));
         }
         let filter = &question.view.timeline;
+        let ignored = window.ignored()?;
         let timeline: Vec<&NewsEvent> = news
             .events()
             .filter(|event| filter.allows(&event.event.stored.json))
+            .filter(|event| ignored.is_empty() || !ignored.contains(&event.event.sender()))
             .collect();
         if timeline.len() > question.view.limit {
             return Ok(Followed::NeedsReading(typing));

@@ -194,7 +194,10 @@ impl<'a> RoomReader<'a> {
 
     fn wanted(&self, serial: EventSerial) -> Result<Option<ClientEvent>, SyncError> {
         let event = self.reader.load(serial)?;
-        Ok(event.filter(|event| self.view.timeline.allows(&event.stored.json)))
+        match event.filter(|event| self.view.timeline.allows(&event.stored.json)) {
+            Some(event) if self.reader.is_ignored(&event)? => Ok(None),
+            event => Ok(event),
+        }
     }
 
     /// The newest events that the viewer may see, newest first, and whether there
@@ -221,7 +224,8 @@ impl<'a> RoomReader<'a> {
             for event in self.reader.load_many(&serials)? {
                 let shown = event.meta.position <= self.end
                     && self.view.timeline.allows(&event.stored.json)
-                    && visibility.allows(&event)?;
+                    && visibility.allows(&event)?
+                    && !self.reader.is_ignored(&event)?;
                 if !shown {
                     continue;
                 }

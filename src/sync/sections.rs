@@ -135,6 +135,9 @@ impl Sync {
                 if !window.is_new(record.position) {
                     continue;
                 }
+                if membership == Membership::Invite && window.ignores(record.sender)? {
+                    continue;
+                }
                 let reader = self.event_reader(question, window.snapshot, room)?;
                 if !question.rooms.allows_room(&reader.room_id) {
                     continue;

@@ -1,7 +1,7 @@
 //! What changed for one user between two positions.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
@@ -29,6 +29,7 @@ pub(crate) struct Window<'a> {
     reader: &'a Rooms,
     /// What happened in rooms, as far as it was asked for.
     news: RefCell<HashMap<RoomSerial, Option<Arc<RoomNews>>>>,
+    ignored: OnceCell<BTreeSet<String>>,
 }
 
 impl<'a> Window<'a> {
@@ -50,6 +51,7 @@ impl<'a> Window<'a> {
             own_devices: false,
             reader,
             news: RefCell::default(),
+            ignored: OnceCell::new(),
         };
         let Some(since) = since else {
             return Ok(window);
@@ -100,6 +102,25 @@ impl<'a> Window<'a> {
     /// Whether something at `position` is news.
     pub(crate) fn is_new(&self, position: u64) -> bool {
         self.since.is_none_or(|since| position > since.0)
+    }
+
+    /// The ids of those whom the user ignores.
+    pub(crate) fn ignored(&self) -> Result<&BTreeSet<String>, SyncError> {
+        if let Some(known) = self.ignored.get() {
+            return Ok(known);
+        }
+        let ignored = accounts::ignored_users(self.snapshot, self.user)?;
+        Ok(self.ignored.get_or_init(|| ignored))
+    }
+
+    /// Whether the user ignores another one: no invitation of theirs is told.
+    pub(crate) fn ignores(&self, other: UserSerial) -> Result<bool, SyncError> {
+        let ignored = self.ignored()?;
+        if ignored.is_empty() {
+            return Ok(false);
+        }
+        let other = model::user_id(self.snapshot, other)?;
+        Ok(other.is_some_and(|other| ignored.contains(&other)))
     }
 
     /// The rooms that the user is joined to.

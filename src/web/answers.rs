@@ -1,9 +1,18 @@
 //! What handlers answer with.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
 use axum::response::IntoResponse;
-use axum::{body::Body, response::Response};
+use axum::{
+    body::{Body, HttpBody},
+    response::Response,
+};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
+use hyper::body::Frame;
 use ruma_common::api::{OutgoingResponse, OutgoingResponseExt as _};
 
 use crate::ApiError;
@@ -45,6 +54,77 @@ impl Answer for RawJson {
             HeaderValue::from_static("application/json"),
         );
         Ok(response)
+    }
+}
+
+/// 200 with JSON that is written piece by piece, each when the client has taken the
+/// one before: for what may be too large to be in memory at once. An error in the
+/// middle cuts the connection, so that nobody takes a part for the whole.
+pub struct Pieces(Body);
+
+impl Pieces {
+    /// The pieces that `next` makes of `first`, each with what makes the one after it,
+    /// until there are none.
+    pub fn new<T, F, Making>(first: T, next: F) -> Self
+    where
+        T: Send + Unpin + 'static,
+        F: FnMut(T) -> Making + Send + Unpin + 'static,
+        Making: Future<Output = Result<Option<(String, T)>, ApiError>> + Send + 'static,
+    {
+        Self(Body::new(PiecesBody {
+            next,
+            rest: Some(first),
+            making: None,
+        }))
+    }
+}
+
+impl Answer for Pieces {
+    fn into_answer(self) -> Result<Response, ApiError> {
+        let mut response = Response::new(self.0);
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        Ok(response)
+    }
+}
+
+struct PiecesBody<T, F, Making> {
+    next: F,
+    rest: Option<T>,
+    making: Option<Pin<Box<Making>>>,
+}
+
+impl<T, F, Making> HttpBody for PiecesBody<T, F, Making>
+where
+    T: Unpin,
+    F: FnMut(T) -> Making + Unpin,
+    Making: Future<Output = Result<Option<(String, T)>, ApiError>>,
+{
+    type Data = Bytes;
+    type Error = ApiError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ApiError>>> {
+        let body = self.get_mut();
+        let making = match (&mut body.making, body.rest.take()) {
+            (Some(making), _) => making,
+            (none, Some(rest)) => none.insert(Box::pin((body.next)(rest))),
+            (None, None) => return Poll::Ready(None),
+        };
+        let made = ready!(making.as_mut().poll(context));
+        body.making = None;
+        Poll::Ready(match made {
+            Ok(None) => None,
+            Ok(Some((piece, rest))) => {
+                body.rest = Some(rest);
+                Some(Ok(Frame::data(Bytes::from(piece))))
+            }
+            Err(error) => Some(Err(error)),
+        })
     }
 }
 

@@ -40,7 +40,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{Answer, RawJson, Reply, Whole};
+pub use answers::{Answer, Pieces, RawJson, Reply, Whole};
 pub use axum::extract::State as Part;
 pub use callers::{Admin, Anonymous, Operator, User};
 pub use errors::ApiError;

@@ -167,3 +167,59 @@ async fn broken_tokens_are_refused() {
         assert_eq!(answer.status, 400, "{answer:?}");
     }
 }
+
+#[tokio::test]
+async fn a_change_counts_for_those_who_shared_a_room_at_the_time() {
+    let api = server();
+    let (alice, bob, carol) = (
+        api.register("alice").await,
+        api.register("bob").await,
+        api.register("carol").await,
+    );
+    let room = alice.room_with(&[&bob, &carol]).await;
+    let (alices, carols) = (alice.sync().await, carol.sync().await);
+    // Bob changes and goes: alice forgets him, and so does carol.
+    new_device_of(&bob).await;
+    bob.leave(&room).await;
+    for (user, before) in [(&alice, &alices), (&carol, &carols)] {
+        let synced = user.sync_since(before).await;
+        assert_eq!(synced.left_users(), [bob.user_id.as_str()]);
+        assert!(!synced.changed().contains(&bob.user_id.as_str()));
+    }
+    // What he changes meanwhile is nobody's concern, and is looked up when he is back.
+    let alices = alice.sync().await;
+    new_device_of(&bob).await;
+    assert!(alice.sync_since(&alices).await.changed().is_empty());
+    bob.join(&room).await;
+    let back = alice.sync_since(&alices).await;
+    assert_eq!(back.changed(), [bob.user_id.as_str()]);
+    // He goes and comes between two syncs: that is a change, not a loss.
+    bob.leave(&room).await;
+    new_device_of(&bob).await;
+    bob.join(&room).await;
+    let again = alice.sync_since(&back).await;
+    assert_eq!(again.changed(), [bob.user_id.as_str()]);
+    assert!(again.left_users().is_empty());
+}
+
+#[tokio::test]
+async fn a_change_is_told_where_one_of_two_shared_rooms_is_left() {
+    let api = server();
+    let (alice, bob) = (api.register("alice").await, api.register("bob").await);
+    let first = alice.room_with(&[&bob]).await;
+    alice.room_with(&[&bob]).await;
+    let before = alice.sync().await;
+    new_device_of(&bob).await;
+    bob.leave(&first).await;
+    let synced = alice.sync_since(&before).await;
+    assert_eq!(synced.changed(), [bob.user_id.as_str()]);
+    assert!(synced.left_users().is_empty());
+    // The same for who leaves.
+    let bobs = bob.sync().await;
+    new_device_of(&alice).await;
+    bob.join(&first).await;
+    bob.leave(&first).await;
+    let synced = bob.sync_since(&bobs).await;
+    assert_eq!(synced.changed(), [alice.user_id.as_str()]);
+    assert!(synced.left_users().is_empty());
+}

@@ -245,3 +245,97 @@ async fn signatures_are_verified_and_shown_to_whom_they_concern() {
     let told = users_signed(&snapshot, alice.user, before, snapshot.position()).unwrap();
     assert_eq!(told, [bob.user]);
 }
+
+/// Whose signatures on the device PHONE are shown: the ids of the keys.
+fn signers(found: &QueriedKeys, user_id: &OwnedUserId) -> Vec<String> {
+    let phone = found.device_keys[user_id].values().next().unwrap();
+    let phone: Value = serde_json::from_str(phone.json().get()).unwrap();
+    let signatures = phone["signatures"][user_id.as_str()].as_object().unwrap();
+    signatures.keys().cloned().collect()
+}
+
+#[tokio::test]
+async fn device_keys_may_bring_the_owners_signature_along() {
+    let house = House::open();
+    let (alice, keys, device) = set_up(&house, "alice").await;
+    let accounts = &house.accounts;
+    let upload = async |keys: Value| {
+        let keys = Some(raw(&keys));
+        accounts
+            .upload_keys(&alice, keys, BTreeMap::new(), BTreeMap::new())
+            .await
+            .unwrap()
+    };
+    let plain = device_keys(&alice, &device);
+    let own = format!("ed25519:{}", keys.self_signing.public);
+    let signed = keys.self_signing.sign(&alice.user_id, plain.clone());
+    let before = house.position();
+    upload(signed.clone()).await;
+    let found = query(&house, &alice, &alice.user_id);
+    assert!(signers(&found, &alice.user_id).contains(&own));
+    let announced = crate::device_list_position(&accounts.store().snapshot(), alice.user).unwrap();
+    assert!(announced > Some(before), "others must look again");
+    // The same again is no news.
+    upload(signed).await;
+    let again = crate::device_list_position(&accounts.store().snapshot(), alice.user).unwrap();
+    assert_eq!(again, announced);
+
+    // A signature of somebody else's key is not taken.
+    let stranger = Key::of_user();
+    upload(stranger.sign(&alice.user_id, plain)).await;
+    let found = query(&house, &alice, &alice.user_id);
+    let forged = format!("ed25519:{}", stranger.public);
+    assert!(!signers(&found, &alice.user_id).contains(&forged));
+}
+
+#[tokio::test]
+async fn a_reset_forgets_what_the_old_keys_have_signed() {
+    let house = House::open();
+    let (alice, keys, device) = set_up(&house, "alice").await;
+    let accounts = &house.accounts;
+    let own = format!("ed25519:{}", keys.self_signing.public);
+    let signed = keys
+        .self_signing
+        .sign(&alice.user_id, device_keys(&alice, &device));
+    let body = json!({ "PHONE": signed });
+    let signatures: SignedKeys = serde_json::from_value(body).unwrap();
+    let failures = accounts
+        .upload_signatures(
+            &alice,
+            BTreeMap::from([(alice.user_id.clone(), signatures)]),
+        )
+        .await
+        .unwrap();
+    assert!(failures.is_empty(), "{failures:?}");
+    let shown = || signers(&query(&house, &alice, &alice.user_id), &alice.user_id);
+    assert!(shown().contains(&own));
+
+    // Another self-signing key under the same master key.
+    let other = Key::of_user();
+    let object = json_key(&alice.user_id, &other, "self_signing");
+    let upload = CrossSigningUpload {
+        self_signing_key: Some(raw(&keys.master.sign(&alice.user_id, object))),
+        ..CrossSigningUpload::default()
+    };
+    accounts
+        .upload_cross_signing_keys(&alice, &upload, true)
+        .await
+        .unwrap();
+    assert_eq!(shown(), ["ed25519:PHONE"]);
+
+    // All of them: only what was uploaded is left.
+    let new = Keys::new();
+    accounts
+        .upload_cross_signing_keys(&alice, &new.upload(&alice.user_id), true)
+        .await
+        .unwrap();
+    let found = query(&house, &alice, &alice.user_id);
+    for (keys, key) in [
+        (&found.master_keys, &new.master),
+        (&found.self_signing_keys, &new.self_signing),
+        (&found.user_signing_keys, &new.user_signing),
+    ] {
+        assert!(keys[&alice.user_id].json().get().contains(&key.public));
+    }
+    assert_eq!(shown(), ["ed25519:PHONE"]);
+}

@@ -2,10 +2,13 @@
 
 mod cross_signing;
 mod data;
+mod dehydrated_devices;
 mod device_lists;
 mod house;
+mod key_backups;
 mod keys;
 mod registration;
 mod sessions;
 mod to_device;
 mod uia;
+mod user_directory;

@@ -1,18 +1,82 @@
-//! Whether a room stands in the public directory (client-server API, "Published
-//! room directory").
+//! The public directory: reading it, and whether a room stands in it (client-server
+//! API, "Published room directory").
 
-use ::rooms::{Rooms, is_published};
+use ::rooms::{PublicRoomsPage, PublicRoomsRequest, Rooms, is_published};
+use js_int::UInt;
 use ruma_client_api::{
-    directory::{get_room_visibility::v3 as get, set_room_visibility::v3 as set},
+    directory::{
+        get_public_rooms::v3 as list, get_public_rooms_filtered::v3 as search,
+        get_room_visibility::v3 as get, set_room_visibility::v3 as set,
+    },
     room::Visibility,
 };
-use web::{Anonymous, Part, Reply, Routes, User};
+use ruma_common::directory::{RoomNetwork, RoomTypeFilter};
+use serde_json::{Map, Value, json};
+use web::{Anonymous, Part, RawJson, Reply, Routes, User};
 
-use super::{creation::is_public, read, sender};
-use crate::ClientParts;
+use super::{creation::is_public, read, read_long, sender};
+use crate::{ClientParts, answers};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
-    Routes::new().on(get_visibility).on(set_visibility)
+    Routes::new()
+        .on(list_rooms)
+        .on(search_rooms)
+        .on(get_visibility)
+        .on(set_visibility)
+}
+
+fn limit(limit: Option<UInt>) -> Option<usize> {
+    limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn answer(page: PublicRoomsPage) -> RawJson {
+    let mut answer = Map::new();
+    answer.insert("chunk".to_owned(), json!(page.chunk));
+    answer.insert("total_room_count_estimate".to_owned(), json!(page.total));
+    for (name, token) in [
+        ("next_batch", page.next_batch),
+        ("prev_batch", page.prev_batch),
+    ] {
+        if let Some(token) = token {
+            answer.insert(name.to_owned(), token.into());
+        }
+    }
+    answers::json(&Value::Object(answer))
+}
+
+/// `GET /_matrix/client/v3/publicRooms`
+async fn list_rooms(
+    Part(rooms): Part<Rooms>,
+    _: Anonymous,
+    request: list::Request,
+) -> Reply<RawJson> {
+    let wanted = PublicRoomsRequest {
+        server: request.server,
+        limit: limit(request.limit),
+        since: request.since,
+        ..PublicRoomsRequest::default()
+    };
+    let page = read_long(rooms, move |rooms, view| rooms.public_rooms(view, &wanted)).await?;
+    Ok(answer(page))
+}
+
+/// `POST /_matrix/client/v3/publicRooms`
+async fn search_rooms(
+    Part(rooms): Part<Rooms>,
+    _: User,
+    request: search::Request,
+) -> Reply<RawJson> {
+    let types = request.filter.room_types.iter().map(RoomTypeFilter::as_str);
+    let wanted = PublicRoomsRequest {
+        server: request.server,
+        limit: limit(request.limit),
+        since: request.since,
+        room_types: types.map(|name| name.map(str::to_owned)).collect(),
+        search_term: request.filter.generic_search_term,
+        of_other_network: matches!(request.room_network, RoomNetwork::ThirdParty(_)),
+    };
+    let page = read_long(rooms, move |rooms, view| rooms.public_rooms(view, &wanted)).await?;
+    Ok(answer(page))
 }
 
 /// `GET /_matrix/client/v3/directory/list/room/{roomId}`

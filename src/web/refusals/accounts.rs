@@ -2,9 +2,9 @@
 
 use accounts::{
     AccountDataError, AdministrationError, AuthenticateError, Challenge, ChallengeError,
-    ChangePasswordError, CrossSigningError, DeviceError, FilterError, InvitationError, LoginError,
-    PasswordError, ProfileError, PushRuleError, RefreshError, RegisterError, ToDeviceError,
-    UiaError, UploadKeysError, UsernameError,
+    ChangePasswordError, CrossSigningError, DehydratedDeviceError, DeviceError, FilterError,
+    InvitationError, KeyBackupError, LoginError, PasswordError, ProfileError, PushRuleError,
+    RefreshError, RegisterError, ToDeviceError, UiaError, UploadKeysError, UsernameError,
 };
 use http::StatusCode;
 use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
@@ -182,6 +182,43 @@ impl From<CrossSigningError> for ApiError {
             }
             CrossSigningError::Contended => Self::unavailable(text),
             CrossSigningError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyBackupError> for ApiError {
+    fn from(error: KeyBackupError) -> Self {
+        let text = sentence(&error);
+        match error {
+            KeyBackupError::NotFound | KeyBackupError::KeyNotFound => Self::not_found(text),
+            KeyBackupError::WrongVersion { current } => {
+                let errcode = ErrorCode::from("M_WRONG_ROOM_KEYS_VERSION");
+                Self::new(StatusCode::FORBIDDEN, errcode, text).with("current_version", current)
+            }
+            KeyBackupError::Invalid(_) => Self::invalid_param(text),
+            KeyBackupError::BadJson(_) => Self::bad_json(text),
+            KeyBackupError::TooLarge(_) => Self::new(TOO_LARGE, ErrorCode::TooLarge, text),
+            KeyBackupError::TooMany => Self::forbidden(text),
+            KeyBackupError::Contended => Self::unavailable(text),
+            KeyBackupError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DehydratedDeviceError> for ApiError {
+    fn from(error: DehydratedDeviceError) -> Self {
+        let text = sentence(&error);
+        match error {
+            DehydratedDeviceError::NotFound => Self::not_found(text),
+            DehydratedDeviceError::NotDehydrated => Self::forbidden(text),
+            DehydratedDeviceError::IdInUse | DehydratedDeviceError::InvalidToken => {
+                Self::invalid_param(text)
+            }
+            DehydratedDeviceError::InvalidData => Self::bad_json(text),
+            DehydratedDeviceError::TooLarge => Self::new(TOO_LARGE, ErrorCode::TooLarge, text),
+            DehydratedDeviceError::Device(error) => error.into(),
+            DehydratedDeviceError::Keys(error) => error.into(),
+            DehydratedDeviceError::Store(error) => error.into(),
         }
     }
 }
