@@ -31,6 +31,7 @@ mod room_versions;
 mod sending;
 mod signatures;
 mod state;
+mod shared_secret;
 mod sync_filters;
 mod sync_first;
 mod sync_membership;

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, io::Write, sync::Arc, time::Duration};
 
+use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use runtime::{Metrics, Tasks};
@@ -140,7 +141,7 @@ impl Server {
         }
         let socket = Listener::bind_local(&self.config.data_dir.join(SOCKET))
             .map_err(|error| Failure::Other(error.to_string()))?;
-        let administration = admin_api::routes().into_router(parts.actions.clone());
+        let administration = admin_api::socket_routes().into_router(parts.actions.clone());
         socket.serve(
             front(administration, Vec::new(), &self.tasks, &self.limits),
             &self.tasks,
@@ -190,6 +191,13 @@ fn router(serves: &HashSet<Serves>, client: &ClientParts, metrics: &Metrics) -> 
     let mut router = Router::new();
     if serves.contains(&Serves::Client) {
         router = router.merge(client_api::routes().into_router(client.clone()));
+    }
+    if serves.contains(&Serves::Admin) {
+        let parts = AdminParts {
+            accounts: client.accounts.clone(),
+            limits: client.limits.clone(),
+        };
+        router = router.merge(admin_api::network_routes().into_router(parts));
     }
     if serves.contains(&Serves::Metrics) {
         router = router.merge(web::metrics_routes(metrics.clone()));
