@@ -26,5 +26,5 @@ pub use ids::{DeviceSerial, EventSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
-    RoomRecord, SentBy, SentTransaction,
+    RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };

@@ -32,6 +32,7 @@ mod staging;
 mod state;
 mod state_map;
 mod timeline;
+mod transactions;
 mod typing;
 mod unread;
 mod visibility;
@@ -90,6 +91,8 @@ struct Inner {
     locks: lock::RoomLocks,
     typing: typing::Typing,
     unread: unread::UnreadCache,
+    /// The transaction ids of events below this serial are forgotten already.
+    forgotten: AtomicU64,
     /// Serials by room id; neither ever changes.
     serials: Mutex<HashMap<OwnedRoomId, RoomSerial>>,
     /// The time of the newest room made here, in ms since the Unix epoch.
@@ -110,6 +113,7 @@ impl Rooms {
             inner: Arc::new(Inner {
                 typing: typing::Typing::new(clock.now()),
                 unread: unread::UnreadCache::default(),
+                forgotten: AtomicU64::new(0),
                 serials: Mutex::default(),
                 last_creation: AtomicU64::new(0),
                 store,

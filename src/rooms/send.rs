@@ -11,6 +11,7 @@ use crate::{
     AppendError, Appended, NewEvent, Rooms, Sender,
     append::{Plan, Transaction},
     staging::Staging,
+    transactions::{redact_scope, send_scope},
 };
 
 /// The longest transaction id, in bytes.
@@ -32,7 +33,7 @@ impl Rooms {
         content: &[u8],
     ) -> Result<OwnedEventId, AppendError> {
         let content = canonical(content, MAX_JSON_DEPTH)?;
-        let scope = format!("send/{event_type}/{room_id}");
+        let scope = send_scope(event_type, room_id.as_str());
         let transaction = transaction(sender, scope, transaction_id)?;
         let event = match event_type {
             "m.room.redaction" => redaction_in_content(content)?,
@@ -59,7 +60,7 @@ impl Rooms {
         transaction_id: &str,
         reason: Option<String>,
     ) -> Result<OwnedEventId, AppendError> {
-        let scope = format!("redact/{target}/{room_id}");
+        let scope = redact_scope(target.as_str(), room_id.as_str());
         let transaction = transaction(sender, scope, transaction_id)?;
         let mut content = CanonicalJsonObject::new();
         if let Some(reason) = reason {
