@@ -36,6 +36,7 @@ mod transactions;
 mod typing;
 mod unread;
 mod visibility;
+mod volume;
 
 pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
@@ -53,6 +54,7 @@ pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
 pub use visibility::{Access, Visibility};
+pub use volume::{Volume, volume};
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ mod capabilities;
 mod command;
 mod create_room;
 mod cross_signing;
+mod database;
 mod device_lists;
 mod devices;
 mod filters;
