@@ -146,12 +146,14 @@ impl Accounts {
             .await
     }
 
-    /// Closes an account for ever: password, devices, tokens and keys are gone, the name is never given out again. With `erase` the profile, the account
-    /// data and the filters go too, and the account is marked so that what the user wrote is hidden from those who join later. Leaving rooms is not done
-    /// here; it comes after this.
+    /// Closes an account for ever: devices, tokens and keys are gone, the name is never given out again. The password opens nothing any more; its hash stays,
+    /// so that whoever has it, and nobody else, is told that the account was closed. With `erase` the hash, the profile, the account data and the filters go
+    /// too, and the account is marked so that what the user wrote is hidden from those who join later. Leaving rooms is not done here; it comes after this.
+    ///
+    /// A closed account can still be erased.
     ///
     /// # Errors
-    /// [`AdministrationError`].
+    /// [`AdministrationError`]; [`AdministrationError::Deactivated`] if nothing is left to be done.
     pub async fn deactivate(
         &self,
         user: UserSerial,
@@ -160,8 +162,12 @@ impl Accounts {
         let (sessions, now) = (self.inner.sessions.clone(), self.now());
         self.store()
             .commit(move |latest, position, batch| {
-                let mut account = active(latest, user)?;
-                account.deactivated_at = Some(now);
+                let account = latest.get(&ACCOUNT_BY_USER, &user)?;
+                let mut account = account.ok_or(AdministrationError::NotFound)?;
+                if account.deactivated_at.is_some() && (account.is_erased || !erase) {
+                    return Err(AdministrationError::Deactivated);
+                }
+                account.deactivated_at.get_or_insert(now);
                 account.is_admin = false;
                 account.is_erased = erase;
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
@@ -191,7 +197,6 @@ fn active(latest: &Latest, user: UserSerial) -> Result<AccountRecord, Administra
 }
 
 fn remove_secrets(latest: &Latest, batch: &mut Batch, user: UserSerial) -> Result<(), StoreError> {
-    batch.delete(&PASSWORD_BY_USER, &user);
     devices::remove_all(latest, batch, user, None)?;
     batch.delete_prefix(&CROSS_SIGNING_KEY_BY_USER, &(user,));
     batch.delete_prefix(&SIGNATURE_BY_KEY, &(user,));
@@ -201,6 +206,7 @@ fn remove_secrets(latest: &Latest, batch: &mut Batch, user: UserSerial) -> Resul
 }
 
 fn remove_data(batch: &mut Batch, user: UserSerial) {
+    batch.delete(&PASSWORD_BY_USER, &user);
     batch.delete_prefix(&PROFILE_FIELD_BY_USER, &(user,));
     batch.delete_prefix(&ACCOUNT_DATA_BY_USER, &(user,));
     batch.delete(&ACCOUNT_DATA_USAGE_BY_USER, &user);

@@ -32,6 +32,7 @@ mod push_rules;
 mod registration;
 mod session_cache;
 mod sessions;
+mod shared_secret;
 mod signatures;
 mod tags;
 mod to_device;
@@ -79,13 +80,17 @@ pub use self::{
     push_rules::{PushRuleError, push_rules},
     registration::{NewAccount, RegisterError, Registered},
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
+    shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
     tags::tags,
     to_device::{SentToDevices, ToDeviceError, to_device},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
     user_directory::{FoundUser, FoundUsers, search_users},
 };
-use self::{hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, uia::Conversations};
+use self::{
+    hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, shared_secret::Nonces,
+    uia::Conversations,
+};
 
 /// The accounts of this server. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -104,6 +109,7 @@ struct Inner {
     sessions: Arc<SessionCache>,
     seen: Mutex<SeenTimes>,
     conversations: Mutex<Conversations>,
+    nonces: Mutex<Nonces>,
 }
 
 impl Accounts {
@@ -132,6 +138,7 @@ impl Accounts {
                 sessions: Arc::default(),
                 seen: Mutex::default(),
                 conversations: Mutex::default(),
+                nonces: Mutex::default(),
             }),
         })
     }

@@ -18,7 +18,7 @@ const MAX_TEXT_BYTES: usize = 1_024;
 /// The longest avatar URL, in bytes.
 const MAX_URL_BYTES: usize = 1_000;
 
-const DISPLAY_NAME: &str = "displayname";
+pub(crate) const DISPLAY_NAME: &str = "displayname";
 const AVATAR_URL: &str = "avatar_url";
 const TIME_ZONE: &str = "m.tz";
 
@@ -89,6 +89,15 @@ pub fn display_name_and_avatar(
             .transpose()
     };
     Ok((text(DISPLAY_NAME)?, text(AVATAR_URL)?))
+}
+
+/// The display name of a new account as it is stored; none for an empty one.
+///
+/// # Errors
+/// [`ProfileError::InvalidValue`] if it is too long.
+pub(crate) fn new_display_name(name: &str) -> Result<Option<Vec<u8>>, ProfileError> {
+    let name = Value::from(name);
+    Ok(checked(DISPLAY_NAME, &name)?.map(|name| name.to_string().into_bytes()))
 }
 
 impl Accounts {

@@ -2,7 +2,7 @@
 
 use model::{
     AccountRecord, Changes, LogEntry, TokenHash, UserSerial, intern_user,
-    tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER},
+    tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER, PROFILE_FIELD_BY_USER},
 };
 use ruma_client_api::uiaa::{AuthFlow, AuthType};
 use ruma_common::{OwnedDeviceId, OwnedUserId};
@@ -11,9 +11,11 @@ use store::{Batch, Latest, Position, Read as _, StoreError};
 
 use crate::{
     AccountDataError, Accounts, DeviceError, InvitationError, InvitationProof, PasswordError,
-    RegistrationMode, SignedIn, UsernameError,
+    ProfileError, RegistrationMode, SignedIn, UsernameError,
     account_data::{self, NewAccountData},
-    invitations, push_rules,
+    invitations,
+    profiles::{self, DISPLAY_NAME},
+    push_rules,
     sessions::SessionDraft,
     user_directory,
 };
@@ -25,6 +27,8 @@ pub struct NewAccount {
     pub username: Option<String>,
     /// The password. An account without one is used with the tokens it gets now, or after an administrator gave it one.
     pub password: Option<String>,
+    /// The name that the user goes by; none to begin with if `None` or empty.
+    pub display_name: Option<String>,
     /// The device to sign in; a new id if `None`.
     pub device_id: Option<OwnedDeviceId>,
     /// The name of that device.
@@ -55,6 +59,9 @@ pub enum RegisterError {
     /// The password is not taken.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// The display name cannot be had.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// There is no password (`M_MISSING_PARAM`).
     #[error("an account needs a password")]
     PasswordMissing,
@@ -86,6 +93,7 @@ struct Draft {
     user_id: OwnedUserId,
     candidate: u64,
     account: AccountRecord,
+    display_name: Option<Vec<u8>>,
     password: Option<String>,
     push_rules: Vec<u8>,
     session: Option<SessionDraft>,
@@ -168,6 +176,10 @@ impl Accounts {
         let user_id = self.new_user_id(&username)?;
         // Refused early, so that a password is not hashed in vain.
         self.check_username(&username).await?;
+        let display_name = match new.display_name {
+            None => None,
+            Some(name) => profiles::new_display_name(&name)?,
+        };
         let session = match new.inhibit_login {
             true => None,
             false => Some(self.draft_session(
@@ -194,6 +206,7 @@ impl Accounts {
                 deactivated_at: None,
                 is_erased: false,
             },
+            display_name,
             password,
             session,
             invitation,
@@ -233,6 +246,13 @@ impl Draft {
         user_directory::add(batch, user, &self.user_id);
         if let Some(password) = &self.password {
             batch.put(&PASSWORD_BY_USER, &user, password);
+        }
+        if let Some(name) = &self.display_name {
+            batch.put(
+                &PROFILE_FIELD_BY_USER,
+                &(user, DISPLAY_NAME.to_owned()),
+                name,
+            );
         }
         let rules = NewAccountData {
             user,

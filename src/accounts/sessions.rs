@@ -85,7 +85,7 @@ pub enum LoginError {
     /// No such user, or not this password: nobody can tell which.
     #[error("the user name or the password is wrong")]
     Forbidden,
-    /// The account was closed for ever (`M_USER_DEACTIVATED`). It has no password any more.
+    /// The account was closed for ever (`M_USER_DEACTIVATED`). Told only to who has the password, which an erased account has no more.
     #[error("this account was deactivated")]
     Deactivated,
     /// An administrator has locked the account (`M_USER_LOCKED`). Told only to who has the password.
@@ -220,7 +220,7 @@ impl Accounts {
     /// Signs somebody in with a password.
     ///
     /// # Errors
-    /// [`LoginError`]. An unknown user and a wrong password are told in the same words after the same time.
+    /// [`LoginError`]. An unknown user, a wrong password and an erased account are told in the same words after the same time.
     pub async fn login(&self, login: Login) -> Result<SignedIn, LoginError> {
         let draft = self.draft_session(
             login.device_id,
@@ -228,11 +228,7 @@ impl Accounts {
             login.refresh_token,
         )?;
         let typed = self.typed_user_id(&login.user);
-        let checked = self.check_password(typed.clone(), login.password).await;
-        if matches!(checked, Err(LoginError::Forbidden)) && self.is_deactivated(typed).await? {
-            return Err(LoginError::Deactivated);
-        }
-        let (user_id, user, password) = checked?;
+        let (user_id, user, password) = self.check_password(typed, login.password).await?;
         let device_id = draft.device_id.clone();
         self.store()
             .read(move |view| check_number(view, user, &device_id).map_err(LoginError::from))
@@ -243,8 +239,11 @@ impl Accounts {
                 // What was checked before may have changed since.
                 let account = account(latest, user)?.ok_or(LoginError::Forbidden)?;
                 let unchanged = latest.get(&PASSWORD_BY_USER, &user)? == Some(password);
-                if account.deactivated_at.is_some() || !unchanged {
+                if !unchanged {
                     return Err(LoginError::Forbidden);
+                }
+                if account.deactivated_at.is_some() {
+                    return Err(LoginError::Deactivated);
                 }
                 if account.is_locked {
                     return Err(LoginError::Locked);
@@ -258,16 +257,6 @@ impl Accounts {
             })
             .await?;
         Ok(draft.into_signed_in(user_id))
-    }
-
-    async fn is_deactivated(&self, user_id: Option<OwnedUserId>) -> Result<bool, StoreError> {
-        self.store()
-            .read(move |view| {
-                let found = user_id.map(|user_id| find(view, &user_id)).transpose()?;
-                let account = found.flatten().map(|(_, account)| account);
-                Ok(account.is_some_and(|account| account.deactivated_at.is_some()))
-            })
-            .await
     }
 
     /// Checks the password of a user who may not exist. Returns who it is, and the hash that was checked.

@@ -1,4 +1,4 @@
-//! The verbs of `cairn user` and `cairn invite`.
+//! The verbs of `cairn user`, `cairn invite` and `cairn database`.
 
 use accounts::{
     AccountSummary, ChangePasswordError, InvitationError, NewAccount, NewInvitation, RegisterError,
@@ -74,6 +74,10 @@ pub enum Administration {
         /// The token, or its name in the list.
         token: String,
     },
+    /// Says how many events there are and what the database takes.
+    ShowDatabase,
+    /// Compacts the database.
+    CompactDatabase,
 }
 
 /// Why an administrator's wish was not done.
@@ -150,6 +154,8 @@ impl Actions {
                 log::info!("invitation revoked by an administrator");
                 Ok(json!({}))
             }
+            Administration::ShowDatabase => self.show_database().await,
+            Administration::CompactDatabase => self.compact_database().await,
         }
     }
 

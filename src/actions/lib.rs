@@ -7,6 +7,7 @@
 //! Never here: HTTP, a table, a rule that one domain can keep by itself.
 
 mod administration;
+mod database;
 mod deactivation;
 mod joining;
 mod profiles;

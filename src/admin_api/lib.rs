@@ -1,36 +1,50 @@
 //! The administrators' door: what the command line asks of a running server over its
-//! Unix socket.
+//! Unix socket, and what programs ask under `/_synapse/admin` on the listeners that
+//! serve "admin".
 //!
-//! Floor: doors. Handlers only; the verbs are `actions`'.
+//! Floor: doors. Handlers only; the verbs are `actions`' and `accounts`'.
 //!
-//! Never here: a verb of its own, a way in from the network.
+//! Never here: a verb of its own; from the network, anything for whoever proves
+//! nothing.
 
-use actions::{Actions, Administration, AdministrationError};
-use web::{ApiError, JsonBody, Operator, Part, RawJson, Routes};
+mod administration;
+mod registration;
 
-/// The path of the one endpoint.
-pub const ADMINISTRATION: &str = "/_cairn/admin/v1/administration";
+pub use administration::ADMINISTRATION;
 
-/// The administrators' endpoints, for the socket in the data folder. Who can open
-/// that socket is the operator: the file's mode says who that is.
-pub fn routes() -> Routes<Actions> {
-    Routes::new().plain(http::Method::POST, ADMINISTRATION, administer)
+use accounts::Accounts;
+use actions::Actions;
+use axum::extract::FromRef;
+use web::{Limits, Routes};
+
+/// What the handlers of [`network_routes`] stand on.
+#[derive(Clone)]
+pub struct AdminParts {
+    /// Who people are.
+    pub accounts: Accounts,
+    /// How much one client may ask for.
+    pub limits: Limits,
 }
 
-/// `POST /_cairn/admin/v1/administration`: one verb of the command line.
-async fn administer(
-    Part(actions): Part<Actions>,
-    _operator: Operator,
-    JsonBody(wish): JsonBody<Administration>,
-) -> Result<RawJson, ApiError> {
-    let answer = actions.administer(wish).await.map_err(refusal)?;
-    Ok(RawJson(answer.to_string().into()))
-}
-
-fn refusal(error: AdministrationError) -> ApiError {
-    match error {
-        AdministrationError::Store(error) => ApiError::from(error),
-        AdministrationError::UnknownUser(_) => ApiError::not_found(error.to_string()),
-        other => ApiError::invalid_param(other.to_string()),
+impl FromRef<AdminParts> for Accounts {
+    fn from_ref(parts: &AdminParts) -> Self {
+        parts.accounts.clone()
     }
+}
+
+impl FromRef<AdminParts> for Limits {
+    fn from_ref(parts: &AdminParts) -> Self {
+        parts.limits.clone()
+    }
+}
+
+/// The endpoints for the socket in the data folder. Who can open that socket is the
+/// operator: the file's mode says who that is.
+pub fn socket_routes() -> Routes<Actions> {
+    administration::routes()
+}
+
+/// The endpoints for listeners that serve "admin".
+pub fn network_routes() -> Routes<AdminParts> {
+    registration::routes()
 }

@@ -51,6 +51,9 @@ pub(crate) enum Verb {
     /// Manage the invitations with which people register.
     #[command(subcommand)]
     Invite(InviteVerb),
+    /// Look at the database, or compact it.
+    #[command(subcommand)]
+    Database(DatabaseVerb),
     /// Show which version this is.
     Version,
 }
@@ -148,6 +151,14 @@ pub(crate) enum InviteVerb {
         /// The invitation's token.
         token: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatabaseVerb {
+    /// Show how many events there are, how long they are, and what the database takes on disk.
+    Show,
+    /// Write the database's files anew without what was deleted or replaced; a running server goes on meanwhile.
+    Compact,
 }
 
 /// Does what the command line says and returns the exit code.

@@ -126,8 +126,11 @@ fn signing_key(folder: &Path, path: &Path, random: &Random) -> Result<SigningKey
                 .collect();
             let key = SigningKey::generate(random.bytes(), version)
                 .map_err(|error| failed(error.to_string()))?;
-            write_private(folder, path, &key.to_text())
-                .map_err(|error| failed(error.to_string()))?;
+            // Nothing of this name is there: if it cannot be written, nothing can.
+            write_private(folder, path, &key.to_text()).map_err(|reason| OpenError::Folder {
+                path: folder.to_owned(),
+                reason,
+            })?;
             Ok(key)
         }
     }

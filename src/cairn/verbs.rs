@@ -56,5 +56,6 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Init(init) => init::run(init, &common),
         Verb::User(verb) => administer::user(verb, &common),
         Verb::Invite(verb) => administer::invite(verb, &common),
+        Verb::Database(verb) => administer::database(verb, &common),
     }
 }

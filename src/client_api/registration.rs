@@ -29,6 +29,7 @@ async fn register(
     let new = NewAccount {
         username: request.username,
         password: request.password,
+        display_name: None,
         device_id: request.device_id,
         initial_device_display_name: request.initial_device_display_name,
         inhibit_login: request.inhibit_login,

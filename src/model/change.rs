@@ -93,6 +93,11 @@ pub enum UserChange {
         /// Which room.
         room: RoomSerial,
     },
+    /// A private receipt of the user moved: nobody else need look at the room.
+    PrivateReceipt {
+        /// In which room.
+        room: RoomSerial,
+    },
 }
 
 /// What the log's consumers read.
@@ -161,6 +166,34 @@ impl Changes {
         batch.put(&CHANGE_BY_ROOM, &(room, self.position, number), change);
         batch.wake(room_scope(room));
         (self.position.0, number)
+    }
+
+    /// Records the move of a private receipt among the changes of its room, where
+    /// nobody is woken but its user. Returns where its row stands; the user's row has
+    /// the next number, see [`Self::delete_private_receipt`].
+    pub fn private_receipt(
+        &mut self,
+        batch: &mut Batch,
+        room: RoomSerial,
+        user: UserSerial,
+        change: &RoomChange,
+    ) -> (u64, u32) {
+        let number = self.number();
+        batch.put(&CHANGE_BY_ROOM, &(room, self.position, number), change);
+        self.user(batch, user, &UserChange::PrivateReceipt { room });
+        (self.position.0, number)
+    }
+
+    /// Removes both rows of a private receipt that another supersedes.
+    pub fn delete_private_receipt(
+        batch: &mut Batch,
+        room: RoomSerial,
+        user: UserSerial,
+        (position, number): (u64, u32),
+    ) {
+        let position = Position(position);
+        batch.delete(&CHANGE_BY_ROOM, &(room, position, number));
+        batch.delete(&CHANGE_BY_USER, &(user, position, number + 1));
     }
 
     /// Records a change for a user and wakes the user's devices. Returns where its

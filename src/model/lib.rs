@@ -29,5 +29,5 @@ pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
-    RoomRecord, SentBy, SentTransaction,
+    RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };

@@ -142,7 +142,37 @@ pub struct AnnotationRecord {
     pub kind: String,
 }
 
+/// What a user has not read of a room, as counted up to a commit. It holds as long as
+/// the user's stay and receipts are those with which it was counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadRecord {
+    /// The last commit that was counted.
+    pub position: u64,
+    /// The commit by which the user came in.
+    pub joined: u64,
+    /// Everything up to this commit is read, in all threads.
+    pub all: u64,
+    /// The main timeline is read up to this commit.
+    pub main: u64,
+    /// Threads are read up to these commits, in the order of their roots.
+    pub threads: Vec<(EventSerial, u64)>,
+    /// What is not read, of the main timeline (no root) and of threads.
+    pub counts: Vec<UnreadCount>,
+}
+
+/// How much is not read of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadCount {
+    /// The thread's root; none for the main timeline.
+    pub thread: Option<EventSerial>,
+    /// How many events notify.
+    pub notifications: u64,
+    /// How many of these mention the user.
+    pub highlights: u64,
+}
+
 stored! {
+    UnreadRecord = 1,
     AnnotationRecord = 1,
     SentBy = 1,
     RoomRecord = 1,

@@ -13,7 +13,7 @@ use crate::{
 use crate::{
     AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership,
     MembershipRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy,
-    SentTransaction, StoredEvent, UserChange, UserSerial,
+    SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 
@@ -69,10 +69,11 @@ tables! {
     ALIAS_BY_NAME: String => AliasRecord, 59, Family::Index;
     /// The aliases of a room.
     ALIAS_BY_ROOM: (RoomSerial, String) => (), 60, Family::Scan;
-    /// What a device's transaction ids stand for: by device, endpoint and room, and
-    /// the transaction id itself.
+    /// What a device's transaction ids stand for, for a day: by device, endpoint and
+    /// room, and the transaction id itself.
     EVENT_BY_TRANSACTION: (DeviceSerial, String, String) => SentTransaction, 61, Family::Scan;
-    /// The device and transaction id that made an event, told to that device alone.
+    /// The device and transaction id that made an event, told to that device alone for
+    /// a day.
     TRANSACTION_BY_EVENT: EventSerial => SentBy, 62, Family::Index;
     /// The redaction that was applied to an event.
     REDACTION_BY_EVENT: EventSerial => EventSerial, 63, Family::Index;
@@ -84,6 +85,9 @@ tables! {
     ANNOTATION_BY_EVENT: (EventSerial, UserSerial, String) => EventSerial, 66, Family::Scan;
     /// Where an annotation stands in `ANNOTATION_BY_EVENT`, for when it is redacted.
     ANNOTATED_BY_ANNOTATION: EventSerial => AnnotationRecord, 67, Family::Index;
+    /// What a user has not read of a room, as counted up to a commit: so that not
+    /// everything need be counted again after a restart.
+    UNREAD_BY_USER: (UserSerial, RoomSerial) => UnreadRecord, 72, Family::Index;
     /// The rooms in the public directory.
     PUBLISHED_ROOM: RoomSerial => (), 65, Family::Scan;
     /// What relates to an event, in the order of the timeline: by the event's id, which

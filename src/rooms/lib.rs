@@ -43,10 +43,12 @@ mod state_map;
 mod stays;
 mod summary;
 mod timeline;
+mod transactions;
 mod typing;
 mod unread;
 mod upgrade;
 mod visibility;
+mod volume;
 
 pub use acquaintances::Acquaintances;
 pub use aliases::{aliases, is_published, resolve_alias};
@@ -72,6 +74,7 @@ pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;
 pub use visibility::{Access, Visibility};
+pub use volume::{Volume, volume};
 
 #[cfg(test)]
 mod tests;
@@ -112,6 +115,8 @@ struct Inner {
     unread: unread::UnreadCache,
     stays: stays::StaysCache,
     news: news::NewsCache,
+    /// The transaction ids of events below this serial are forgotten already.
+    forgotten: AtomicU64,
     /// Serials by room id; neither ever changes.
     serials: Mutex<HashMap<OwnedRoomId, RoomSerial>>,
     /// The time of the newest room made here, in ms since the Unix epoch.
@@ -134,6 +139,7 @@ impl Rooms {
                 unread: unread::UnreadCache::default(),
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),
+                forgotten: AtomicU64::new(0),
                 serials: Mutex::default(),
                 last_creation: AtomicU64::new(0),
                 store,

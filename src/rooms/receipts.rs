@@ -224,18 +224,26 @@ fn write_receipt(
         if earlier.read_up_to >= mark.position {
             return Ok(());
         }
-        let (position, number) = earlier.change;
-        batch.delete(&tables::CHANGE_BY_ROOM, &(room, Position(position), number));
+        if mark.kind == ReceiptKind::ReadPrivate {
+            Changes::delete_private_receipt(batch, room, user, earlier.change);
+        } else {
+            let (position, number) = earlier.change;
+            batch.delete(&tables::CHANGE_BY_ROOM, &(room, Position(position), number));
+        }
     }
     let change = RoomChange::Receipt {
         user,
         kind,
         thread: mark.thread.clone(),
     };
+    let is_private = mark.kind == ReceiptKind::ReadPrivate;
     let record = ReceiptRecord {
         event: mark.event,
         at,
-        change: changes.room(batch, room, &change),
+        change: match is_private {
+            true => changes.private_receipt(batch, room, user, &change),
+            false => changes.room(batch, room, &change),
+        },
         read_up_to: mark.position,
     };
     batch.put(&tables::RECEIPT_BY_ROOM, &key, &record);

@@ -12,6 +12,7 @@ use crate::{
     append::{Plan, Transaction},
     relations::{Relation, check_root},
     staging::Staging,
+    transactions::{redact_scope, send_scope},
 };
 
 /// The longest transaction id, in bytes.
@@ -35,7 +36,7 @@ impl Rooms {
     ) -> Result<OwnedEventId, AppendError> {
         let relation = Relation::of_content(content);
         let content = canonical(content, MAX_JSON_DEPTH)?;
-        let scope = format!("send/{event_type}/{room_id}");
+        let scope = send_scope(event_type, room_id.as_str());
         let transaction = transaction(sender, scope, transaction_id)?;
         let event = match event_type {
             "m.room.redaction" => redaction_in_content(content)?,
@@ -63,7 +64,7 @@ impl Rooms {
         transaction_id: &str,
         reason: Option<String>,
     ) -> Result<OwnedEventId, AppendError> {
-        let scope = format!("redact/{target}/{room_id}");
+        let scope = redact_scope(target.as_str(), room_id.as_str());
         let transaction = transaction(sender, scope, transaction_id)?;
         let mut content = CanonicalJsonObject::new();
         if let Some(reason) = reason {

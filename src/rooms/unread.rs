@@ -1,20 +1,25 @@
 //! How much a user has not read: counted from the digests in the room's changes, never
 //! by opening events.
+//!
+//! Everything after the user's receipts counts. What was counted is remembered, so that
+//! only what is new need be; long counts are also written down now and then, so that a
+//! restart does not begin them again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use model::{
-    EventChange, EventSerial, Membership, MembershipRecord, RoomChange, RoomSerial, UserSerial,
-    tables,
+    EventChange, EventSerial, Membership, MembershipRecord, RoomChange, RoomSerial, UnreadCount,
+    UnreadRecord, UserSerial, tables,
 };
 use parking_lot::Mutex;
 use store::{Position, Read, Snapshot, StoreError};
 
 use crate::{RoomNews, Rooms};
 
-/// The most changes that are looked at when counting from the start: who has more than
-/// that unread is told of these.
-const MAX_CHANGES: usize = 500;
+/// After how many changes a count is worth writing down.
+const WORTH_KEEPING: usize = 1_000;
+/// How many counts are written down in one commit.
+const KEPT_AT_ONCE: usize = 100;
 /// The most counts that are remembered.
 const MAX_TALLIES: usize = 20_000;
 /// The thread id of receipts for the main timeline.
@@ -60,14 +65,54 @@ struct Tally {
     /// these positions.
     all: u64,
     main: u64,
-    threads: HashMap<EventSerial, u64>,
-    counts: HashMap<Option<EventSerial>, Counts>,
+    threads: BTreeMap<EventSerial, u64>,
+    counts: BTreeMap<Option<EventSerial>, Counts>,
+    /// How many changes were looked at since this was last written down.
+    looked_at: usize,
 }
 
 /// Counts of before, so that only what is new need be counted.
 #[derive(Default)]
 pub(crate) struct UnreadCache {
     tallies: Mutex<HashMap<(UserSerial, RoomSerial), Tally>>,
+    /// The long ones among them that were not written down yet.
+    due: Mutex<HashSet<(UserSerial, RoomSerial)>>,
+}
+
+impl UnreadCache {
+    /// Remembers a count unless a newer one is there.
+    fn insert(&self, user: UserSerial, room: RoomSerial, tally: Tally) {
+        let is_due = tally.looked_at >= WORTH_KEEPING;
+        let mut tallies = self.tallies.lock();
+        if tallies.len() >= MAX_TALLIES {
+            tallies.clear();
+            self.due.lock().clear();
+        }
+        let is_newer = |other: &Tally| other.position <= tally.position;
+        if tallies.get(&(user, room)).is_none_or(is_newer) {
+            tallies.insert((user, room), tally);
+            if is_due {
+                self.due.lock().insert((user, room));
+            }
+        }
+    }
+
+    /// Some of the counts that are to be written down; they count as written from now
+    /// on.
+    fn take_due(&self) -> Vec<((UserSerial, RoomSerial), UnreadRecord)> {
+        let mut tallies = self.tallies.lock();
+        let mut due = self.due.lock();
+        let keys: Vec<_> = due.iter().take(KEPT_AT_ONCE).copied().collect();
+        let mut records = Vec::new();
+        for key in keys {
+            due.remove(&key);
+            if let Some(tally) = tallies.get_mut(&key) {
+                tally.looked_at = 0;
+                records.push((key, tally.record()));
+            }
+        }
+        records
+    }
 }
 
 impl Tally {
@@ -83,8 +128,9 @@ impl Tally {
             joined,
             all: 0,
             main: 0,
-            threads: HashMap::new(),
-            counts: HashMap::new(),
+            threads: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            looked_at: 0,
         };
         for row in view.scan(&tables::RECEIPT_BY_ROOM, &(room, user)) {
             let ((_, _, _, thread), record) = row?;
@@ -107,17 +153,48 @@ impl Tally {
             self.counts.remove(&change.thread);
             return;
         }
-        let read = match change.thread {
-            None => self.main,
-            Some(root) => self.threads.get(&root).copied().unwrap_or(0),
-        };
         let highlights = change.mentions_room || change.mentions.contains(&user);
-        if position <= read.max(self.all) || !(change.counts || highlights) {
+        if position <= self.read_up_to(change.thread) || !(change.counts || highlights) {
             return;
         }
         let counts = self.counts.entry(change.thread).or_default();
         counts.notifications += 1;
         counts.highlights += u64::from(highlights);
+    }
+
+    /// Up to which commit a thread is read.
+    fn read_up_to(&self, thread: Option<EventSerial>) -> u64 {
+        let read = match thread {
+            None => self.main,
+            Some(root) => self.threads.get(&root).copied().unwrap_or(0),
+        };
+        read.max(self.all)
+    }
+
+    /// The threads whose receipts are others than they were.
+    fn moved_since(&self, earlier: &Self) -> BTreeSet<Option<EventSerial>> {
+        let roots = self.threads.keys().chain(earlier.threads.keys());
+        let threads = roots.map(|root| Some(*root)).chain([None]);
+        threads
+            .filter(|thread| self.read_up_to(*thread) != earlier.read_up_to(*thread))
+            .collect()
+    }
+
+    /// The form in which it is written down.
+    fn record(&self) -> UnreadRecord {
+        let count = |(thread, counts): (&Option<EventSerial>, &Counts)| UnreadCount {
+            thread: *thread,
+            notifications: counts.notifications,
+            highlights: counts.highlights,
+        };
+        UnreadRecord {
+            position: self.position,
+            joined: self.joined,
+            all: self.all,
+            main: self.main,
+            threads: self.threads.clone().into_iter().collect(),
+            counts: self.counts.iter().map(count).collect(),
+        }
     }
 
     fn unread(&self, view: &Snapshot) -> Result<Unread, StoreError> {
@@ -136,6 +213,27 @@ impl Tally {
             .threads
             .sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(unread)
+    }
+}
+
+impl From<UnreadRecord> for Tally {
+    fn from(record: UnreadRecord) -> Self {
+        let counts = record.counts.iter().map(|count| {
+            let counts = Counts {
+                notifications: count.notifications,
+                highlights: count.highlights,
+            };
+            (count.thread, counts)
+        });
+        Self {
+            position: record.position,
+            joined: record.joined,
+            all: record.all,
+            main: record.main,
+            threads: record.threads.iter().copied().collect(),
+            counts: counts.collect(),
+            looked_at: 0,
+        }
     }
 }
 
@@ -170,12 +268,11 @@ impl Rooms {
         record: &MembershipRecord,
         news: Option<(Position, &RoomNews)>,
     ) -> Result<Unread, StoreError> {
-        let cache = &self.inner.unread.tallies;
-        let known = cache.lock().get(&(user, room)).cloned();
+        let known = self.inner.unread.tallies.lock().get(&(user, room)).cloned();
         let known = known.filter(|tally| {
             tally.joined == record.last_join && tally.position <= view.position().0
         });
-        let counted = match known {
+        let counted = match &known {
             Some(tally) => match news.filter(|(since, _)| since.0 <= tally.position) {
                 Some((_, news)) => count_news(view, user, tally, news),
                 None => count_on(view, room, user, tally)?,
@@ -184,18 +281,34 @@ impl Rooms {
         };
         let tally = match counted {
             Some(tally) => tally,
-            None => count_all(view, room, user, record.last_join)?,
+            None => count(view, room, user, record.last_join, known)?,
         };
         let unread = tally.unread(view)?;
-        let mut tallies = cache.lock();
-        if tallies.len() >= MAX_TALLIES {
-            tallies.clear();
-        }
-        let is_newer = |other: &Tally| other.position <= tally.position;
-        if tallies.get(&(user, room)).is_none_or(is_newer) {
-            tallies.insert((user, room), tally);
-        }
+        self.inner.unread.insert(user, room, tally);
         Ok(unread)
+    }
+
+    /// Writes down the counts that would take long to count again. To be called now and
+    /// then.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn keep_unread_counts(&self) -> Result<(), StoreError> {
+        loop {
+            let due = self.inner.unread.take_due();
+            if due.is_empty() {
+                return Ok(());
+            }
+            self.inner
+                .store
+                .commit_later(move |_, _, batch| {
+                    for (key, record) in due {
+                        batch.put(&tables::UNREAD_BY_USER, &key, &record);
+                    }
+                    Ok::<_, StoreError>(())
+                })
+                .await?;
+        }
     }
 }
 
@@ -204,10 +317,12 @@ fn count_on(
     view: &Snapshot,
     room: RoomSerial,
     user: UserSerial,
-    mut tally: Tally,
+    earlier: &Tally,
 ) -> Result<Option<Tally>, StoreError> {
+    let mut tally = earlier.clone();
     let from = (room, Position(tally.position + 1), 0);
     for row in view.scan_from(&tables::CHANGE_BY_ROOM, &(room,), &from) {
+        tally.looked_at += 1;
         match row? {
             (_, RoomChange::Receipt { user: whose, .. }) if whose == user => return Ok(None),
             (_, RoomChange::Receipt { .. }) => {}
@@ -222,18 +337,19 @@ fn count_on(
 fn count_news(
     view: &Snapshot,
     user: UserSerial,
-    mut tally: Tally,
+    earlier: &Tally,
     news: &RoomNews,
 ) -> Option<Tally> {
-    let counted = tally.position;
+    let mut tally = earlier.clone();
     for commit in &news.commits {
-        if commit.position.0 <= counted {
+        if commit.position.0 <= earlier.position {
             continue;
         }
         if commit.receipts.iter().any(|(whose, _, _)| *whose == user) {
             return None;
         }
         for event in &commit.events {
+            tally.looked_at += 1;
             tally.add(user, commit.position.0, &event.change);
         }
     }
@@ -241,30 +357,45 @@ fn count_news(
     Some(tally)
 }
 
-/// Counts from the receipts on.
-fn count_all(
+/// Counts from the receipts on. Of an earlier count, or the one that was written down,
+/// those threads are kept whose receipts are where they were.
+fn count(
     view: &Snapshot,
     room: RoomSerial,
     user: UserSerial,
     joined: u64,
+    earlier: Option<Tally>,
 ) -> Result<Tally, StoreError> {
     let mut tally = Tally::new(view, room, user, joined)?;
-    let floor = joined.max(tally.all);
-    let mut changes = Vec::new();
-    for row in view
-        .scan_back(&tables::CHANGE_BY_ROOM, &(room,), None)
-        .take(MAX_CHANGES)
-    {
-        let ((_, position, _), change) = row?;
-        if position.0 <= floor {
-            break;
-        }
-        if let RoomChange::Event(change) = change {
-            changes.push((position.0, change));
-        }
+    let earlier = match earlier {
+        Some(earlier) => Some(earlier),
+        None => view
+            .get(&tables::UNREAD_BY_USER, &(user, room))?
+            .map(Tally::from),
+    };
+    let earlier = earlier.filter(|earlier| (earlier.joined, earlier.all) == (joined, tally.all));
+    let mut from = joined.max(tally.all);
+    let mut moved = BTreeSet::new();
+    if let Some(earlier) = &earlier {
+        moved = tally.moved_since(earlier);
+        tally.counts = earlier.counts.clone();
+        tally.counts.retain(|thread, _| !moved.contains(thread));
+        tally.looked_at = earlier.looked_at;
+        let read = moved.iter().map(|thread| tally.read_up_to(*thread));
+        from = read.chain([earlier.position]).min().unwrap_or(from);
     }
-    for (position, change) in changes.iter().rev() {
-        tally.add(user, *position, change);
+    let start = (room, Position(from + 1), 0);
+    for row in view.scan_from(&tables::CHANGE_BY_ROOM, &(room,), &start) {
+        tally.looked_at += 1;
+        let ((_, position, _), RoomChange::Event(change)) = row? else {
+            continue;
+        };
+        let is_counted = earlier.as_ref().is_some_and(|earlier| {
+            position.0 <= earlier.position && !moved.contains(&change.thread)
+        });
+        if !is_counted {
+            tally.add(user, position.0, &change);
+        }
     }
     tally.position = view.position().0;
     Ok(tally)

@@ -16,6 +16,7 @@
 mod batch;
 mod commit;
 mod database;
+mod disk;
 mod error;
 mod key;
 mod log;
@@ -28,6 +29,7 @@ mod watch;
 pub use batch::Batch;
 pub use commit::{Writing, Written};
 pub use database::StoreOptions;
+pub use disk::DiskUse;
 pub use error::{DecodeError, OpenError, StoreError};
 pub use key::{Key, Position, Prefix};
 pub use log::{Consumer, LogRecord, trim};

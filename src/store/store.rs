@@ -265,27 +265,13 @@ impl Store {
         self.inner.shared.watchers.wake([scope]);
     }
 
-    /// Writes all rows in memory into sorted files and compacts everything.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn compact(&self) -> Result<(), StoreError> {
-        let database = self.inner.shared.database.clone();
-        run(&self.inner.long, move || {
-            for family in crate::Family::ALL {
-                let handle = database.family(family)?;
-                database.db.flush_cf(handle)?;
-                database
-                    .db
-                    .compact_range_cf(handle, None::<&[u8]>, None::<&[u8]>);
-            }
-            Ok(())
-        })
-        .await
+    /// Where work runs that takes long.
+    pub(crate) fn long_lane(&self) -> &Lane {
+        &self.inner.long
     }
 }
 
-async fn run<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+pub(crate) async fn run<T: Send + 'static, E: From<StoreError> + Send + 'static>(
     lane: &Lane,
     job: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {

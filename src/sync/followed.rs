@@ -33,7 +33,9 @@ impl Sync {
         typing: Option<String>,
     ) -> Result<Followed, SyncError> {
         let since = window.since.filter(|since| record.last_join <= since.0);
-        let Some(since) = since.filter(|_| suits(question)) else {
+        // A private receipt is no news of the room: only its user is told.
+        let suits = suits(question) && !window.private_receipts.contains(&room);
+        let Some(since) = since.filter(|_| suits) else {
             return Ok(Followed::NeedsReading(typing));
         };
         let Some(news) = window.news(room)?.filter(|news| is_plain(news)) else {

@@ -51,8 +51,9 @@ impl Sync {
                 .store
                 .changed_since(model::room_scope(room), since)
         });
-        let has_data = window.room_data.contains_key(&room);
-        if !is_new && !changed && typing.is_none() && !has_data {
+        let has_own =
+            window.room_data.contains_key(&room) || window.private_receipts.contains(&room);
+        if !is_new && !changed && typing.is_none() && !has_own {
             return Ok(None);
         }
         let typing = match self.followed_room(question, window, (room, record), typing)? {

@@ -24,6 +24,8 @@ pub(crate) struct Window<'a> {
     pub(crate) room_data: BTreeMap<RoomSerial, BTreeSet<String>>,
     /// The types of the account's own data that changed.
     pub(crate) global_data: BTreeSet<String>,
+    /// The rooms in which a private receipt of the user moved.
+    pub(crate) private_receipts: BTreeSet<RoomSerial>,
     /// Whether the user's own devices or keys changed.
     pub(crate) own_devices: bool,
     reader: &'a Rooms,
@@ -48,6 +50,7 @@ impl<'a> Window<'a> {
             rooms: reader.stays(snapshot, user)?,
             room_data: BTreeMap::new(),
             global_data: BTreeSet::new(),
+            private_receipts: BTreeSet::new(),
             own_devices: false,
             reader,
             news: RefCell::default(),
@@ -94,6 +97,9 @@ impl<'a> Window<'a> {
                 self.global_data.insert(event_type);
             }
             UserChange::DeviceList => self.own_devices = true,
+            UserChange::PrivateReceipt { room } => {
+                self.private_receipts.insert(room);
+            }
             // The membership rows themselves say these.
             UserChange::Membership { .. } | UserChange::Forgotten { .. } => {}
         }

@@ -71,13 +71,34 @@ async fn a_wrong_password_and_an_unknown_user_read_the_same() {
         .await;
     let unknown = unknown.refused(403, "M_FORBIDDEN");
     assert_eq!(wrong["error"], unknown["error"]);
+    // Who cannot prove to have been a user is not told that there was one; an erased
+    // account has nothing left to prove it with.
+    let gone = departed(&api, false).await;
+    let erased = departed(&api, true).await;
+    for (user, password) in [(&gone, "wrong"), (&erased, "wrong"), (&erased, PASSWORD)] {
+        let refused = api.try_login(user, password, json!({})).await;
+        let refused = refused.refused(403, "M_FORBIDDEN");
+        assert_eq!(refused["error"], unknown["error"]);
+    }
+    api.try_login(&gone, PASSWORD, json!({}))
+        .await
+        .refused(403, "M_USER_DEACTIVATED");
+}
+
+/// A user who has deactivated the account.
+async fn departed(api: &harness::Api, erase: bool) -> String {
+    let user = api.register("departed").await;
+    let body = json!({ "erase": erase });
+    user.with_password(Method::POST, "v3/account/deactivate", body)
+        .await
+        .ok();
+    user.user_id
 }
 
 #[tokio::test]
 async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
     let api = server();
     let alice = api.register("alice").await;
-    let nobody = "@nobody-at-all:localhost";
     let time = async |user: &str| {
         let mut fastest = std::time::Duration::MAX;
         for _ in 0..5 {
@@ -89,12 +110,21 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
         }
         fastest
     };
-    let (wrong, unknown) = (time(&alice.user_id).await, time(nobody).await);
-    let ratio = unknown.as_secs_f64() / wrong.as_secs_f64();
-    assert!(
-        (0.4..2.5).contains(&ratio),
-        "wrong {wrong:?}, unknown {unknown:?}"
-    );
+    let nobody = "@nobody-at-all:localhost".to_owned();
+    let others = [
+        nobody,
+        departed(&api, false).await,
+        departed(&api, true).await,
+    ];
+    let wrong = time(&alice.user_id).await;
+    for other in others {
+        let unknown = time(&other).await;
+        let ratio = unknown.as_secs_f64() / wrong.as_secs_f64();
+        assert!(
+            (0.4..2.5).contains(&ratio),
+            "wrong {wrong:?}, {other} {unknown:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -132,6 +132,45 @@ async fn waiting_syncs_of_one_device_are_limited() {
 }
 
 #[tokio::test]
+async fn a_sync_too_many_ends_the_oldest_of_its_device() {
+    let server = Server::start();
+    let alice = server.api().register_as("alice").await;
+    let other = alice.another_device().await;
+    let wait = |user: &User, since: &str| {
+        let (user, since) = (user.clone(), since.to_owned());
+        tokio::spawn(async move {
+            let path = format!("v3/sync?timeout=60000&since={since}");
+            user.get(path).await.ok()
+        })
+    };
+    let pause = || tokio::time::sleep(std::time::Duration::from_millis(300));
+    let since = other.sync().await.next_batch().to_owned();
+    let undisturbed = wait(&other, &since);
+    let since = alice.sync().await.next_batch().to_owned();
+    let oldest = wait(&alice, &since);
+    pause().await;
+    // As many as may wait by default.
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(wait(&alice, &since));
+    }
+    pause().await;
+    assert!(!oldest.is_finished());
+    others.push(wait(&alice, &since));
+    let within = std::time::Duration::from_secs(10);
+    let answer = tokio::time::timeout(within, oldest).await;
+    let answer = answer.expect("still waiting").unwrap();
+    assert!(answer["next_batch"].is_string(), "{answer}");
+    assert!(answer["rooms"].is_null(), "{answer}");
+    pause().await;
+    others.push(undisturbed);
+    assert!(others.iter().all(|waiting| !waiting.is_finished()));
+    for waiting in others {
+        waiting.abort();
+    }
+}
+
+#[tokio::test]
 async fn behind_a_trusted_proxy_each_address_counts_for_itself() {
     let server = Server::with(Config {
         limits: true,

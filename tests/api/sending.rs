@@ -123,15 +123,21 @@ async fn names_and_keys_that_are_too_long_are_refused() {
     let room = alice.public_room().await;
     let long = "k".repeat(256);
     let answer = alice.try_send_event(&room, &long, json!({})).await;
-    assert!((400..=413).contains(&answer.status), "{answer:?}");
+    answer.refused(413, "M_TOO_LARGE");
     let answer = alice
         .try_set_state(&room, "org.example", &long, json!({}))
         .await;
-    assert!((400..=413).contains(&answer.status), "{answer:?}");
+    answer.refused(413, "M_TOO_LARGE");
+    // Bytes count, not letters.
+    let answer = alice
+        .try_set_state(&room, "org.example", &"ä".repeat(128), json!({}))
+        .await;
+    answer.refused(413, "M_TOO_LARGE");
     let fits = "k".repeat(255);
     alice
         .set_state(&room, "org.example", &fits, json!({}))
         .await;
+    alice.send_event(&room, &fits, json!({})).await;
 }
 
 #[tokio::test]

@@ -76,7 +76,6 @@ impl Report {
         for row in &self.rows {
             println!("{}", row.line());
         }
-        println!("| Disk after compaction / canonical bytes | ≤ 1.2 | | | not measured here | |");
     }
 }
 

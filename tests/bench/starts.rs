@@ -50,6 +50,7 @@ pub(crate) async fn start_up(
 ) {
     let mut clean = Vec::new();
     eprintln!("measuring starts");
+    let disk = disk_use(&server);
     for _ in 0..options.runs() {
         server.stop();
         clean.push(start(&mut server).await);
@@ -60,6 +61,13 @@ pub(crate) async fn start_up(
         killed.push(start(&mut server).await);
         size = memory(server.process_id());
     }
+    report.add(
+        "Disk after compaction / canonical bytes",
+        "",
+        Target::AtMost(1.2),
+        &[disk.0],
+        disk.1,
+    );
     let target = Target::AtMost(0.5);
     let name = format!("Start-up with {} events", number(options.events() as f64));
     let note = format!("{} events in the end", number(events as f64));
@@ -78,6 +86,22 @@ pub(crate) async fn start_up(
         &killed,
         note,
     );
+}
+
+/// What the database takes on disk after a compaction, for each byte of the events'
+/// canonical JSON; and a note with both.
+fn disk_use(server: &Server) -> (f64, String) {
+    let shown = server.cairn_json(&["database", "compact"]);
+    let size = |name: &str| shown[name].as_f64().expect("a size") / f64::from(1 << 20);
+    let (disk, events) = (size("disk_bytes"), size("canonical_bytes"));
+    let note = format!(
+        "{} MiB, {} MiB of it write-ahead log; {} events of {} MiB",
+        number(disk),
+        number(size("write_ahead_log_bytes")),
+        number(shown["events"].as_f64().expect("a number")),
+        number(events)
+    );
+    (disk / events, note)
 }
 
 /// Kills the server while all users send; gives how much it had acknowledged.

@@ -20,6 +20,10 @@ pub struct Config {
     pub registration: Registration,
     /// Whether requests are counted and refused.
     pub limits: bool,
+    /// Lines that are added to the registration.
+    pub registration_more: String,
+    /// What the listener serves.
+    pub serves: Vec<String>,
     /// Lines that are added to the listener.
     pub listener: String,
     /// Lines that are added at the end, tables included.
@@ -32,6 +36,8 @@ impl Default for Config {
             server_name: "localhost".into(),
             registration: Registration::Open,
             limits: false,
+            registration_more: String::new(),
+            serves: ["client", "admin", "metrics"].map(String::from).to_vec(),
             listener: String::new(),
             more: String::new(),
         }
@@ -52,11 +58,12 @@ data_dir = "{data}"
 
 [[listener]]
 address = "{address}"
-serves = ["client", "admin", "metrics"]
+serves = {serves:?}
 {listener}
 
 [registration]
 mode = "{mode}"
+{registration_more}
 
 [limits]
 enabled = {limits}
@@ -66,6 +73,8 @@ enabled = {limits}
             name = self.server_name,
             data = data_dir.display(),
             limits = self.limits,
+            registration_more = self.registration_more,
+            serves = self.serves,
             listener = self.listener,
             more = self.more,
         )

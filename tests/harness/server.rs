@@ -27,6 +27,8 @@ pub struct Server {
     folder: PathBuf,
     config: Config,
     address: String,
+    /// Where it listens, in the order of the configuration.
+    addresses: Vec<String>,
     process: Option<Child>,
 }
 
@@ -52,16 +54,29 @@ impl Server {
         Self::in_folder(folder.to_owned(), None, config)
     }
 
+    /// Starts a server on a folder with the configuration that stands there,
+    /// `cairn.toml`, whose data folder is `data`; nothing is removed at the end.
+    pub fn with_file(folder: &Path) -> Self {
+        let mut server = Self::new(folder.to_owned(), None, Config::default());
+        server.spawn(&[]);
+        server
+    }
+
     fn in_folder(folder: PathBuf, owner: Option<TempDir>, config: Config) -> Self {
-        let mut server = Self {
+        let mut server = Self::new(folder, owner, config);
+        server.launch();
+        server
+    }
+
+    fn new(folder: PathBuf, owner: Option<TempDir>, config: Config) -> Self {
+        Self {
             _owner: owner,
             folder,
             config,
             address: "127.0.0.1:0".into(),
+            addresses: Vec::new(),
             process: None,
-        };
-        server.launch();
-        server
+        }
     }
 
     /// The path of the binary under test.
@@ -84,9 +99,14 @@ impl Server {
 
     /// As [`Server::launch`], with the binary's command behind the words of `wrapper`.
     fn launch_under(&mut self, wrapper: &[&str]) {
-        assert!(self.process.is_none(), "the server runs already");
         let text = self.config.text(&self.data_dir(), &self.address);
         std::fs::write(self.config_file(), text).expect("the configuration file");
+        self.spawn(wrapper);
+    }
+
+    /// Starts the process on the configuration that is there.
+    fn spawn(&mut self, wrapper: &[&str]) {
+        assert!(self.process.is_none(), "the server runs already");
         let log = File::options()
             .create(true)
             .append(true)
@@ -111,10 +131,14 @@ impl Server {
             .expect("the server's process");
         let output = child.stdout.take().expect("the server's output");
         self.process = Some(child);
-        self.address = self.wait_until_listening(output);
+        self.addresses = self.wait_until_listening(output);
+        self.address = self.addresses[0].clone();
     }
 
-    fn wait_until_listening(&mut self, output: impl std::io::Read + Send + 'static) -> String {
+    fn wait_until_listening(&mut self, output: impl std::io::Read + Send + 'static) -> Vec<String> {
+        let text = std::fs::read_to_string(self.config_file()).expect("the configuration");
+        let listeners = text.matches("[[listener]]").count();
+        let mut addresses = Vec::new();
         let (sender, lines) = mpsc::channel();
         // Reads on to the end, so that the server never waits for a full pipe.
         std::thread::spawn(move || {
@@ -129,7 +153,11 @@ impl Server {
                 Ok(line) => {
                     let event: Value = serde_json::from_str(&line).unwrap_or_default();
                     if event["event"] == "listening" {
-                        return event["address"].as_str().expect("an address").to_owned();
+                        let address = event["address"].as_str().expect("an address");
+                        addresses.push(address.to_owned());
+                    }
+                    if addresses.len() == listeners {
+                        return addresses;
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -145,6 +173,12 @@ impl Server {
     /// Where the server listens: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The same for each listener, in the order of the configuration.
+    pub fn urls(&self) -> Vec<String> {
+        let url = |address: &String| format!("http://{address}");
+        self.addresses.iter().map(url).collect()
     }
 
     /// A client without an access token.
@@ -315,13 +349,7 @@ pub fn shared(folder: &'static str) -> Api {
             let folder = Path::new(folder).join("shared-server");
             let _ = std::fs::remove_dir_all(&folder);
             std::fs::create_dir_all(&folder).expect("the shared server's folder");
-            let mut server = Server {
-                _owner: None,
-                folder,
-                config: Config::default(),
-                address: "127.0.0.1:0".into(),
-                process: None,
-            };
+            let mut server = Server::new(folder, None, Config::default());
             server.launch_under(&["setpriv", "--pdeathsig", "KILL"]);
             eprintln!("the shared server's log: {}", server.log_file().display());
             sender.send(server.url()).expect("a waiting test");

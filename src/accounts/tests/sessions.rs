@@ -9,8 +9,8 @@ use store::Read as _;
 
 use super::house::{House, PASSWORD, account, login};
 use crate::{
-    AuthenticateError, Login, LoginError, NewAccount, RefreshError, RegisterError, UsernameError,
-    devices, find,
+    AdministrationError, AuthenticateError, Login, LoginError, NewAccount, RefreshError,
+    RegisterError, UsernameError, devices, find,
 };
 
 fn is_unknown(result: Result<crate::Session, AuthenticateError>, soft: bool) -> bool {
@@ -177,9 +177,10 @@ async fn a_deactivated_account_is_empty_and_keeps_its_name() {
     house.accounts.deactivate(alice.user, true).await.unwrap();
 
     assert!(is_unknown(house.accounts.authenticate(&token).await, false));
+    // Nothing is left by which somebody could prove to be Alice.
     assert!(matches!(
         house.login("alice", "X", PASSWORD).await,
-        Err(LoginError::Deactivated)
+        Err(LoginError::Forbidden)
     ));
     let again = house.accounts.register(account("alice", "X"), None).await;
     assert!(matches!(
@@ -213,6 +214,40 @@ async fn a_deactivated_account_is_empty_and_keeps_its_name() {
     );
     let (_, record) = find(&snapshot, &alice.user_id).unwrap().unwrap();
     assert!(record.is_erased && record.deactivated_at.is_some());
+}
+
+#[tokio::test]
+async fn only_who_has_the_password_is_told_of_a_deactivation() {
+    let house = House::open();
+    let alice = house.person("alice", "PHONE").await;
+    house.accounts.deactivate(alice.user, false).await.unwrap();
+    for (name, password) in [
+        ("alice", "a guess"),
+        ("nobody", "a guess"),
+        ("nobody", PASSWORD),
+    ] {
+        let refused = house.login(name, "X", password).await;
+        assert!(matches!(refused, Err(LoginError::Forbidden)), "{name}");
+    }
+    let refused = house.login("alice", "X", PASSWORD).await;
+    assert!(matches!(refused, Err(LoginError::Deactivated)));
+    let again = house.accounts.deactivate(alice.user, false).await;
+    assert!(matches!(again, Err(AdministrationError::Deactivated)));
+
+    // A closed account can still be erased, and that is all that changes.
+    let closed_at = |house: &House| {
+        let snapshot = house.accounts.store().snapshot();
+        let (_, record) = find(&snapshot, &alice.user_id).unwrap().unwrap();
+        (record.deactivated_at, record.is_erased)
+    };
+    let before = closed_at(&house);
+    house.clock.advance(1_000);
+    house.accounts.deactivate(alice.user, true).await.unwrap();
+    assert_eq!(closed_at(&house), (before.0, true));
+    let refused = house.login("alice", "X", PASSWORD).await;
+    assert!(matches!(refused, Err(LoginError::Forbidden)));
+    let snapshot = house.accounts.store().snapshot();
+    assert!(!snapshot.contains(&PASSWORD_BY_USER, &alice.user).unwrap());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `cairn user` and `cairn invite`: the same verbs whether a server runs (then it
+//! `cairn user`, `cairn invite` and `cairn database`: the same verbs whether a server runs (then it
 //! does them, asked over its socket) or not (then they are done here).
 
 use actions::Administration;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Failure};
 use crate::{
-    command_line::{Common, InviteVerb, UserVerb},
+    command_line::{Common, DatabaseVerb, InviteVerb, UserVerb},
     config::Config,
     parts::Parts,
     socket,
@@ -61,6 +61,15 @@ pub(super) fn invite(verb: InviteVerb, common: &Common) -> Result<Answer, Failur
         },
         InviteVerb::List => Administration::ListInvitations,
         InviteVerb::Revoke { token } => Administration::RevokeInvitation { token },
+    };
+    done(wish, common)
+}
+
+/// Does a verb of `cairn database`.
+pub(super) fn database(verb: DatabaseVerb, common: &Common) -> Result<Answer, Failure> {
+    let wish = match verb {
+        DatabaseVerb::Show => Administration::ShowDatabase,
+        DatabaseVerb::Compact => Administration::CompactDatabase,
     };
     done(wish, common)
 }
@@ -154,7 +163,31 @@ fn told(wish: &Administration, answer: &Value) -> String {
                 one["uses_allowed"]
             )
         }),
+        Administration::ShowDatabase | Administration::CompactDatabase => database_lines(answer),
     }
+}
+
+/// What the database takes, by its parts.
+fn database_lines(answer: &Value) -> String {
+    let size = |size: &Value| {
+        format!(
+            "{:.1} MiB",
+            size.as_f64().unwrap_or(0.0) / f64::from(1 << 20)
+        )
+    };
+    let mut told = format!(
+        "Events    {}, {} as canonical JSON\nOn disk   {}",
+        answer["events"],
+        size(&answer["canonical_bytes"]),
+        size(&answer["disk_bytes"])
+    );
+    if answer["disk_bytes_before"].is_number() {
+        told += &format!(", {} before", size(&answer["disk_bytes_before"]));
+    }
+    for (family, bytes) in answer["families"].as_object().into_iter().flatten() {
+        told += &format!("\n  {family:<8}{}", size(bytes));
+    }
+    told + &format!("\n  log     {}", size(&answer["write_ahead_log_bytes"]))
 }
 
 fn lines(list: &Value, line: impl Fn(&Value) -> String) -> String {

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, io::Write, sync::Arc, time::Duration};
 
+use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use runtime::{Metrics, Tasks};
@@ -15,8 +16,10 @@ use crate::{command_line::Common, config::Config, parts::Parts};
 
 /// How long a stop may take before what still runs is named and left.
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
-/// How often the log is trimmed.
-const TRIM_EVERY: Duration = Duration::from_secs(600);
+/// How often what is not needed any more is removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// How often long unread counts are written down.
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long the log keeps what every consumer has read, in ms.
 const LOG_AGE: u64 = 60 * 60 * 1000;
 
@@ -76,7 +79,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     server
         .listen(&parts, &client, &metrics, common.json)
         .await?;
-    trim_log(&parts, &server.tasks);
+    sweep(&parts, &server.tasks);
     let rooms = parts.rooms.clone();
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
@@ -140,7 +143,7 @@ impl Server {
         }
         let socket = Listener::bind_local(&self.config.data_dir.join(SOCKET))
             .map_err(|error| Failure::Other(error.to_string()))?;
-        let administration = admin_api::routes().into_router(parts.actions.clone());
+        let administration = admin_api::socket_routes().into_router(parts.actions.clone());
         socket.serve(
             front(administration, Vec::new(), &self.tasks, &self.limits),
             &self.tasks,
@@ -191,6 +194,13 @@ fn router(serves: &HashSet<Serves>, client: &ClientParts, metrics: &Metrics) -> 
     if serves.contains(&Serves::Client) {
         router = router.merge(client_api::routes().into_router(client.clone()));
     }
+    if serves.contains(&Serves::Admin) {
+        let parts = AdminParts {
+            accounts: client.accounts.clone(),
+            limits: client.limits.clone(),
+        };
+        router = router.merge(admin_api::network_routes().into_router(parts));
+    }
     if serves.contains(&Serves::Metrics) {
         router = router.merge(web::metrics_routes(metrics.clone()));
     }
@@ -218,18 +228,49 @@ fn announce(listener: &Listener, options: &web::ListenerOptions, json: bool) {
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-/// Keeps the log as short as its consumers allow.
-fn trim_log(parts: &Parts, tasks: &Tasks) {
+/// Begins the work that is done now and then: the log is kept as short as its consumers
+/// allow, transaction ids are forgotten, long unread counts written down.
+fn sweep(parts: &Parts, tasks: &Tasks) {
     let (store, clock) = (parts.store.clone(), parts.clock.clone());
-    tasks.spawn("trim-log", move |stop| async move {
+    repeat(tasks, "trim-log", SWEEP_EVERY, move || {
+        let (store, before) = (store.clone(), clock.now().0.saturating_sub(LOG_AGE));
+        async move { store::trim(&store, before).await.map(drop) }
+    });
+    let rooms = parts.rooms.clone();
+    repeat(tasks, "forget-transactions", SWEEP_EVERY, move || {
+        let rooms = rooms.clone();
+        async move { rooms.forget_transactions().await.map(drop) }
+    });
+    let rooms = parts.rooms.clone();
+    repeat(tasks, "keep-unread-counts", KEEP_EVERY, move || {
+        let rooms = rooms.clone();
+        async move { rooms.keep_unread_counts().await }
+    });
+}
+
+/// Does something again and again until the server stops; what fails is tried again
+/// the next time.
+fn repeat<Work, E>(
+    tasks: &Tasks,
+    name: &'static str,
+    every: Duration,
+    work: impl Fn() -> Work + Send + 'static,
+) where
+    Work: Future<Output = Result<(), E>> + Send + 'static,
+    E: std::fmt::Display + 'static,
+{
+    tasks.spawn(name, move |stop| async move {
         loop {
             tokio::select! {
                 () = stop.stopped() => return,
-                () = tokio::time::sleep(TRIM_EVERY) => {}
+                () = tokio::time::sleep(every) => {}
             }
-            let before = clock.now().0.saturating_sub(LOG_AGE);
-            if let Err(error) = store::trim(&store, before).await {
-                log::error!("the log was not trimmed: {error}");
+            let done = tokio::select! {
+                () = stop.stopped() => return,
+                done = work() => done,
+            };
+            if let Err(error) = done {
+                log::error!("{name} failed: {error}");
             }
         }
     });

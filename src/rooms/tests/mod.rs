@@ -12,6 +12,8 @@ mod spaces;
 mod state_maps;
 mod threads;
 mod upgrades;
+mod transactions;
+mod unread;
 mod visibility;
 
 use std::{collections::HashMap, sync::Arc};
@@ -64,6 +66,18 @@ fn is_forbidden<T>(result: Result<T, AppendError>) -> bool {
     )
 }
 
+fn rooms(store: Store, clock: &Clock, random: Random) -> Rooms {
+    let key = SigningKey::generate([7; 32], "a".to_owned()).unwrap();
+    Rooms::new(
+        store,
+        clock.clone(),
+        random,
+        owned_server_name!("cairn.test"),
+        Arc::new(key),
+        RoomsOptions::default(),
+    )
+}
+
 impl TestRoom {
     /// A server with these people and no room.
     async fn server<const N: usize>(names: [&str; N]) -> Self {
@@ -78,17 +92,8 @@ impl TestRoom {
             &random,
         )
         .unwrap();
-        let key = SigningKey::generate([7; 32], "a".to_owned()).unwrap();
-        let rooms = Rooms::new(
-            store,
-            clock.clone(),
-            random,
-            owned_server_name!("cairn.test"),
-            Arc::new(key),
-            RoomsOptions::default(),
-        );
         let mut server = Self {
-            rooms,
+            rooms: rooms(store, &clock, random),
             clock,
             people: HashMap::new(),
             room_id: OwnedRoomId::try_from("!none:cairn.test").unwrap(),
@@ -98,6 +103,12 @@ impl TestRoom {
             server.arrive(name).await;
         }
         server
+    }
+
+    /// The same database with nothing in memory, as after a restart.
+    fn restart(&mut self) {
+        let store = self.rooms.store().clone();
+        self.rooms = rooms(store, &self.clock, Random::seeded(8));
     }
 
     /// A public room that the first of these made and all others joined.

@@ -10,7 +10,7 @@ use super::{TestRoom, is_forbidden, parsed};
 use crate::{AppendError, Counts, ReadMarkers, ReceiptKind, Unread, receipts, room_serial};
 
 impl TestRoom {
-    async fn read(
+    pub(super) async fn read(
         &self,
         name: &str,
         kind: ReceiptKind,
@@ -23,7 +23,7 @@ impl TestRoom {
             .await
     }
 
-    fn serial(&self) -> model::RoomSerial {
+    pub(super) fn serial(&self) -> model::RoomSerial {
         let view = self.rooms.store().snapshot();
         room_serial(&view, self.room_id.as_str()).unwrap().unwrap()
     }
@@ -34,13 +34,13 @@ impl TestRoom {
         json.map_or(Value::Null, |json| parsed(&json))
     }
 
-    fn unread(&self, name: &str) -> Unread {
+    pub(super) fn unread(&self, name: &str) -> Unread {
         let view = self.rooms.store().snapshot();
         let user = self.who(name).user;
         self.rooms.unread(&view, self.serial(), user).unwrap()
     }
 
-    fn unread_pair(&self, name: &str) -> (u64, u64) {
+    pub(super) fn unread_pair(&self, name: &str) -> (u64, u64) {
         let counts = self.unread(name).main;
         (counts.notifications, counts.highlights)
     }
@@ -82,6 +82,39 @@ async fn private_receipts_are_private() {
     assert_eq!(room.receipts("alice"), Value::Null);
     assert!(room.receipts("bob")[event.as_str()]["m.read.private"].is_object());
     assert_eq!(room.unread_pair("bob"), (0, 0));
+}
+
+#[tokio::test]
+async fn a_private_receipt_wakes_its_user_alone() {
+    let room = TestRoom::with(["alice", "bob"]).await;
+    let first = room.say("alice", "one").await.unwrap();
+    let second = room.say("alice", "two").await.unwrap();
+    let store = room.rooms.store();
+    let [alice, bob] = ["alice", "bob"].map(|name| model::user_scope(room.who(name).user));
+    let everybody = model::room_scope(room.serial());
+    for (kind, event, wakes_everybody) in [
+        (ReceiptKind::ReadPrivate, &first, false),
+        (ReceiptKind::ReadPrivate, &second, false),
+        (ReceiptKind::Read, &second, true),
+    ] {
+        let before = store.snapshot().position();
+        room.read("bob", kind, event, None).await.unwrap();
+        assert_eq!(store.changed_since(everybody, before), wakes_everybody);
+        assert_eq!(store.changed_since(bob, before), !wakes_everybody);
+        assert!(!store.changed_since(alice, before));
+    }
+    // The rows of an earlier receipt go with it.
+    let view = store.snapshot();
+    let rows = store::Read::scan(&view, &model::tables::CHANGE_BY_ROOM, &(room.serial(),));
+    let receipts = rows.filter(|row| matches!(row, Ok((_, model::RoomChange::Receipt { .. }))));
+    assert_eq!(receipts.count(), 2);
+    let user = room.who("bob").user;
+    let rows = store::Read::scan(&view, &model::tables::CHANGE_BY_USER, &(user,));
+    let own = rows.filter(|row| {
+        let serial = room.serial();
+        matches!(row, Ok((_, model::UserChange::PrivateReceipt { room })) if *room == serial)
+    });
+    assert_eq!(own.count(), 1);
 }
 
 #[tokio::test]

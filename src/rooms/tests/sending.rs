@@ -1,7 +1,9 @@
 //! Messages, state and redactions.
 
 use graph::{Reason, Version};
+use model::tables;
 use serde_json::json;
+use store::Read as _;
 
 use super::{TestRoom, is_forbidden};
 use crate::{AppendError, CreateRoom, Preset};
@@ -25,6 +27,22 @@ async fn a_repeated_transaction_makes_one_event() {
     assert_eq!(seen["unsigned"]["transaction_id"], "1");
     let seen = room.event("bob", &first).unwrap();
     assert!(seen["unsigned"]["transaction_id"].is_null());
+}
+
+#[tokio::test]
+async fn the_volume_is_that_of_all_events() {
+    let room = TestRoom::with(["alice"]).await;
+    let before = crate::volume(&room.rooms.store().snapshot()).unwrap();
+    let event = room.say("alice", &"ä".repeat(100)).await.unwrap();
+    let view = room.rooms.store().snapshot();
+    let after = crate::volume(&view).unwrap();
+    assert!(before.events > 1);
+    assert_eq!(after.events, before.events + 1);
+    let serial = view.get(&tables::EVENT_BY_ID, &event.to_string()).unwrap();
+    let stored = view.get(&tables::EVENT_BY_SERIAL, &serial.unwrap());
+    let length = stored.unwrap().unwrap().json.len() as u64;
+    assert!(length > 200);
+    assert_eq!(after.canonical_bytes, before.canonical_bytes + length);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What the store promises, under interleavings.
 
 mod commits;
+mod disk;
 mod folders;
 mod logs;
 

@@ -4,7 +4,8 @@ use accounts::{
     AccountDataError, AdministrationError, AuthenticateError, Challenge, ChallengeError,
     ChangePasswordError, CrossSigningError, DehydratedDeviceError, DeviceError, FilterError,
     InvitationError, KeyBackupError, LoginError, PasswordError, ProfileError, PushRuleError,
-    RefreshError, RegisterError, ToDeviceError, UiaError, UploadKeysError, UsernameError,
+    RefreshError, RegisterError, SharedSecretError, ToDeviceError, UiaError, UploadKeysError,
+    UsernameError,
 };
 use http::StatusCode;
 use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
@@ -72,11 +73,25 @@ impl From<RegisterError> for ApiError {
         match error {
             RegisterError::Username(error) => error.into(),
             RegisterError::Password(error) => error.into(),
+            RegisterError::Profile(error) => error.into(),
             RegisterError::PasswordMissing => Self::missing_param(text),
             RegisterError::Closed | RegisterError::Invitation => Self::forbidden(text),
             RegisterError::Device(error) => error.into(),
             RegisterError::Busy => Self::unavailable(text),
             RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SharedSecretError> for ApiError {
+    fn from(error: SharedSecretError) -> Self {
+        let text = sentence(&error);
+        match error {
+            SharedSecretError::Off => Self::unrecognized(),
+            SharedSecretError::UnknownNonce => Self::new(BAD, ErrorCode::Unknown, text),
+            SharedSecretError::Invalid(_) => Self::invalid_param(text),
+            SharedSecretError::WrongMac => Self::forbidden(text),
+            SharedSecretError::Register(error) => error.into(),
         }
     }
 }

@@ -1,0 +1,41 @@
+//! What an operator asks about the database.
+
+use serde_json::{Map, Value, json};
+use store::{DiskUse, Snapshot};
+
+use crate::{Actions, AdministrationError};
+
+impl Actions {
+    /// How many events there are, how long they are, and what the database takes.
+    pub(crate) async fn show_database(&self) -> Result<Value, AdministrationError> {
+        let store = self.rooms.store();
+        let volume: rooms::Volume = store
+            .read_long(|view: &Snapshot| rooms::volume(view))
+            .await?;
+        let used = store.disk_use().await?;
+        Ok(json!({
+            "events": volume.events,
+            "canonical_bytes": volume.canonical_bytes,
+            "disk_bytes": used.total,
+            "write_ahead_log_bytes": used.write_ahead_log,
+            "families": families(&used),
+        }))
+    }
+
+    /// Compacts the database, and says what it takes then and what it took before.
+    pub(crate) async fn compact_database(&self) -> Result<Value, AdministrationError> {
+        let store = self.rooms.store();
+        let before = store.disk_use().await?;
+        log::info!("the database is compacted");
+        store.compact().await?;
+        let mut shown = self.show_database().await?;
+        log::info!(before = before.total, after:% = shown["disk_bytes"]; "the database was compacted");
+        shown["disk_bytes_before"] = before.total.into();
+        Ok(shown)
+    }
+}
+
+fn families(used: &DiskUse) -> Map<String, Value> {
+    let family = |(name, size): &(&'static str, u64)| ((*name).to_owned(), Value::from(*size));
+    used.families.iter().map(family).collect()
+}

@@ -1,0 +1,86 @@
+//! What the database takes on disk.
+
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use rocksdb::{BottommostLevelCompaction, CompactOptions, properties::LIVE_SST_FILES_SIZE};
+
+use crate::{Family, Store, StoreError, database::Database, store::run};
+
+/// The unit in which a file system counts what it has given to a file, in bytes.
+const BLOCK: u64 = 512;
+
+/// What the database takes on disk, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskUse {
+    /// The sorted files of each column family, by its name.
+    pub families: Vec<(&'static str, u64)>,
+    /// The write-ahead log, with what the file system keeps ready for it.
+    pub write_ahead_log: u64,
+    /// The whole folder of the database, with what the file system keeps ready for it.
+    pub total: u64,
+}
+
+impl Store {
+    /// What the database takes on disk. Rows that were written last may still be in
+    /// memory and in the write-ahead log only.
+    ///
+    /// # Errors
+    /// If the database fails or its folder cannot be listed.
+    pub async fn disk_use(&self) -> Result<DiskUse, StoreError> {
+        let database = self.latest().database;
+        run(self.long_lane(), move || disk_use(&database)).await
+    }
+
+    /// Writes all rows in memory into sorted files and every file anew, without what
+    /// was deleted or replaced. Takes as long as that takes, and meanwhile the room of
+    /// the largest column family twice; others read and write on.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn compact(&self) -> Result<(), StoreError> {
+        let database = self.latest().database;
+        run(self.long_lane(), move || {
+            let mut options = CompactOptions::default();
+            options.set_exclusive_manual_compaction(false);
+            options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+            for family in Family::ALL {
+                let handle = database.family(family)?;
+                database.db.flush_cf(handle)?;
+                database
+                    .db
+                    .compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &options);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn disk_use(database: &Database) -> Result<DiskUse, StoreError> {
+    let mut found = DiskUse::default();
+    for family in Family::ALL {
+        let handle = database.family(family)?;
+        let size = database
+            .db
+            .property_int_value_cf(handle, LIVE_SST_FILES_SIZE)?;
+        found.families.push((family.name(), size.unwrap_or(0)));
+    }
+    let failed = |error: std::io::Error| StoreError::Database(error.to_string());
+    for file in fs::read_dir(database.db.path()).map_err(failed)? {
+        let file = file.map_err(failed)?;
+        // Files come and go: what has just gone takes nothing.
+        let Ok(metadata) = file.metadata() else {
+            continue;
+        };
+        let size = metadata.blocks() * BLOCK;
+        found.total += size;
+        if file
+            .path()
+            .extension()
+            .is_some_and(|ending| ending == "log")
+        {
+            found.write_ahead_log += size;
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,65 @@
+//! What the database takes on disk.
+
+use super::{COPY_BY_POSITION, open, runtime};
+use crate::{Family, Read as _, StoreError, Table};
+
+/// Rows large enough to be seen on disk.
+const TEXT_BY_NUMBER: Table<u64, String> = Table::new(903, Family::Events, "TEXT_BY_NUMBER");
+
+#[test]
+fn compaction_frees_what_was_deleted_and_keeps_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let events = |used: &crate::DiskUse| used.families[0].1;
+    runtime().block_on(async {
+        for number in 0..400_u64 {
+            // No two rows are alike, so that little is compressed away.
+            let text: String = (0..400_u64)
+                .map(|place| {
+                    format!(
+                        "{:x}",
+                        (number + 1) * (place + 7) * 0x9e37_79b9 % 0xffff_fffb
+                    )
+                })
+                .collect();
+            store
+                .commit_later(move |_, position, batch| {
+                    batch.put(&TEXT_BY_NUMBER, &number, &text);
+                    batch.put(&COPY_BY_POSITION, &position, &number);
+                    Ok::<_, StoreError>(())
+                })
+                .await
+                .unwrap();
+        }
+        store.compact().await.unwrap();
+        let full = store.disk_use().await.unwrap();
+        assert_eq!(full.families[0].0, "events");
+        assert_eq!(full.families.len(), Family::ALL.len());
+        assert!(events(&full) > 100_000, "{full:?}");
+        let sorted: u64 = full.families.iter().map(|(_, size)| size).sum();
+        assert!(
+            full.total >= sorted && full.total > full.write_ahead_log,
+            "{full:?}"
+        );
+
+        store
+            .commit(|_, _, batch| {
+                for number in 1..400_u64 {
+                    batch.delete(&TEXT_BY_NUMBER, &number);
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await
+            .unwrap();
+        store.compact().await.unwrap();
+        let empty = store.disk_use().await.unwrap();
+        assert!(events(&empty) < events(&full) / 10, "{full:?} {empty:?}");
+    });
+    let left: Vec<u64> = store
+        .snapshot()
+        .scan(&TEXT_BY_NUMBER, &())
+        .map(|row| row.unwrap().0)
+        .collect();
+    assert_eq!(left, [0]);
+    assert_eq!(store.snapshot().scan(&COPY_BY_POSITION, &()).count(), 400);
+}
