@@ -15,6 +15,7 @@ mod devices;
 mod filters;
 mod keys;
 mod login;
+mod media;
 mod options;
 mod profile;
 mod prover;
@@ -47,6 +48,8 @@ pub struct ClientParts {
     pub rooms: ::rooms::Rooms,
     /// What changed for a device.
     pub sync: ::sync::Sync,
+    /// Files.
+    pub media: ::media::Media,
     /// What a person does across domains.
     pub actions: Actions,
     /// How much one client may ask for.
@@ -80,6 +83,7 @@ part! {
     accounts: Accounts,
     rooms: ::rooms::Rooms,
     sync: ::sync::Sync,
+    media: ::media::Media,
     actions: Actions,
     limits: Limits,
     clock: Clock,
@@ -110,6 +114,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(keys::routes())
         .merge(to_device::routes())
         .merge(sync::routes())
+        .merge(media::routes())
         .merge(rooms::routes())
 }
 
