@@ -18,6 +18,7 @@ mod filters;
 mod keys;
 mod limits;
 mod markers;
+mod media;
 mod membership;
 mod moderation;
 mod pagination;
