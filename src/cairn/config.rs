@@ -16,6 +16,7 @@ use std::{
 
 use accounts::{AccountsOptions, RegistrationOptions};
 use client_api::WellKnownOptions;
+use media::MediaOptions;
 use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
@@ -88,6 +89,8 @@ runtime::options! {
         accounts: AccountsOptions = AccountsOptions::default(),
         /// How rooms are made.
         rooms: RoomsOptions = RoomsOptions::default(),
+        /// Files that people upload.
+        media: MediaOptions = MediaOptions::default(),
         /// Every request that this server makes.
         outgoing: OutgoingOptions = OutgoingOptions::default(),
         /// Conversations with other servers.
@@ -118,6 +121,8 @@ pub(crate) struct Config {
     pub(crate) accounts: AccountsOptions,
     /// How rooms are made.
     pub(crate) rooms: RoomsOptions,
+    /// Files that people upload.
+    pub(crate) media: MediaOptions,
     /// Every request that this server makes.
     pub(crate) outgoing: OutgoingOptions,
     /// Conversations with other servers.
@@ -178,6 +183,7 @@ impl Config {
             registration: document.registration,
             accounts: document.accounts,
             rooms: document.rooms,
+            media: document.media,
             outgoing: document.outgoing,
             federation: document.federation,
             limits: document.limits,
@@ -231,6 +237,9 @@ fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Problem> {
             &["rooms", "default_version"],
             format!("rooms of version `{version}` cannot be created here; choose one of {known}"),
         );
+    }
+    if let Err(error) = document.media.open_before() {
+        report(&["media", "unauthenticated_until"], error.to_string());
     }
     for (index, root) in document.outgoing.trusted_roots.iter().enumerate() {
         if let Err(message) = readable(root) {
@@ -395,6 +404,11 @@ mod tests {
                     "{SMALL}tls = {{ certificate = \"/nowhere/a.pem\", key = \"/dev/null\" }}\n"
                 ),
                 "4: /nowhere/a.pem cannot be read: No such file or directory (os error 2)",
+            ),
+            (
+                format!("{SMALL}[media]\nunauthenticated_until = \"tomorrow\"\n"),
+                "5: `unauthenticated_until` is \"tomorrow\": write \"\", \"always\" or a day \
+                 such as \"2026-12-31\"",
             ),
             (
                 format!("{SMALL}[federation.overrides]\n\"b test\" = \"127.0.0.1:1\"\n"),

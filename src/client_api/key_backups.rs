@@ -27,7 +27,6 @@ use crate::ClientParts;
 /// Clients know these paths from before they were in the specification.
 const WITH_UNSTABLE: Serving = Serving {
     unstable: true,
-    upload: false,
     waiting: false,
 };
 

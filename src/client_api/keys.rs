@@ -22,7 +22,6 @@ const FEW_USERS: usize = 50;
 /// Clients know the paths of cross-signing from before it was in the specification.
 const WITH_UNSTABLE: Serving = Serving {
     unstable: true,
-    upload: false,
     waiting: false,
 };
 

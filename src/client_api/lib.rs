@@ -17,6 +17,7 @@ mod filters;
 mod key_backups;
 mod keys;
 mod login;
+mod media;
 mod options;
 mod profile;
 mod prover;
@@ -50,6 +51,8 @@ pub struct ClientParts {
     pub rooms: ::rooms::Rooms,
     /// What changed for a device.
     pub sync: ::sync::Sync,
+    /// Files.
+    pub media: ::media::Media,
     /// What a person does across domains.
     pub actions: Actions,
     /// How much one client may ask for.
@@ -83,6 +86,7 @@ part! {
     accounts: Accounts,
     rooms: ::rooms::Rooms,
     sync: ::sync::Sync,
+    media: ::media::Media,
     actions: Actions,
     limits: Limits,
     clock: Clock,
@@ -116,6 +120,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(to_device::routes())
         .merge(user_directory::routes())
         .merge(sync::routes())
+        .merge(media::routes())
         .merge(rooms::routes())
 }
 

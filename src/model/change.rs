@@ -34,6 +34,19 @@ pub fn room_scope(room: RoomSerial) -> Scope {
     }
 }
 
+/// The scope of a file that is waited for. Files with the same beginning of their
+/// media ids share it, which only wakes somebody in vain.
+pub fn media_scope(media_id: &str) -> Scope {
+    let mut beginning = [0; 8];
+    for (to, from) in beginning.iter_mut().zip(media_id.bytes()) {
+        *to = from;
+    }
+    Scope {
+        kind: 4,
+        serial: u64::from_be_bytes(beginning),
+    }
+}
+
 /// An event as it stands in its room's changes: with all that unread counts need,
 /// so that counting never opens an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ mod change;
 mod event;
 mod ids;
 mod intern;
+mod media;
 mod record;
 mod relation;
 mod room;
@@ -22,11 +23,15 @@ pub use account::{
     ToDeviceTransactionRecord, TokenHash,
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
-pub use change::{device_scope, room_scope, user_scope};
+pub use change::{device_scope, media_scope, room_scope, user_scope};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+pub use media::{
+    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, StoredContent,
+    ThumbnailRecord,
+};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,

@@ -1,5 +1,6 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 139 accounts.
+//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 139 accounts, 150 to
+//! 169 media.
 
 use store::{Family, Position, tables};
 
@@ -16,6 +17,7 @@ use crate::{
     SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
 
 /// How deep an event stands in its room's graph.
 pub type Depth = u64;
@@ -177,4 +179,25 @@ tables! {
     /// The local users by the words of their name and id: the first bytes of each word
     /// in lower case, filled up with zeros, so that rows sort as the words do.
     USER_BY_WORD: (DirectoryWord, UserSerial) => (), 119, Family::Scan;
+
+    // Media.
+
+    /// The files of this server, there or promised, by media id.
+    MEDIA_BY_ID: String => MediaRecord, 150, Family::Index;
+    /// The files of a user, oldest first: by when their media ids were made.
+    MEDIA_BY_USER: (UserSerial, u64, String) => (), 151, Family::Scan;
+    /// The media ids that share the same bytes. No row: nobody needs the bytes.
+    MEDIA_BY_CONTENT: (ContentHash, String) => (), 152, Family::Scan;
+    /// The files that were uploaded for a room, as their clients said.
+    MEDIA_BY_ROOM: (RoomSerial, String) => (), 153, Family::Scan;
+    /// How much a user has uploaded.
+    MEDIA_USAGE_BY_USER: UserSerial => MediaUsageRecord, 154, Family::Index;
+    /// The files that a user has promised and not uploaded, by when the promise ends.
+    PENDING_MEDIA_BY_USER: (UserSerial, u64, String) => (), 155, Family::Scan;
+    /// What is known about the thumbnails of some content, by size and method.
+    THUMBNAIL_BY_CONTENT: (ContentHash, String) => ThumbnailRecord, 156, Family::Scan;
+    /// The rows of `THUMBNAIL_BY_CONTENT`, oldest first, with the bytes that each counts.
+    THUMBNAIL_BY_AGE: (u64, ContentHash, String) => u64, 157, Family::Queue;
+    /// The bytes that all thumbnails count together.
+    THUMBNAIL_USAGE: () => u64, 158, Family::Index;
 }

@@ -23,7 +23,7 @@ use crate::ApiError;
 pub type Reply<T> = Result<T, ApiError>;
 
 /// Anything that can be sent to a client: every response type of ruma,
-/// [`RawJson`], [`Whole`].
+/// [`RawJson`], [`crate::FileAnswer`], [`Whole`].
 pub trait Answer: Send {
     /// The response to send.
     ///

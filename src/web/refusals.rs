@@ -3,6 +3,7 @@
 
 mod accounts;
 mod actions;
+mod media;
 mod rooms;
 
 use runtime::LaneError;

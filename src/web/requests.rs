@@ -13,15 +13,7 @@ use http_body_util::BodyExt as _;
 use ruma_common::api::{IncomingRequest, error::DeserializationError};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::{ApiError, exchange::Exchange, json};
-
-/// The longest silence within a body.
-const BODY_SILENCE: Duration = Duration::from_secs(30);
-/// How long a body may take, whatever its length.
-const BODY_TIME: Duration = Duration::from_secs(60);
-/// A body must arrive at least this fast, in bytes a second, once
-/// [`BODY_TIME`] is over.
-const SLOWEST: u64 = 16 * 1_024;
+use crate::{ApiError, SentFile, exchange::Exchange, files::deadline, json};
 
 /// How much of an unwanted body is read and thrown away, in bytes.
 const DISCARDED: u64 = 8 * 1_024 * 1_024;
@@ -38,14 +30,11 @@ pub(crate) enum Takes {
     Json,
     /// A JSON object that must be there: it is the content to be stored.
     Content,
-    /// A file.
-    File,
 }
 
 impl Takes {
-    pub(crate) fn by(method: &Method, is_upload: bool) -> Self {
+    pub(crate) fn by(method: &Method) -> Self {
         match *method {
-            _ if is_upload => Self::File,
             Method::GET | Method::HEAD => Self::Nothing,
             Method::PUT => Self::Content,
             _ => Self::Json,
@@ -54,19 +43,30 @@ impl Takes {
 }
 
 /// The last argument of a handler: what is asked. Every request type of ruma is
-/// one, and [`Interactive`] around it.
+/// one, and [`Interactive`] and [`crate::Upload`] around it.
 pub trait Asked: Sized + Send + 'static {
     /// The request type that tells method and paths.
     type Request: IncomingRequest;
 
+    /// Whether the handler reads the body itself, while it comes.
+    const IS_STREAMED: bool = false;
+
     /// Makes it of the typed request and of what it was parsed from.
-    fn new(request: Self::Request, parts: &Parts, body: &Bytes) -> Self;
+    fn new(request: Self::Request, parts: &Parts, received: Received) -> Self;
+}
+
+/// The body of a request, as its handler gets it.
+pub enum Received {
+    /// Read and checked.
+    Whole(Bytes),
+    /// Still to come.
+    Streamed(SentFile),
 }
 
 impl<R: IncomingRequest + Send + 'static> Asked for R {
     type Request = R;
 
-    fn new(request: R, _: &Parts, _: &Bytes) -> Self {
+    fn new(request: R, _: &Parts, _: Received) -> Self {
         request
     }
 }
@@ -84,8 +84,13 @@ pub struct Interactive<R> {
 impl<R: IncomingRequest + Send + 'static> Asked for Interactive<R> {
     type Request = R;
 
-    fn new(request: R, parts: &Parts, body: &Bytes) -> Self {
-        let operation = Operation::new(parts.method.as_str(), parts.uri.path(), body);
+    fn new(request: R, parts: &Parts, received: Received) -> Self {
+        // Streamed only where a handler asks for it, which this is not.
+        let body = match received {
+            Received::Whole(bytes) => bytes,
+            Received::Streamed(_) => Bytes::new(),
+        };
+        let operation = Operation::new(parts.method.as_str(), parts.uri.path(), &body);
         Self { request, operation }
     }
 }
@@ -101,7 +106,15 @@ pub(crate) async fn read<Q: Asked>(
     exchange: &Exchange,
     takes: Takes,
 ) -> Result<Q, ApiError> {
-    let body = read_body(body, exchange, takes).await?;
+    let received = if Q::IS_STREAMED {
+        Received::Streamed(begin_file(body, exchange).await?)
+    } else {
+        Received::Whole(read_body(body, exchange, takes).await?)
+    };
+    let body = match &received {
+        Received::Whole(bytes) => bytes.clone(),
+        Received::Streamed(_) => Bytes::new(),
+    };
     let path = match RawPathParams::from_request_parts(&mut parts, &()).await {
         Ok(path) => Some(path),
         Err(RawPathParamsRejection::MissingPathParams(_)) => None,
@@ -119,9 +132,14 @@ pub(crate) async fn read<Q: Asked>(
         &body
     };
     let request = Request::from_parts(parts.clone(), json);
-    Q::Request::try_from_http_request_inner(request, &arguments)
-        .map(|request| Q::new(request, &parts, &body))
-        .map_err(refusal)
+    let error = match Q::Request::try_from_http_request_inner(request, &arguments) {
+        Ok(request) => return Ok(Q::new(request, &parts, received)),
+        Err(error) => refusal(error),
+    };
+    if let Received::Streamed(file) = received {
+        file.discard().await;
+    }
+    Err(error)
 }
 
 /// What is wrong with a request whose body is JSON.
@@ -144,6 +162,16 @@ fn refusal(error: DeserializationError) -> ApiError {
     }
 }
 
+/// A file that may be as long as files may be.
+async fn begin_file(body: Body, exchange: &Exchange) -> Result<SentFile, ApiError> {
+    let limit = exchange.limits.options().max_upload_bytes;
+    if body.size_hint().lower() > limit {
+        discard(body).await;
+        return Err(ApiError::too_large(limit));
+    }
+    Ok(SentFile::new(body, limit))
+}
+
 /// Reads a body and checks that it is what the endpoint `takes`.
 pub(crate) async fn read_body(
     body: Body,
@@ -154,11 +182,10 @@ pub(crate) async fn read_body(
     let limit = match takes {
         Takes::Nothing => return Ok(Bytes::new()),
         Takes::Json | Takes::Content => options.max_body_bytes,
-        Takes::File => options.max_upload_bytes,
     };
     let bytes = collect(body, limit).await?;
     match takes {
-        Takes::Nothing | Takes::File => {}
+        Takes::Nothing => {}
         Takes::Json if bytes.is_empty() => {}
         Takes::Json | Takes::Content => json::check_object(&bytes, options.json_depth())?,
     }
@@ -178,9 +205,7 @@ async fn collect(mut body: Body, limit: u64) -> Result<Bytes, ApiError> {
             discard(body).await;
             return Err(ApiError::too_large(limit));
         }
-        let by_rate = begun + BODY_TIME + Duration::from_secs(collected.length / SLOWEST);
-        let deadline = by_rate.min(Instant::now() + BODY_SILENCE);
-        let frame = timeout_at(deadline, body.frame())
+        let frame = timeout_at(deadline(begun, collected.length), body.frame())
             .await
             .map_err(|_| ApiError::body_timeout())?;
         match frame {

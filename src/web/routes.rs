@@ -33,8 +33,6 @@ pub struct Routes<S>(Router<S>);
 pub struct Serving {
     /// Also serve the paths with `/unstable/` that came before the stable ones.
     pub unstable: bool,
-    /// The body is a file: it may be longer and is not JSON.
-    pub upload: bool,
     /// It waits for news and changes nothing: when the client goes away, the
     /// handler ends at once, although its method is not `GET`.
     pub waiting: bool,
@@ -67,7 +65,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     {
         let method = <E::Request as Metadata>::METHOD;
         let call = Call {
-            takes: Takes::by(&method, serving.upload),
+            takes: Takes::by(&method),
             is_shielded: !serving.waiting && method != Method::GET,
         };
         for path in paths::<E::Request>(serving.unstable) {

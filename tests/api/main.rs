@@ -25,6 +25,7 @@ mod keys;
 mod knocking;
 mod limits;
 mod markers;
+mod media;
 mod membership;
 mod moderation;
 mod operator;

@@ -23,7 +23,7 @@ pub(crate) struct Connection {
     stream: TcpStream,
     /// All header lines of a request but its length.
     headers: String,
-    request: String,
+    request: Vec<u8>,
     received: Vec<u8>,
     body: Vec<u8>,
 }
@@ -48,7 +48,7 @@ impl Client {
                 "Host: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n",
                 self.address, self.token
             ),
-            request: String::new(),
+            request: Vec::new(),
             received: Vec::with_capacity(READ_BYTES),
             body: Vec::new(),
         })
@@ -58,26 +58,32 @@ impl Client {
 impl Connection {
     /// `GET path` and the body of the 200 that came.
     pub(crate) async fn get(&mut self, path: &str) -> Result<&[u8]> {
-        self.exchange("GET", path, "").await
+        self.exchange("GET", path, b"").await
+    }
+
+    /// `POST path` and the body of the 200 that came.
+    pub(crate) async fn post(&mut self, path: &str, body: &[u8]) -> Result<&[u8]> {
+        self.exchange("POST", path, body).await
     }
 
     /// `PUT path` and the body of the 200 that came.
     pub(crate) async fn put(&mut self, path: &str, body: &str) -> Result<&[u8]> {
-        self.exchange("PUT", path, body).await
+        self.exchange("PUT", path, body.as_bytes()).await
     }
 
     /// Sends a request and reads the whole answer. `Err` when the connection broke;
     /// panics when the answer is no 200.
-    async fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<&[u8]> {
-        use std::fmt::Write;
+    async fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> Result<&[u8]> {
+        use std::io::Write;
         self.request.clear();
         let length = body.len();
         let _ = write!(
             self.request,
-            "{method} {path} HTTP/1.1\r\n{}Content-Length: {length}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\n{}Content-Length: {length}\r\n\r\n",
             self.headers
         );
-        self.stream.write_all(self.request.as_bytes()).await?;
+        self.request.extend_from_slice(body);
+        self.stream.write_all(&self.request).await?;
         let head = self.read_head().await?;
         if head.chunked {
             self.read_chunks(head.length).await?;

@@ -15,6 +15,7 @@
 mod client;
 mod disk;
 mod load;
+mod media;
 mod options;
 mod people;
 mod process;
@@ -44,5 +45,6 @@ async fn measure(options: &Options) -> Report {
     }
     syncs::measure(options, &mut report).await;
     sends::measure(options, &mut report).await;
+    media::measure(options, &mut report).await;
     report
 }

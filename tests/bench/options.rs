@@ -24,10 +24,14 @@ pub(crate) enum Measure {
     IdleMemory,
     /// From the start of the process to its first answer.
     StartUp,
+    /// Uploads and downloads of 10 KiB.
+    SmallFiles,
+    /// Downloads of 1 MiB, beside a plain file server.
+    LargeFiles,
 }
 
 impl Measure {
-    const ALL: [(&'static str, Self); 8] = [
+    const ALL: [(&'static str, Self); 10] = [
         ("sends-in-many-rooms", Self::SendsInManyRooms),
         ("sends-in-one-room", Self::SendsInOneRoom),
         ("one-sender", Self::OneSender),
@@ -36,6 +40,8 @@ impl Measure {
         ("initial-sync", Self::InitialSync),
         ("idle-memory", Self::IdleMemory),
         ("start-up", Self::StartUp),
+        ("small-files", Self::SmallFiles),
+        ("large-files", Self::LargeFiles),
     ];
 }
 

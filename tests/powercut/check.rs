@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use harness::{Server, Synced, escape};
+use harness::{Api, Server, Synced, escape};
 use serde_json::{Value, json};
 
-use crate::load::{Entry, Ledger, People, What};
+use crate::load::{Entry, Ledger, People, What, file};
 
 /// What a server must hold and does not, of all that was acknowledged before `instant`.
 pub(crate) async fn missing(
@@ -17,7 +17,9 @@ pub(crate) async fn missing(
     let found = Found::gather(server, people).await;
     let mut missing = Vec::new();
     for entry in ledger.done_by(instant) {
-        let there = found.has(server, ledger, entry).await;
+        let there = found
+            .has(server, &people.at(server, 0), ledger, entry)
+            .await;
         if !there {
             missing.push(format!("{entry:?}"));
         }
@@ -141,7 +143,7 @@ impl Found {
         }
     }
 
-    async fn has(&self, server: &Server, ledger: &Ledger, entry: &Entry) -> bool {
+    async fn has(&self, server: &Server, worker: &Api, ledger: &Ledger, entry: &Entry) -> bool {
         match &entry.what {
             What::Said { room, event } => self.events[*room].contains(event),
             What::State {
@@ -172,6 +174,11 @@ impl Found {
             What::Invited { token } => {
                 let path = format!("v1/register/m.login.registration_token/validity?token={token}");
                 !self.by_invitation || server.api().get(path).await.ok()["valid"] == true
+            }
+            What::Uploaded { place, number } => {
+                let path = format!("v1/media/download/{place}");
+                let answer = worker.get(path).await;
+                answer.status == 200 && answer.text == file(*number)
             }
             // Keys are counted; of the rest nothing is known.
             What::Key { .. } | What::Unknown => true,

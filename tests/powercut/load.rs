@@ -64,6 +64,8 @@ pub(crate) enum What {
     Registered { token: String, name: String },
     /// An invitation token.
     Invited { token: String },
+    /// A file: where it is fetched, and which it was.
+    Uploaded { place: String, number: u64 },
     /// Asked for, with nothing known of the outcome.
     Unknown,
 }
@@ -72,6 +74,12 @@ pub(crate) enum What {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     pub(crate) entries: Vec<Entry>,
+}
+
+/// The file of that number: some are longer than what the server holds in memory.
+pub(crate) fn file(number: u64) -> String {
+    let times = number % [50, 2_000, 30_000][number as usize % 3];
+    format!("{number:016} ").repeat(1 + times as usize)
 }
 
 pub(crate) fn now() -> f64 {
@@ -240,7 +248,8 @@ impl Worker {
     async fn step(&mut self) -> bool {
         let asked = now();
         let done = match self.chance.below(200) {
-            0..60 => self.say().await,
+            0..48 => self.say().await,
+            48..60 => self.upload().await,
             60..80 => self.set_state().await,
             80..115 => self.store_data().await,
             115..145 => self.send_to_device().await,
@@ -349,6 +358,18 @@ impl Worker {
             worker: self.number,
             room,
             event,
+        })
+    }
+
+    async fn upload(&mut self) -> Option<What> {
+        let number = self.chance.next() >> 12;
+        let path = "/_matrix/media/v3/upload";
+        let request = self.api.request(Method::POST, path).body(file(number));
+        let answer = self.api.try_request(request).await.ok()?.ok();
+        let uri = answer["content_uri"].as_str()?;
+        Some(What::Uploaded {
+            place: uri.strip_prefix("mxc://")?.to_owned(),
+            number,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use accounts::{AccountsOptions, RegistrationOptions};
 use client_api::WellKnownOptions;
+use media::MediaOptions;
 use rooms::RoomsOptions;
 use runtime::OptionDescription;
 use web::LimitsOptions;
@@ -59,6 +60,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(RegistrationOptions),
         section!(AccountsOptions),
         section!(RoomsOptions),
+        section!(MediaOptions),
         section!(OutgoingOptions),
         section!(FederationOptions),
         section!(LimitsOptions),

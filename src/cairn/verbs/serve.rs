@@ -5,6 +5,7 @@ use std::{collections::HashSet, io::Write, sync::Arc, time::Duration};
 use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
+use media::{Media, MediaParts};
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
 use sync::Sync;
@@ -36,6 +37,26 @@ pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
     threads.block_on(serve(config, common))
 }
 
+/// Opens the files in the data folder.
+fn open_media(
+    config: &Config,
+    parts: &Parts,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) -> Result<Media, Failure> {
+    Media::open(MediaParts {
+        store: parts.store.clone(),
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        server_name: config.server_name.clone(),
+        folder: config.data_dir.join("media"),
+        options: config.media.clone(),
+        metrics: metrics.clone(),
+        stop: tasks.stop(),
+    })
+    .map_err(|error| Failure::Other(error.to_string()))
+}
+
 /// What the running server holds in its hands.
 struct Server {
     config: Config,
@@ -56,10 +77,12 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         parts.clock.clone(),
         tasks.stop(),
     );
+    let media = open_media(&config, &parts, &metrics, &tasks)?;
     let client = ClientParts {
         accounts: parts.accounts.clone(),
         rooms: parts.rooms.clone(),
         sync,
+        media: media.clone(),
         actions: parts.actions.clone(),
         limits: limits.clone(),
         clock: parts.clock.clone(),
@@ -83,6 +106,9 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let rooms = parts.rooms.clone();
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
+    });
+    server.tasks.spawn("sweep-media", move |stop| async move {
+        media.sweep(stop).await;
     });
     log::info!(server_name = server.config.server_name.as_str(), version = env!("CARGO_PKG_VERSION"); "serving");
     while let Some(()) = signals.next().await {

@@ -491,4 +491,9 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let body = Body::new(Stuck(Some(Bytes::from_static(b"{"))));
     let answer = house.ask("POST", "/_cairn/admin/v1/echo", "", body).await;
     assert_eq!(answer.status, 408);
+    let body = Body::new(Stuck(Some(Bytes::from_static(b"half a picture"))));
+    let answer = house
+        .ask("POST", "/_matrix/media/v3/upload", "alice", body)
+        .await;
+    assert_eq!(answer.status, 408);
 }

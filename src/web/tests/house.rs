@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::{
     Admin, Anonymous, ApiError, Front, FrontParts, Interactive, JsonBody, Limits, LimitsOptions,
-    Measures, Operator, Origin, Part, PathOf, Peer, QueryOf, RawJson, Reply, Routes, Serving, User,
+    Measures, Operator, Origin, Part, PathOf, Peer, QueryOf, RawJson, Reply, Routes, Upload, User,
     Whole, metrics_routes,
 };
 
@@ -126,13 +126,7 @@ fn door() -> Routes<Parts> {
         .on(find_event)
         .on(sign_out)
         .on(delete_device)
-        .on_with(
-            upload,
-            Serving {
-                upload: true,
-                ..Serving::default()
-            },
-        )
+        .on(upload)
         .plain(Method::GET, "/_synapse/admin/v1/secret/{number}", secret)
         .plain(Method::POST, "/_cairn/admin/v1/echo", echo)
         .plain(Method::GET, "/_cairn/admin/v1/local", local)
@@ -207,9 +201,13 @@ async fn delete_device(
 
 async fn upload(
     _: User,
-    request: create_content::v3::Request,
+    Upload { mut file, .. }: Upload<create_content::v3::Request>,
 ) -> Reply<create_content::v3::Response> {
-    let uri = format!("mxc://example.org/{}", request.file.len());
+    let mut length = 0;
+    while let Some(piece) = file.next().await? {
+        length += piece.len();
+    }
+    let uri = format!("mxc://example.org/{length}");
     Ok(create_content::v3::Response::new(uri.into()))
 }
 

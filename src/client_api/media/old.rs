@@ -1,0 +1,78 @@
+//! The paths of files from before access tokens were asked for. What they give is the
+//! administrator's choice (`media.unauthenticated_until`); else they answer 404, as the
+//! specification has it after a freeze. Nothing announced is waited for here.
+
+#![expect(
+    deprecated,
+    reason = "ruma marks these requests so that clients move on; a server still gets them"
+)]
+
+use std::time::Duration;
+
+use ::media::{Media, Viewer::Anybody};
+use ruma_client_api::media::{
+    get_content::v3 as get, get_content_as_filename::v3 as get_named,
+    get_content_thumbnail::v3 as get_thumbnail, get_media_config::v3 as config,
+};
+use web::{Anonymous, Conditions, FileAnswer, Limits, Part, Reply, Routes, User};
+
+use super::{eagerness, longest, wanted};
+use crate::ClientParts;
+
+pub(super) fn routes() -> Routes<ClientParts> {
+    Routes::new()
+        .on(get)
+        .on(get_named)
+        .on(get_thumbnail)
+        .on(config)
+}
+
+/// `GET /_matrix/media/v3/download/{serverName}/{mediaId}`
+async fn get(
+    Part(media): Part<Media>,
+    _: Anonymous,
+    conditions: Conditions,
+    request: get::Request,
+) -> Reply<FileAnswer> {
+    let (server_name, media_id) = (&request.server_name, &request.media_id);
+    let (wait, eagerness) = (Duration::ZERO, eagerness(&conditions));
+    let file = media.download(Anybody, server_name, media_id, wait, eagerness);
+    Ok(FileAnswer::new(file.await?, conditions))
+}
+
+/// `GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}`
+async fn get_named(
+    Part(media): Part<Media>,
+    _: Anonymous,
+    conditions: Conditions,
+    request: get_named::Request,
+) -> Reply<FileAnswer> {
+    let (server_name, media_id) = (&request.server_name, &request.media_id);
+    let (wait, eagerness) = (Duration::ZERO, eagerness(&conditions));
+    let file = media.download(Anybody, server_name, media_id, wait, eagerness);
+    Ok(FileAnswer::new(file.await?, conditions).named(request.filename))
+}
+
+/// `GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}`
+async fn get_thumbnail(
+    Part(media): Part<Media>,
+    _: Anonymous,
+    conditions: Conditions,
+    request: get_thumbnail::Request,
+) -> Reply<FileAnswer> {
+    let (width, height) = (request.width, request.height);
+    let wanted = wanted(width, height, request.method, request.animated)?;
+    let (server_name, media_id) = (&request.server_name, &request.media_id);
+    let (wait, eagerness) = (Duration::ZERO, eagerness(&conditions));
+    let file = media.thumbnail(Anybody, server_name, media_id, wanted, wait, eagerness);
+    Ok(FileAnswer::new(file.await?, conditions))
+}
+
+/// `GET /_matrix/media/v3/config`
+async fn config(
+    Part(limits): Part<Limits>,
+    _: User,
+    _: config::Request,
+) -> Reply<config::Response> {
+    Ok(config::Response::new(longest(&limits)))
+}

@@ -1,0 +1,6 @@
+//! Files in a temporary folder.
+
+mod downloads;
+mod house;
+mod thumbnails;
+mod uploads;
