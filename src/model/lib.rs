@@ -27,11 +27,11 @@ pub use change::{device_scope, media_scope, room_scope, user_scope};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
-pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use media::{
     ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, StoredContent,
     ThumbnailRecord,
 };
+pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,

@@ -11,9 +11,9 @@ mod sending;
 mod spaces;
 mod state_maps;
 mod threads;
-mod upgrades;
 mod transactions;
 mod unread;
+mod upgrades;
 mod visibility;
 
 use std::{collections::HashMap, sync::Arc};

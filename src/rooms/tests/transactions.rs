@@ -18,7 +18,7 @@ impl TestRoom {
             .unwrap()
     }
 
-    async fn redact(&self, target: &OwnedEventId, transaction_id: &str) -> OwnedEventId {
+    async fn redact_as(&self, target: &OwnedEventId, transaction_id: &str) -> OwnedEventId {
         self.rooms
             .redact(
                 self.who("alice"),
@@ -94,7 +94,7 @@ async fn redactions_are_forgotten_however_they_were_made() {
         room.create("alice", wish).await.unwrap();
         let [one, two] = [room.once("1").await, room.once("2").await];
         // The same id at two endpoints is two ids.
-        room.redact(&one, "3").await;
+        room.redact_as(&one, "3").await;
         let body = json!({ "redacts": two }).to_string();
         let send = async || {
             let who = room.who("alice");
