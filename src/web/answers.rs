@@ -145,3 +145,41 @@ impl IntoResponse for RawJson {
             .unwrap_or_else(IntoResponse::into_response)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// Counts up from `first`, and fails at `end`.
+    fn counting(first: u32, end: u32) -> Body {
+        Pieces::new(first, move |number: u32| async move {
+            match number {
+                number if number == end => Err(ApiError::internal("the end")),
+                5 => Ok(None),
+                number => Ok(Some((format!("{number},"), number + 1))),
+            }
+        })
+        .0
+    }
+
+    #[tokio::test]
+    async fn pieces_come_in_their_order() {
+        let whole = counting(1, 9).collect().await.unwrap().to_bytes();
+        assert_eq!(whole, "1,2,3,4,");
+        let none = counting(5, 9).collect().await.unwrap().to_bytes();
+        assert!(none.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_error_is_no_end() {
+        let mut body = counting(1, 3);
+        for expected in ["1,", "2,"] {
+            let frame = body.frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), expected);
+        }
+        assert!(body.frame().await.unwrap().is_err());
+        assert!(body.frame().await.is_none());
+    }
+}
