@@ -157,6 +157,7 @@ impl Rooms {
             tally.joined == record.last_join && tally.position <= view.position().0
         });
         let counted = match known {
+            Some(tally) if self.is_quiet_since(room, tally.position) => return tally.unread(view),
             Some(tally) => count_on(view, room, user, tally)?,
             None => None,
         };
@@ -174,6 +175,14 @@ impl Rooms {
             tallies.insert((user, room), tally);
         }
         Ok(unread)
+    }
+}
+
+impl Rooms {
+    /// Whether certainly nothing has changed in a room since: known without a read.
+    fn is_quiet_since(&self, room: RoomSerial, position: u64) -> bool {
+        let scope = model::room_scope(room);
+        !self.inner.store.changed_since(scope, Position(position))
     }
 }
 
