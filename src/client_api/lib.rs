@@ -21,6 +21,7 @@ mod prover;
 mod push_rules;
 mod registration;
 mod rooms;
+mod sliding_sync;
 mod sync;
 mod to_device;
 mod versions;
@@ -110,6 +111,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(keys::routes())
         .merge(to_device::routes())
         .merge(sync::routes())
+        .merge(sliding_sync::routes())
         .merge(rooms::routes())
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn changes(
     };
     let mut changed = BTreeSet::new();
     let mut gone = BTreeSet::new();
-    for (room, record) in &window.rooms {
+    for (room, record) in window.rooms.iter() {
         if record.membership == Membership::Join {
             if record.last_join > since.0 {
                 // Everybody there is new to the user.

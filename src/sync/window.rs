@@ -1,11 +1,20 @@
 //! What changed for one user between two positions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use model::{Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, tables, user_scope};
+use model::{
+    DeviceSerial, Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, device_scope,
+    room_scope, tables, user_scope,
+};
 use store::{Position, Read, Scope, Snapshot, Store};
 
 use crate::SyncError;
+
+/// A user's memberships by room.
+pub(crate) type Memberships = BTreeMap<RoomSerial, MembershipRecord>;
 
 /// The stretch of the log that one answer covers: after `since` (`None`: from the
 /// beginning) up to the snapshot's position.
@@ -14,7 +23,7 @@ pub(crate) struct Window<'a> {
     pub(crate) since: Option<Position>,
     pub(crate) user: UserSerial,
     /// Every room that the user has to do with.
-    pub(crate) rooms: BTreeMap<RoomSerial, MembershipRecord>,
+    pub(crate) rooms: Arc<Memberships>,
     /// The rooms whose account data changed, with the types.
     pub(crate) room_data: BTreeMap<RoomSerial, BTreeSet<String>>,
     /// The types of the account's own data that changed.
@@ -31,19 +40,27 @@ impl<'a> Window<'a> {
         since: Option<Position>,
         user: UserSerial,
     ) -> Result<Self, SyncError> {
+        let rooms = Arc::new(memberships(snapshot, user)?);
+        Self::with(store, snapshot, since, user, rooms)
+    }
+
+    /// The same where the memberships have been read already.
+    pub(crate) fn with(
+        store: &Store,
+        snapshot: &'a Snapshot,
+        since: Option<Position>,
+        user: UserSerial,
+        rooms: Arc<Memberships>,
+    ) -> Result<Self, SyncError> {
         let mut window = Self {
             snapshot,
             since,
             user,
-            rooms: BTreeMap::new(),
+            rooms,
             room_data: BTreeMap::new(),
             global_data: BTreeSet::new(),
             own_devices: false,
         };
-        for row in snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(user,)) {
-            let ((_, room), record) = row?;
-            window.rooms.insert(room, record);
-        }
         let Some(since) = since else {
             return Ok(window);
         };
@@ -98,18 +115,34 @@ impl<'a> Window<'a> {
     }
 }
 
+/// Every room that a user has to do with.
+pub(crate) fn memberships(snapshot: &Snapshot, user: UserSerial) -> Result<Memberships, SyncError> {
+    let rows = snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(user,));
+    let rows = rows.map(|row| row.map(|((_, room), record)| (room, record)));
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// All that can wake one device.
 pub(crate) fn scopes(
     snapshot: &Snapshot,
     user: UserSerial,
-    device: model::DeviceSerial,
+    device: DeviceSerial,
 ) -> Result<Vec<Scope>, SyncError> {
-    let mut scopes = vec![user_scope(user), model::device_scope(device)];
-    for row in snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(user,)) {
-        let ((_, room), record) = row?;
-        if record.membership == Membership::Join {
-            scopes.push(model::room_scope(room));
-        }
-    }
-    Ok(scopes)
+    Ok(scopes_of(&memberships(snapshot, user)?, user, device))
+}
+
+/// The same where the memberships have been read already.
+pub(crate) fn scopes_of(
+    memberships: &Memberships,
+    user: UserSerial,
+    device: DeviceSerial,
+) -> Vec<Scope> {
+    let joined = memberships
+        .iter()
+        .filter(|(_, record)| record.membership == Membership::Join)
+        .map(|(room, _)| room_scope(*room));
+    [user_scope(user), device_scope(device)]
+        .into_iter()
+        .chain(joined)
+        .collect()
 }
