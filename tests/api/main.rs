@@ -30,6 +30,7 @@ mod registration;
 mod room_versions;
 mod sending;
 mod signatures;
+mod sliding_sync;
 mod state;
 mod sync_filters;
 mod sync_first;
