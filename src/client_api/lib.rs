@@ -24,6 +24,7 @@ mod prover;
 mod push_rules;
 mod registration;
 mod rooms;
+mod sliding_sync;
 mod sync;
 mod to_device;
 mod user_directory;
@@ -121,6 +122,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(user_directory::routes())
         .merge(sync::routes())
         .merge(media::routes())
+        .merge(sliding_sync::routes())
         .merge(rooms::routes())
 }
 

@@ -6,11 +6,13 @@ use web::{Anonymous, Reply, Routes};
 use crate::ClientParts;
 
 /// What an older client may use before the version that has it.
-const FEATURES: [&str; 2] = [
+const FEATURES: [&str; 3] = [
     // Dehydrated devices.
     "org.matrix.msc3814",
     // Profile fields beside name and avatar, at their stable paths.
     "uk.tcpip.msc4133.stable",
+    // Sliding sync (MSC4186).
+    "org.matrix.simplified_msc3575",
 ];
 
 pub(crate) fn routes() -> Routes<ClientParts> {

@@ -32,6 +32,35 @@ pub struct RoomHead {
     pub invited: u64,
     /// The commit of the newest event.
     pub position: u64,
+    /// The commit of the newest event that lifts the room up in people's lists (MSC4186,
+    /// `bump_stamp`).
+    pub bumped: u64,
+}
+
+/// A [`RoomHead`] as version 1 had it.
+#[derive(Deserialize)]
+struct RoomHeadBefore {
+    extremities: Vec<EventSerial>,
+    depth: u64,
+    state: StateRoot,
+    joined: u64,
+    invited: u64,
+    position: u64,
+}
+
+impl From<RoomHeadBefore> for RoomHead {
+    fn from(before: RoomHeadBefore) -> Self {
+        Self {
+            extremities: before.extremities,
+            depth: before.depth,
+            state: before.state,
+            joined: before.joined,
+            invited: before.invited,
+            position: before.position,
+            // Until something lifts it again, the room stands where it stood.
+            bumped: before.position,
+        }
+    }
 }
 
 /// A user's membership of a room, as the spec's `membership` has it.
@@ -176,7 +205,7 @@ stored! {
     AnnotationRecord = 1,
     SentBy = 1,
     RoomRecord = 1,
-    RoomHead = 1,
+    RoomHead = 2 or RoomHeadBefore = 1,
     MembershipRecord = 1,
     ReceiptRecord = 1,
     AliasRecord = 1,
@@ -202,5 +231,38 @@ impl store::Value for Membership {
             [4] => Self::Ban,
             _ => return Err(store::DecodeError("an unknown membership")),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_room_head_of_before_is_read() {
+        let head = RoomHead {
+            extremities: vec![EventSerial(7)],
+            depth: 3,
+            state: [9; 16],
+            joined: 2,
+            invited: 1,
+            position: 40,
+            bumped: 30,
+        };
+        let mut bytes = Vec::new();
+        head.encode(&mut bytes);
+        assert_eq!(RoomHead::decode(&bytes), Ok(head.clone()));
+        // What was written last is a single byte: 30.
+        bytes.pop();
+        bytes[0] = 1;
+        let before = RoomHead {
+            bumped: head.position,
+            ..head
+        };
+        assert_eq!(RoomHead::decode(&bytes), Ok(before));
+        bytes[0] = 3;
+        assert!(RoomHead::decode(&bytes).is_err());
     }
 }

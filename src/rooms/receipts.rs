@@ -380,6 +380,31 @@ pub fn receipts(
     receipts.json(view)
 }
 
+/// The same with those receipts alone that are at some events, that moved after a commit
+/// if one is given, and the viewer's own.
+///
+/// # Errors
+/// If the database fails.
+pub fn receipts_at(
+    view: &impl Read,
+    room: RoomSerial,
+    viewer: UserSerial,
+    events: &[EventSerial],
+    since: Option<Position>,
+) -> Result<Option<String>, StoreError> {
+    let moved = |record: &ReceiptRecord| since.is_some_and(|since| record.change.0 > since.0);
+    let mut receipts = Receipts::default();
+    let rows = view.scan(&tables::RECEIPT_BY_ROOM, &(room,));
+    for row in rows.take(MAX_RECEIPTS) {
+        let ((_, user, kind, thread), record) = row?;
+        let wanted = user == viewer || events.contains(&record.event) || moved(&record);
+        if wanted && may_see(viewer, user, &kind) {
+            receipts.add(user, kind, thread, &record);
+        }
+    }
+    receipts.json(view)
+}
+
 /// The same with those receipts alone that are named by user, kind and thread: those of
 /// the room's changes.
 ///

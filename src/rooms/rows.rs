@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use graph::Event;
 use model::{
     AnnotationRecord, Changes, EventChange, EventMeta, EventSerial, EventStatus, LogEntry,
     Membership, MembershipRecord, RoomChange, RoomSerial, SentBy, SentTransaction, StoredEvent,
@@ -131,8 +132,27 @@ pub(crate) fn write_room(
         batch.put(&tables::TRANSACTION_BY_EVENT, &last.serial, &told);
     }
     staging.head.position = progress.position.0;
+    if staging.events.iter().any(|staged| lifts(&staged.event)) {
+        staging.head.bumped = progress.position.0;
+    }
     batch.put(&tables::HEAD_BY_ROOM, &staging.room, &staging.head);
     Ok(staging)
+}
+
+/// Whether an event lifts its room up in people's lists (MSC4186, `bump_stamp`).
+fn lifts(event: &Event) -> bool {
+    matches!(
+        event.event_type(),
+        "m.room.create"
+            | "m.room.message"
+            | "m.room.encrypted"
+            | "m.sticker"
+            | "m.call.invite"
+            | "m.poll.start"
+            | "org.matrix.msc3381.poll.start"
+            | "m.beacon_info"
+            | "org.matrix.msc3672.beacon_info"
+    )
 }
 
 fn event_rows(

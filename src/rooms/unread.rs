@@ -273,6 +273,9 @@ impl Rooms {
             tally.joined == record.last_join && tally.position <= view.position().0
         });
         let counted = match &known {
+            Some(tally) if self.is_quiet_since(room, user, tally.position) => {
+                return tally.unread(view);
+            }
             Some(tally) => match news.filter(|(since, _)| since.0 <= tally.position) {
                 Some((_, news)) => count_news(view, user, tally, news),
                 None => count_on(view, room, user, tally)?,
@@ -309,6 +312,16 @@ impl Rooms {
                 })
                 .await?;
         }
+    }
+}
+
+impl Rooms {
+    /// Whether certainly nothing has changed in a room since: known without a read.
+    fn is_quiet_since(&self, room: RoomSerial, user: UserSerial, position: u64) -> bool {
+        // Of the user's private receipts the user alone is told.
+        let scopes = [model::room_scope(room), model::user_scope(user)];
+        let changed = |scope| self.inner.store.changed_since(scope, Position(position));
+        !scopes.into_iter().any(changed)
     }
 }
 

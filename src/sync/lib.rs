@@ -4,7 +4,8 @@
 //!
 //! One computation over one published snapshot: `window` says what changed for the
 //! user between two positions, room by room from the change rows; `v3` writes it as
-//! the answer of `/sync`. Whoever waits subscribes first and reads second.
+//! the answer of `/sync`, `sliding` as that of a sliding sync, room by room from where
+//! the client has each of them. Whoever waits subscribes first and reads second.
 //!
 //! Never here: a write (but for to-device messages that the client has confirmed), a
 //! scan of the log, a check that `rooms` does not make.
@@ -18,12 +19,20 @@ mod members;
 mod positions;
 mod room;
 mod sections;
+mod sliding;
 mod token;
 mod v3;
 mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub use device_lists::DeviceListChanges;
 pub use error::SyncError;
+pub use positions::is_sync_token;
+pub use sliding::{
+    Extensions, Filters, ListRequest, RoomRequest, ScopedRequest, SlidingRequest, ToDeviceRequest,
+};
 pub use token::SyncToken;
 pub use v3::SyncRequest;
 
@@ -36,7 +45,7 @@ use rooms::Rooms;
 use runtime::{Clock, Stop};
 use store::{Position, Store};
 
-/// Answers `/sync`. Cheap to clone.
+/// Answers `/sync` and sliding syncs. Cheap to clone.
 #[derive(Clone)]
 pub struct Sync {
     inner: Arc<Inner>,
@@ -51,6 +60,13 @@ struct Inner {
     /// What devices have confirmed; the rows' deletion may still be on its way to the
     /// snapshot.
     confirmed: Mutex<HashMap<DeviceSerial, Position>>,
+    /// What was told to whom in sliding syncs.
+    connections: sliding::Connections,
+    /// What lists of rooms are made from.
+    facts: sliding::RoomFactsCache,
+    users: sliding::UserFactsCache,
+    /// What is told of rooms' state.
+    states: sliding::StateCache,
 }
 
 /// How many devices' confirmations are remembered; the rows are gone much sooner.
@@ -60,6 +76,7 @@ impl Sync {
     /// A reader of what `store`, `rooms` and `accounts` hold. Who waits is answered
     /// when the server stops.
     pub fn new(store: Store, rooms: Rooms, accounts: Accounts, clock: Clock, stop: Stop) -> Self {
+        let connections = sliding::Connections::new(clock.now());
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -68,6 +85,10 @@ impl Sync {
                 clock,
                 stop,
                 confirmed: Mutex::default(),
+                connections,
+                facts: sliding::RoomFactsCache::default(),
+                users: sliding::UserFactsCache::default(),
+                states: sliding::StateCache::default(),
             }),
         }
     }

@@ -64,6 +64,11 @@ pub(crate) fn heroes(reader: &EventReader<'_, Snapshot>) -> Result<Vec<String>, 
     if is_named(reader)? {
         return Ok(Vec::new());
     }
+    hero_ids(reader)
+}
+
+/// The same whether or not the room has a name.
+pub(crate) fn hero_ids(reader: &EventReader<'_, Snapshot>) -> Result<Vec<String>, ReadError> {
     let mut present = Vec::new();
     let mut gone = Vec::new();
     for row in reader.view.scan(&tables::MEMBER_BY_ROOM, &(reader.room,)) {

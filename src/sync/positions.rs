@@ -4,7 +4,12 @@ use accounts::Session;
 use rooms::PlaceToken;
 use ruma_common::RoomId;
 
-use crate::{DeviceListChanges, Sync, SyncError, SyncToken, device_lists, window::Window};
+use store::Position;
+
+use crate::{
+    DeviceListChanges, Sync, SyncError, SyncToken, device_lists, token::SlidingToken,
+    window::Window,
+};
 
 impl Sync {
     /// `GET /keys/changes`: whose devices changed between two sync tokens.
@@ -17,14 +22,16 @@ impl Sync {
         from: &str,
         to: &str,
     ) -> Result<DeviceListChanges, SyncError> {
-        let (from, to) = (self.token(from)?, self.token(to)?);
+        let (from, to) = (position(from), position(to));
+        let no_token = || SyncError::Invalid("the token is not a sync token".to_owned());
+        let (from, to) = (from.ok_or_else(no_token)?, to.ok_or_else(no_token)?);
         let (sync, user) = (self.clone(), session.user);
         self.inner
             .store
             .read(move |snapshot| {
                 let rooms = &sync.inner.rooms;
-                let window = Window::read(rooms, snapshot, Some(from.position), user)?;
-                device_lists::changes(&sync.inner.store, &window, to.position)
+                let window = Window::read(rooms, snapshot, Some(from), user)?;
+                device_lists::changes(&sync.inner.store, &window, to)
             })
             .await
     }
@@ -39,7 +46,7 @@ impl Sync {
         room_id: &RoomId,
         token: &str,
     ) -> Result<Option<PlaceToken>, SyncError> {
-        let Some(token) = SyncToken::parse(token) else {
+        let Some(position) = position(token) else {
             return Ok(None);
         };
         let room_id = room_id.to_string();
@@ -49,17 +56,21 @@ impl Sync {
                 let Some(room) = rooms::room_serial(snapshot, &room_id)? else {
                     return Ok(None);
                 };
-                Ok(Some(PlaceToken::at_position(
-                    snapshot,
-                    room,
-                    token.position,
-                )?))
+                Ok(Some(PlaceToken::at_position(snapshot, room, position)?))
             })
             .await
     }
+}
 
-    fn token(&self, text: &str) -> Result<SyncToken, SyncError> {
-        SyncToken::parse(text)
-            .ok_or_else(|| SyncError::Invalid("the token is not a sync token".to_owned()))
-    }
+/// Whether this is a token that a sync of either kind gives.
+pub fn is_sync_token(text: &str) -> bool {
+    position(text).is_some()
+}
+
+/// The commit up to which a sync of either kind has told.
+fn position(token: &str) -> Option<Position> {
+    let sliding = || SlidingToken::parse(token).map(|token| token.position);
+    SyncToken::parse(token)
+        .map(|token| token.position)
+        .or_else(sliding)
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use model::{EventSerial, Membership, MembershipRecord, RoomChange, StateRoot, UserSerial, tables};
+use model::{
+    EventSerial, Membership, MembershipRecord, RoomChange, RoomSerial, StateRoot, UserSerial,
+    tables,
+};
 use rooms::{
     ClientEvent, EMPTY_STATE, EventFilter, EventReader, PlaceToken, ReadError, Visibility,
 };
@@ -174,22 +177,7 @@ impl<'a> RoomReader<'a> {
         let Some(since) = self.since.filter(|_| !self.view.full_state) else {
             return Ok(None);
         };
-        let room = self.reader.room;
-        let from = (room, Position(since.0 + 1), 0);
-        let rows = self
-            .reader
-            .view
-            .scan_from(&tables::CHANGE_BY_ROOM, &(room,), &from);
-        let mut moved = Vec::new();
-        for (count, row) in rows.enumerate() {
-            if count == MOST_CHANGES {
-                return Ok(None);
-            }
-            if let RoomChange::Receipt { user, kind, thread } = row?.1 {
-                moved.push((user, kind, thread));
-            }
-        }
-        Ok(Some(moved))
+        moved_receipts(self.reader.view, self.reader.room, since)
     }
 
     fn wanted(&self, serial: EventSerial) -> Result<Option<ClientEvent>, SyncError> {
@@ -346,10 +334,11 @@ impl<'a> RoomReader<'a> {
         .field("limited", if timeline.limited { "true" } else { "false" })
         .field("prev_batch", &quoted(&timeline.prev_batch.to_string()));
         answer.field("timeline", &part.finish());
-        let members_changed = self.since.is_none()
+        let changed = self.since.is_none()
             || self.view.full_state
-            || timeline.events.iter().chain(&state).any(is_member_event);
-        if members_changed && self.record.membership == Membership::Join {
+            || timeline.limited
+            || timeline.events.iter().chain(&state).any(may_rename);
+        if changed && self.record.membership == Membership::Join {
             answer.field("summary", &summary(&self.reader)?);
         }
         Ok(!timeline.events.is_empty() || !state.is_empty())
@@ -397,22 +386,47 @@ impl<'a> RoomReader<'a> {
     }
 }
 
-fn is_member_event(event: &ClientEvent) -> bool {
+/// Whose receipts moved in a room since a commit; `None` if too much happened.
+pub(crate) fn moved_receipts(
+    snapshot: &Snapshot,
+    room: RoomSerial,
+    since: Position,
+) -> Result<Option<Vec<MovedReceipt>>, SyncError> {
+    let from = (room, Position(since.0 + 1), 0);
+    let rows = snapshot.scan_from(&tables::CHANGE_BY_ROOM, &(room,), &from);
+    let mut moved = Vec::new();
+    for (count, row) in rows.enumerate() {
+        if count == MOST_CHANGES {
+            return Ok(None);
+        }
+        if let RoomChange::Receipt { user, kind, thread } = row?.1 {
+            moved.push((user, kind, thread));
+        }
+    }
+    Ok(Some(moved))
+}
+
+/// Whether an event may change what the room is called, or the members it is named after.
+fn may_rename(event: &ClientEvent) -> bool {
     #[derive(serde::Deserialize)]
     struct Header<'a> {
         #[serde(rename = "type")]
         event_type: std::borrow::Cow<'a, str>,
     }
-    serde_json::from_slice::<Header<'_>>(&event.stored.json)
-        .is_ok_and(|header| header.event_type == "m.room.member")
+    serde_json::from_slice::<Header<'_>>(&event.stored.json).is_ok_and(|header| {
+        matches!(
+            header.event_type.as_ref(),
+            "m.room.member" | "m.room.name" | "m.room.canonical_alias" | "m.room.redaction"
+        )
+    })
 }
 
-/// `invite_state` or `knock_state`: what somebody outside sees of a room
-/// (client-server API, "Stripped state").
+/// What somebody outside sees of a room (client-server API, "Stripped state"): the
+/// events of `invite_state` or `knock_state`.
 pub(crate) fn stripped_state(
     reader: &EventReader<'_, Snapshot>,
     record: &MembershipRecord,
-) -> Result<String, ReadError> {
+) -> Result<Vec<String>, ReadError> {
     let mut shown = Vec::new();
     let mut show = |serial: Option<EventSerial>| -> Result<(), ReadError> {
         if let Some(event) = serial
@@ -434,7 +448,7 @@ pub(crate) fn stripped_state(
         show(member.filter(|serial| *serial != record.event))?;
     }
     show(Some(record.event))?;
-    Ok(events(&shown))
+    Ok(shown)
 }
 
 /// The state that tells an invited person what the room is.

@@ -2,6 +2,7 @@
 
 use model::{DeviceSerial, Membership, MembershipRecord, RoomSerial, device_scope};
 use rooms::{Counts, EventReader, Unread};
+use ruma_common::OwnedUserId;
 use store::{Position, Snapshot};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// To-device messages in one answer.
-const TO_DEVICE_LIMIT: usize = 100;
+pub(crate) const TO_DEVICE_LIMIT: usize = 100;
 
 impl Sync {
     /// `rooms.join`.
@@ -45,7 +46,7 @@ impl Sync {
         record: &MembershipRecord,
     ) -> Result<Option<(String, String)>, SyncError> {
         let is_new = window.is_new(record.last_join) || question.view.full_state;
-        let typing = self.typing(question, room)?;
+        let typing = self.typing(question, room, window.is_new(record.last_join))?;
         let changed = window.since.is_none_or(|since| {
             self.inner
                 .store
@@ -144,7 +145,7 @@ impl Sync {
                     continue;
                 }
                 let mut one = Composer::object();
-                one.field(field, &stripped_state(&reader, record)?);
+                one.field(field, &events(&stripped_state(&reader, record)?));
                 part.field(&reader.room_id, &one.finish());
             }
             if !part.is_empty() {
@@ -168,10 +169,10 @@ impl Sync {
             .chain(window.of(Membership::Ban));
         for (room, record) in gone {
             let wanted = match window.since {
-                None => question.include_leave && record.last_join > 0,
+                None => question.include_leave && record.last_join > 0 && !record.forgotten,
                 Some(since) => record.position > since.0,
             };
-            if record.forgotten || !wanted {
+            if !wanted {
                 continue;
             }
             let reader = self.room_reader(question, window, room, record)?;
@@ -179,7 +180,7 @@ impl Sync {
                 continue;
             }
             let mut answer = Composer::object();
-            if record.last_join > 0 {
+            if was_inside(record) {
                 let timeline = reader.timeline()?;
                 reader.history(&timeline, &mut answer)?;
             } else {
@@ -195,11 +196,11 @@ impl Sync {
         Ok(())
     }
 
-    /// The account's own data that changed, or all of it.
+    /// The account's own data that changed, or all of it, of the types that are wanted.
     pub(crate) fn account_data(
         &self,
-        question: &Question,
         window: &Window<'_>,
+        allows: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, SyncError> {
         let wanted = |name: &str| window.since.is_none() || window.global_data.contains(name);
         if window.since.is_some() && window.global_data.is_empty() {
@@ -208,9 +209,7 @@ impl Sync {
         let all = accounts::account_data_of_room(window.snapshot, window.user, None)?;
         Ok(all
             .into_iter()
-            .filter(|entry| {
-                wanted(&entry.event_type) && question.account_data.allows_type(&entry.event_type)
-            })
+            .filter(|entry| wanted(&entry.event_type) && allows(&entry.event_type))
             .map(|entry| data_event(&entry))
             .collect())
     }
@@ -257,17 +256,27 @@ impl Sync {
         {
             return Ok(None);
         }
-        let after = self.confirmed(device);
-        let (messages, up_to) = accounts::to_device(snapshot, device, after, TO_DEVICE_LIMIT)?;
+        let (messages, up_to) = self.waiting_messages(snapshot, device, TO_DEVICE_LIMIT)?;
         if messages.is_empty() {
             return Ok(None);
         }
-        let messages: Vec<String> = messages
-            .iter()
-            .map(|json| String::from_utf8_lossy(json).into_owned())
-            .collect();
         answer.field("to_device", &events(&messages));
         Ok(Some(up_to))
+    }
+
+    /// The messages for a device that it has not confirmed, and the commit up to which
+    /// it has its messages once it has these.
+    pub(crate) fn waiting_messages(
+        &self,
+        snapshot: &Snapshot,
+        device: DeviceSerial,
+        limit: usize,
+    ) -> Result<(Vec<String>, Position), SyncError> {
+        let after = self.confirmed(device);
+        let (messages, up_to) = accounts::to_device(snapshot, device, after, limit)?;
+        let messages = messages.into_iter();
+        let messages = messages.map(|json| String::from_utf8_lossy(&json).into_owned());
+        Ok((messages.collect(), up_to))
     }
 
     /// Remembers what a device has for certain: it gets none of it again.
@@ -288,11 +297,11 @@ impl Sync {
     /// How many of the device's keys can be claimed; returns whether that changed.
     pub(crate) fn key_counts(
         &self,
-        question: &Question,
+        device: DeviceSerial,
         window: &Window<'_>,
         answer: &mut Composer,
     ) -> Result<bool, SyncError> {
-        let counts = accounts::key_counts(window.snapshot, question.session.device)?;
+        let counts = accounts::key_counts(window.snapshot, device)?;
         let mut one_time = Composer::object();
         for (algorithm, count) in &counts.one_time {
             one_time.field(algorithm, &count.to_string());
@@ -310,20 +319,23 @@ impl Sync {
         Ok(window.since.is_some() && window.is_new(counts.position))
     }
 
-    /// The `m.typing` event of a room, if that changed.
-    fn typing(&self, question: &Question, room: RoomSerial) -> Result<Option<String>, SyncError> {
+    /// The `m.typing` event of a room, if that changed, or if the room is new and
+    /// somebody types.
+    fn typing(
+        &self,
+        question: &Question,
+        room: RoomSerial,
+        is_new: bool,
+    ) -> Result<Option<String>, SyncError> {
         let (users, sequence) = self.inner.rooms.typing(room);
         let is_news = match question.since {
-            None => !users.is_empty(),
-            Some(since) => sequence > since.ephemeral,
+            Some(since) if !is_new => sequence > since.ephemeral,
+            _ => !users.is_empty(),
         };
         if !is_news || !question.view.ephemeral.allows_type("m.typing") {
             return Ok(None);
         }
-        let users: Vec<String> = users.iter().map(|user| quoted(user.as_str())).collect();
-        let mut content = Composer::object();
-        content.field("user_ids", &values(&users));
-        Ok(Some(basic_event("m.typing", &content.finish())))
+        Ok(Some(typing_event(&users)))
     }
 
     /// The `m.receipt` event of a room, if there is news; and whether the user's own
@@ -375,6 +387,20 @@ pub(crate) fn put_unread(question: &Question, unread: &Unread, answer: &mut Comp
     }
 }
 
-fn data_event(entry: &accounts::AccountDataEntry) -> String {
+/// Whether the user was in the room until the event that put them out. What happened
+/// between an earlier leaving and a refused invitation or a ban is not theirs to see.
+pub(crate) fn was_inside(record: &MembershipRecord) -> bool {
+    record.last_join > 0 && record.left_at == record.position && !record.forgotten
+}
+
+/// The `m.typing` event with these users.
+pub(crate) fn typing_event(users: &[OwnedUserId]) -> String {
+    let users: Vec<String> = users.iter().map(|user| quoted(user.as_str())).collect();
+    let mut content = Composer::object();
+    content.field("user_ids", &values(&users));
+    basic_event("m.typing", &content.finish())
+}
+
+pub(crate) fn data_event(entry: &accounts::AccountDataEntry) -> String {
     basic_event(&entry.event_type, &String::from_utf8_lossy(&entry.json))
 }

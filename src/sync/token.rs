@@ -15,39 +15,108 @@ pub struct SyncToken {
     pub ephemeral: u64,
 }
 
-const VERSION: &str = "s1";
+/// Where a client stands on one of its sliding-sync connections (`pos`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlidingToken {
+    /// Which life of the database.
+    pub(crate) epoch: u64,
+    /// The number of the answer.
+    pub(crate) answer: u64,
+    /// The commit up to which the answer tells.
+    pub(crate) position: Position,
+}
+
+/// Up to where a device has its to-device messages, where that has a token of its own
+/// (MSC3885).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ToDeviceToken {
+    /// Which life of the database.
+    pub(crate) epoch: u64,
+    /// The commit.
+    pub(crate) position: Position,
+}
 
 impl SyncToken {
     /// The token that a client sends; `None` for text that is no token of ours.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('_');
-        if parts.next()? != VERSION {
-            return None;
-        }
-        let mut number = || u64::from_str_radix(parts.next()?, 36).ok();
-        let token = Self {
-            epoch: number()?,
-            position: Position(number()?),
-            to_device: Position(number()?),
-            ephemeral: number()?,
-        };
-        parts.next().is_none().then_some(token)
+        let [epoch, position, to_device, ephemeral] = numbers(text, "s1")?;
+        Some(Self {
+            epoch,
+            position: Position(position),
+            to_device: Position(to_device),
+            ephemeral,
+        })
     }
 }
 
 impl std::fmt::Display for SyncToken {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(VERSION)?;
-        for number in [
-            self.epoch,
-            self.position.0,
-            self.to_device.0,
-            self.ephemeral,
-        ] {
-            write!(formatter, "_{}", base36(number))?;
-        }
-        Ok(())
+        let (position, to_device) = (self.position.0, self.to_device.0);
+        write(
+            formatter,
+            "s1",
+            [self.epoch, position, to_device, self.ephemeral],
+        )
     }
+}
+
+impl SlidingToken {
+    /// The token that a client sends; `None` for text that is no token of ours.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let [epoch, answer, position] = numbers(text, "p1")?;
+        Some(Self {
+            epoch,
+            answer,
+            position: Position(position),
+        })
+    }
+}
+
+impl std::fmt::Display for SlidingToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write(formatter, "p1", [self.epoch, self.answer, self.position.0])
+    }
+}
+
+impl ToDeviceToken {
+    /// The token that a client sends; `None` for text that is no token of ours.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let [epoch, position] = numbers(text, "d1")?;
+        Some(Self {
+            epoch,
+            position: Position(position),
+        })
+    }
+}
+
+impl std::fmt::Display for ToDeviceToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write(formatter, "d1", [self.epoch, self.position.0])
+    }
+}
+
+fn numbers<const N: usize>(text: &str, version: &str) -> Option<[u64; N]> {
+    let mut parts = text.split('_');
+    if parts.next()? != version {
+        return None;
+    }
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = u64::from_str_radix(parts.next()?, 36).ok()?;
+    }
+    parts.next().is_none().then_some(numbers)
+}
+
+fn write<const N: usize>(
+    formatter: &mut std::fmt::Formatter<'_>,
+    version: &str,
+    numbers: [u64; N],
+) -> std::fmt::Result {
+    formatter.write_str(version)?;
+    for number in numbers {
+        write!(formatter, "_{}", base36(number))?;
+    }
+    Ok(())
 }
 
 fn base36(mut number: u64) -> String {
@@ -77,6 +146,17 @@ mod tests {
                 ephemeral: 7,
             };
             assert_eq!(SyncToken::parse(&token.to_string()), Some(token));
+            let token = SlidingToken {
+                epoch: 3,
+                answer: number,
+                position: Position(number),
+            };
+            assert_eq!(SlidingToken::parse(&token.to_string()), Some(token));
+            let token = ToDeviceToken {
+                epoch: number,
+                position: Position(4),
+            };
+            assert_eq!(ToDeviceToken::parse(&token.to_string()), Some(token));
         }
     }
 
@@ -91,6 +171,8 @@ mod tests {
             "s1_-_2_3_4",
         ] {
             assert_eq!(SyncToken::parse(text), None, "{text}");
+            assert_eq!(SlidingToken::parse(text), None, "{text}");
+            assert_eq!(ToDeviceToken::parse(text), None, "{text}");
         }
     }
 }

@@ -19,9 +19,9 @@ use crate::{
 /// Events of a room's timeline when the client does not say.
 const DEFAULT_LIMIT: usize = 10;
 /// The most events of a room's timeline.
-const LIMIT: usize = 1000;
+pub(crate) const LIMIT: usize = 1000;
 /// The longest wait for news.
-const LONGEST_WAIT: Duration = Duration::from_secs(120);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// What `/sync` was asked.
 #[derive(Clone, Debug, Default)]
@@ -150,7 +150,7 @@ impl Sync {
     }
 
     /// Waits for a change; `false` if the time is over or the server stops.
-    async fn wait(&self, watch: &mut Watch, deadline: Instant) -> bool {
+    pub(crate) async fn wait(&self, watch: &mut Watch, deadline: Instant) -> bool {
         tokio::select! {
             () = watch.changed() => true,
             () = tokio::time::sleep_until(deadline) => false,
@@ -210,7 +210,8 @@ impl Sync {
             has_news = true;
             answer.field("rooms", &rooms.finish());
         }
-        let data = self.account_data(question, &window)?;
+        let allows = |name: &str| question.account_data.allows_type(name);
+        let data = self.account_data(&window, allows)?;
         if !data.is_empty() {
             has_news = true;
             answer.field("account_data", &events(&data));
@@ -225,7 +226,7 @@ impl Sync {
                 .field("left", &strings(&lists.left));
             answer.field("device_lists", &part.finish());
         }
-        has_news |= self.key_counts(question, &window, &mut answer)?;
+        has_news |= self.key_counts(session.device, &window, &mut answer)?;
         let next = SyncToken {
             epoch: store.epoch(),
             position: snapshot.position(),

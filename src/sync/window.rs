@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use model::{Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, tables, user_scope};
+use model::{
+    DeviceSerial, Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, device_scope,
+    room_scope, tables, user_scope,
+};
 use rooms::{RoomNews, Rooms, Stays};
 use store::{Position, Read, Scope, Snapshot};
 
@@ -42,12 +45,24 @@ impl<'a> Window<'a> {
         since: Option<Position>,
         user: UserSerial,
     ) -> Result<Self, SyncError> {
+        let rooms = reader.stays(snapshot, user)?;
+        Self::with(reader, snapshot, since, user, rooms)
+    }
+
+    /// The same where the memberships have been read already.
+    pub(crate) fn with(
+        reader: &'a Rooms,
+        snapshot: &'a Snapshot,
+        since: Option<Position>,
+        user: UserSerial,
+        rooms: Arc<Stays>,
+    ) -> Result<Self, SyncError> {
         let store = reader.store();
         let mut window = Self {
             snapshot,
             since,
             user,
-            rooms: reader.stays(snapshot, user)?,
+            rooms,
             room_data: BTreeMap::new(),
             global_data: BTreeSet::new(),
             private_receipts: BTreeSet::new(),
@@ -151,13 +166,19 @@ pub(crate) fn scopes(
     rooms: &Rooms,
     snapshot: &Snapshot,
     user: UserSerial,
-    device: model::DeviceSerial,
+    device: DeviceSerial,
 ) -> Result<Vec<Scope>, SyncError> {
-    let mut scopes = vec![user_scope(user), model::device_scope(device)];
-    let stays = rooms.stays(snapshot, user)?;
-    let joined = stays
+    Ok(scopes_of(&*rooms.stays(snapshot, user)?, user, device))
+}
+
+/// The same where the memberships have been read already.
+pub(crate) fn scopes_of(memberships: &Stays, user: UserSerial, device: DeviceSerial) -> Vec<Scope> {
+    let joined = memberships
         .iter()
-        .filter(|(_, record)| record.membership == Membership::Join);
-    scopes.extend(joined.map(|(room, _)| model::room_scope(*room)));
-    Ok(scopes)
+        .filter(|(_, record)| record.membership == Membership::Join)
+        .map(|(room, _)| room_scope(*room));
+    [user_scope(user), device_scope(device)]
+        .into_iter()
+        .chain(joined)
+        .collect()
 }

@@ -45,6 +45,7 @@ mod sending;
 mod shared_secret;
 mod signatures;
 mod starting;
+mod sliding_sync;
 mod state;
 mod sync_filters;
 mod sync_first;

@@ -21,6 +21,7 @@ mod people;
 mod process;
 mod report;
 mod sends;
+mod sliding;
 mod starts;
 mod syncs;
 
@@ -44,6 +45,7 @@ async fn measure(options: &Options) -> Report {
         starts::idle_memory(options, &mut report).await;
     }
     syncs::measure(options, &mut report).await;
+    sliding::measure(options, &mut report).await;
     sends::measure(options, &mut report).await;
     media::measure(options, &mut report).await;
     report

@@ -20,6 +20,12 @@ pub(crate) enum Measure {
     NoChangeSync,
     /// The first sync of a user in 40 rooms.
     InitialSync,
+    /// The first rooms of a room list.
+    SlidingFirst,
+    /// All rooms of a room list, with their timelines.
+    SlidingAll,
+    /// One message in one of many rooms, for a room list that waits.
+    SlidingChange,
     /// The memory of a server on which next to nothing happened.
     IdleMemory,
     /// From the start of the process to its first answer.
@@ -31,13 +37,16 @@ pub(crate) enum Measure {
 }
 
 impl Measure {
-    const ALL: [(&'static str, Self); 10] = [
+    const ALL: [(&'static str, Self); 13] = [
         ("sends-in-many-rooms", Self::SendsInManyRooms),
         ("sends-in-one-room", Self::SendsInOneRoom),
         ("one-sender", Self::OneSender),
         ("delivery", Self::Delivery),
         ("no-change-sync", Self::NoChangeSync),
         ("initial-sync", Self::InitialSync),
+        ("sliding-first", Self::SlidingFirst),
+        ("sliding-all", Self::SlidingAll),
+        ("sliding-change", Self::SlidingChange),
         ("idle-memory", Self::IdleMemory),
         ("start-up", Self::StartUp),
         ("small-files", Self::SmallFiles),

@@ -4,7 +4,7 @@
 use ::rooms::{
     ContextRequest, EventFilter, MembershipFilter, PageRequest, PlaceToken, Rooms, StateFormat,
 };
-use ::sync::{Sync, SyncToken};
+use ::sync::Sync;
 use model::Membership;
 use ruma_client_api::{
     context::get_context::v3 as context,
@@ -96,7 +96,7 @@ pub(super) async fn place(
     if let Some(place) = PlaceToken::parse(token) {
         return Ok(Some(place));
     }
-    if SyncToken::parse(token).is_none() {
+    if !::sync::is_sync_token(token) {
         return Err(ApiError::invalid_param(
             "The token is none of this server's.",
         ));

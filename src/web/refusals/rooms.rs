@@ -73,6 +73,8 @@ impl From<SyncError> for ApiError {
         let text = sentence(&error);
         match error {
             SyncError::Invalid(_) => Self::invalid_param(text),
+            // ruma knows this code only with its features for unstable endpoints.
+            SyncError::UnknownPosition => Self::new(BAD, "M_UNKNOWN_POS".into(), text),
             SyncError::Read(error) => error.into(),
             SyncError::Store(error) => error.into(),
         }

@@ -1,0 +1,179 @@
+//! What a client has been told on one connection: so much that the next answer needs
+//! only what is new.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use model::{EventSerial, Membership, MembershipRecord, RoomSerial};
+use store::Position;
+
+use super::{facts::UserFacts, required::RequiredState};
+
+/// The most members of a room that are remembered as told.
+const MOST_MEMBERS: usize = 1000;
+
+/// Everything that a client has been told, up to one answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Up to which commit everything was looked at.
+    pub(crate) position: Position,
+    /// The newest change of what is only in memory (typing) that was looked at.
+    pub(crate) ephemeral: u64,
+    /// Stands for what was asked.
+    pub(crate) asked: u64,
+    /// What the rooms were chosen by.
+    pub(crate) user: UserFacts,
+    /// The rooms that were told.
+    pub(crate) rooms: HashMap<RoomSerial, Arc<KnownRoom>>,
+    /// Up to where device lists were told, once they were.
+    pub(crate) device_lists: Option<Position>,
+    /// Up to where the account's own data was told, once it was.
+    pub(crate) account_data: Option<Position>,
+    /// Rooms whose account data changed while nobody wanted it.
+    pub(crate) untold_data: BTreeSet<RoomSerial>,
+}
+
+/// What a client has been told of one room.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownRoom {
+    /// Up to which commit. Nothing of the room is missing up to there but what the
+    /// client did not want.
+    pub(crate) told: Position,
+    /// What the user was there, and the event that said so.
+    pub(crate) membership: Membership,
+    pub(crate) member_event: EventSerial,
+    /// How many of the newest events the client has without a gap.
+    pub(crate) contiguous: usize,
+    /// Which state it has.
+    pub(crate) required: Arc<RequiredState>,
+    /// The membership events that it has because somebody spoke.
+    pub(crate) members: Arc<BTreeSet<EventSerial>>,
+    pub(crate) summary: Summary,
+    pub(crate) is_direct: bool,
+    /// Up to where account data and receipts were told, once they were.
+    pub(crate) account_data: Option<Position>,
+    pub(crate) receipts: Option<Position>,
+    /// The change of who types that was told last; 0 if nobody did.
+    pub(crate) typing: u64,
+}
+
+/// The fields of a room that are told when they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) name: Option<String>,
+    pub(crate) avatar: Option<String>,
+    /// JSON.
+    pub(crate) heroes: String,
+    pub(crate) joined: u64,
+    pub(crate) invited: u64,
+    pub(crate) bump_stamp: u64,
+    pub(crate) notifications: u64,
+    pub(crate) highlights: u64,
+}
+
+impl Known {
+    /// Whether the client has not yet been told that the user is out of a room which it
+    /// shows.
+    pub(crate) fn awaits_leave(&self, room: RoomSerial, record: &MembershipRecord) -> bool {
+        let is_out = matches!(record.membership, Membership::Leave | Membership::Ban);
+        is_out
+            && self
+                .rooms
+                .get(&room)
+                .is_some_and(|known| known.member_event != record.event && known.is_present())
+    }
+
+    /// About how many bytes this takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let rooms = self.rooms.values().map(|room| room.bytes());
+        let facts = self.user.memberships.len() * size_of::<MembershipRecord>();
+        size_of::<Self>() + facts + rooms.sum::<usize>()
+    }
+}
+
+impl KnownRoom {
+    /// Whether the client shows the room as one that the user is in or may come into.
+    pub(crate) fn is_present(&self) -> bool {
+        !matches!(self.membership, Membership::Leave | Membership::Ban)
+    }
+
+    /// Remembers membership events as told. Of too many, only the newest are: the others
+    /// are told again when they are needed.
+    pub(crate) fn add_members(&mut self, events: BTreeSet<EventSerial>) {
+        if events.is_empty() || events.is_subset(&self.members) {
+            return;
+        }
+        let members = Arc::make_mut(&mut self.members);
+        members.extend(events);
+        while members.len() > MOST_MEMBERS {
+            members.pop_first();
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        2 * size_of::<usize>()
+            + size_of::<Self>()
+            + 2 * self.members.len() * size_of::<EventSerial>()
+            + text(&self.summary.name)
+            + text(&self.summary.avatar)
+            + self.summary.heroes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room() -> KnownRoom {
+        KnownRoom {
+            told: Position(1),
+            membership: Membership::Join,
+            member_event: EventSerial(1),
+            contiguous: 1,
+            required: Arc::default(),
+            members: Arc::default(),
+            summary: Summary::default(),
+            is_direct: false,
+            account_data: None,
+            receipts: None,
+            typing: 0,
+        }
+    }
+
+    #[test]
+    fn members_are_bounded() {
+        let mut room = room();
+        room.add_members((0..3000).map(EventSerial).collect());
+        assert_eq!(room.members.len(), MOST_MEMBERS);
+        assert!(room.members.contains(&EventSerial(2999)));
+        assert!(room.bytes() >= MOST_MEMBERS * 8);
+    }
+
+    #[test]
+    fn a_leave_is_awaited_until_it_is_told() {
+        let mut known = Known::default();
+        let mut record = MembershipRecord {
+            membership: Membership::Join,
+            event: EventSerial(1),
+            position: 1,
+            sender: model::UserSerial(1),
+            forgotten: false,
+            last_join: 1,
+            left_at: 0,
+        };
+        known.rooms.insert(RoomSerial(1), Arc::new(room()));
+        assert!(!known.awaits_leave(RoomSerial(1), &record));
+        record.membership = Membership::Leave;
+        record.event = EventSerial(2);
+        assert!(known.awaits_leave(RoomSerial(1), &record));
+        assert!(!known.awaits_leave(RoomSerial(2), &record));
+        let mut told = room();
+        told.membership = Membership::Leave;
+        told.member_event = EventSerial(2);
+        known.rooms.insert(RoomSerial(1), Arc::new(told));
+        assert!(!known.awaits_leave(RoomSerial(1), &record));
+    }
+}

@@ -1,0 +1,294 @@
+//! Which rooms an answer is about: the user's rooms in their order, the lists' filters
+//! and windows, and the subscriptions.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use model::{Membership, MembershipRecord, RoomSerial};
+use store::Snapshot;
+
+use super::{
+    Question,
+    facts::{RoomFactsCache, UserFacts, rooms_in_spaces},
+    known::Known,
+    request::{Filters, ScopedRequest},
+    required::RequiredState,
+};
+use crate::{Sync, SyncError, v3::LIMIT};
+
+/// What is wanted of a room, by all the rules that it matches.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomConfig {
+    /// The most events of its timeline.
+    pub(crate) limit: usize,
+    pub(crate) required: Arc<RequiredState>,
+}
+
+impl RoomConfig {
+    fn merged(&self, other: &Self) -> Self {
+        Self {
+            limit: self.limit.max(other.limit),
+            required: Arc::new(self.required.merged(&other.required)),
+        }
+    }
+}
+
+/// The rooms of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// How many rooms are on each list.
+    pub(crate) counts: BTreeMap<String, usize>,
+    /// The rooms in the window of each list.
+    windows: BTreeMap<String, Vec<RoomSerial>>,
+    /// The subscribed rooms by their id.
+    subscribed: BTreeMap<String, RoomSerial>,
+    /// All of them, with what is wanted.
+    pub(crate) rooms: BTreeMap<RoomSerial, Arc<RoomConfig>>,
+}
+
+impl Selection {
+    /// The rooms that an extension is about.
+    pub(crate) fn scope(&self, extension: &ScopedRequest) -> BTreeSet<RoomSerial> {
+        let lists = self.windows.iter();
+        let in_lists = lists
+            .filter(|(name, _)| extension.has_list(name))
+            .flat_map(|(_, rooms)| rooms.iter().copied());
+        let subscribed = self.subscribed.iter();
+        let subscribed = subscribed
+            .filter(|(room_id, _)| extension.has_room(room_id))
+            .map(|(_, room)| *room);
+        in_lists.chain(subscribed).collect()
+    }
+}
+
+/// Whether a room stands on the user's list of rooms (MSC4186, "Lists"): those that
+/// they are in, are invited to, knock at or were put out of; others only until the
+/// client has been told that they left.
+fn is_listed(record: &MembershipRecord, user: model::UserSerial, awaits_leave: bool) -> bool {
+    match record.membership {
+        Membership::Join | Membership::Invite | Membership::Knock => true,
+        _ if awaits_leave => true,
+        Membership::Leave | Membership::Ban => {
+            record.last_join > 0 && !record.forgotten && record.sender != user
+        }
+    }
+}
+
+/// Whether a user may be told of a room by its id: one that they have been in or have
+/// been asked into.
+fn may_subscribe(record: &MembershipRecord, awaits_leave: bool) -> bool {
+    match record.membership {
+        Membership::Join | Membership::Invite | Membership::Knock => true,
+        Membership::Leave | Membership::Ban => {
+            awaits_leave || (record.last_join > 0 && !record.forgotten)
+        }
+    }
+}
+
+impl Sync {
+    /// Which rooms an answer is about.
+    pub(crate) fn select(
+        &self,
+        question: &Question,
+        snapshot: &Snapshot,
+        user: &UserFacts,
+        known: &Known,
+    ) -> Result<Selection, SyncError> {
+        let mut selection = Selection::default();
+        let mut rules: BTreeMap<RoomSerial, Vec<usize>> = BTreeMap::new();
+        if !question.lists.is_empty() {
+            let order = self.order(question, snapshot, user, known)?;
+            for (rule, list) in question.lists.iter().enumerate() {
+                let filter = Filter::new(self, snapshot, user, &list.asked.filters, question)?;
+                let mut window = Vec::new();
+                let mut count = 0;
+                for room in &order {
+                    if !filter.allows(*room)? {
+                        continue;
+                    }
+                    if list.asked.has_place(count) {
+                        window.push(*room);
+                        rules.entry(*room).or_default().push(rule);
+                    }
+                    count += 1;
+                }
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                selection.counts.insert(list.name.clone(), count);
+                selection.windows.insert(list.name.clone(), window);
+            }
+        }
+        for (number, (room_id, _)) in question.subscriptions.iter().enumerate() {
+            let Some(room) = rooms::room_serial(snapshot, room_id)? else {
+                continue;
+            };
+            let record = user.memberships.get(&room);
+            if record.is_some_and(|record| may_subscribe(record, known.awaits_leave(room, record)))
+            {
+                selection.subscribed.insert(room_id.clone(), room);
+                let rule = question.lists.len() + number;
+                rules.entry(room).or_default().push(rule);
+            }
+        }
+        selection.rooms = configs(question, rules);
+        Ok(selection)
+    }
+
+    /// The user's list of rooms, that with the newest activity first.
+    fn order(
+        &self,
+        question: &Question,
+        snapshot: &Snapshot,
+        user: &UserFacts,
+        known: &Known,
+    ) -> Result<Vec<RoomSerial>, SyncError> {
+        let store = &self.inner.store;
+        let mut rooms = Vec::with_capacity(user.memberships.len());
+        for (room, record) in user.memberships.iter() {
+            if !is_listed(
+                record,
+                question.session.user,
+                known.awaits_leave(*room, record),
+            ) {
+                continue;
+            }
+            let activity = match record.membership {
+                Membership::Join => self.inner.facts.of(store, snapshot, *room)?.activity,
+                _ => record.position,
+            };
+            rooms.push((activity, *room));
+        }
+        rooms.sort_unstable_by_key(|(activity, room)| Reverse((*activity, room.0)));
+        Ok(rooms.into_iter().map(|(_, room)| room).collect())
+    }
+}
+
+/// What is wanted of each room; rooms that match the same rules share it.
+fn configs(
+    question: &Question,
+    rules: BTreeMap<RoomSerial, Vec<usize>>,
+) -> BTreeMap<RoomSerial, Arc<RoomConfig>> {
+    let one = |rule: usize| match question.lists.get(rule) {
+        Some(list) => &list.config,
+        None => &question.subscriptions[rule - question.lists.len()].1,
+    };
+    let mut shared: HashMap<Vec<usize>, Arc<RoomConfig>> = HashMap::new();
+    let merged = |rules: &[usize]| {
+        let mut configs = rules.iter().map(|rule| one(*rule));
+        let first = configs.next().cloned();
+        first.map(|first| configs.fold(first, |all, one| all.merged(one)))
+    };
+    let mut found = BTreeMap::new();
+    for (room, rules) in rules {
+        let config = match shared.get(&rules) {
+            Some(config) => config.clone(),
+            None => match merged(&rules) {
+                Some(config) => {
+                    let config = Arc::new(config);
+                    shared.insert(rules, config.clone());
+                    config
+                }
+                None => continue,
+            },
+        };
+        found.insert(room, config);
+    }
+    found
+}
+
+/// A list's conditions, with what they are about already looked up.
+struct Filter<'a> {
+    snapshot: &'a Snapshot,
+    store: &'a store::Store,
+    facts: &'a RoomFactsCache,
+    user: &'a UserFacts,
+    account: model::UserSerial,
+    asked: &'a Filters,
+    name: Option<String>,
+    in_spaces: Option<HashSet<RoomSerial>>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(
+        sync: &'a Sync,
+        snapshot: &'a Snapshot,
+        user: &'a UserFacts,
+        asked: &'a Filters,
+        question: &Question,
+    ) -> Result<Self, SyncError> {
+        let in_spaces = match &asked.spaces {
+            Some(spaces) => Some(rooms_in_spaces(snapshot, user, spaces)?),
+            None => None,
+        };
+        Ok(Self {
+            snapshot,
+            store: &sync.inner.store,
+            facts: &sync.inner.facts,
+            user,
+            account: question.session.user,
+            asked,
+            name: asked
+                .room_name_like
+                .as_ref()
+                .map(|name| name.to_lowercase()),
+            in_spaces,
+        })
+    }
+
+    fn allows(&self, room: RoomSerial) -> Result<bool, SyncError> {
+        let asked = self.asked;
+        let is = |wanted: Option<bool>, it: bool| wanted.is_none_or(|wanted| wanted == it);
+        let invited = || {
+            let record = self.user.memberships.get(&room);
+            record.is_some_and(|record| record.membership == Membership::Invite)
+        };
+        if !is(asked.is_dm, self.user.direct.contains(&room))
+            || !is(asked.is_invite, asked.is_invite.is_some() && invited())
+            || self
+                .in_spaces
+                .as_ref()
+                .is_some_and(|rooms| !rooms.contains(&room))
+        {
+            return Ok(false);
+        }
+        Ok(self.allows_details(room)? && self.allows_tags(room)?)
+    }
+
+    fn allows_details(&self, room: RoomSerial) -> Result<bool, SyncError> {
+        let asked = self.asked;
+        if asked.is_encrypted.is_none()
+            && asked.room_types.is_empty()
+            && asked.not_room_types.is_empty()
+            && self.name.is_none()
+        {
+            return Ok(true);
+        }
+        let details = self.facts.details(self.store, self.snapshot, room)?;
+        Ok(asked
+            .is_encrypted
+            .is_none_or(|wanted| wanted == details.is_encrypted)
+            && (asked.room_types.is_empty() || asked.room_types.contains(&details.room_type))
+            && !asked.not_room_types.contains(&details.room_type)
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|name| details.name.contains(name)))
+    }
+
+    fn allows_tags(&self, room: RoomSerial) -> Result<bool, SyncError> {
+        let asked = self.asked;
+        if asked.tags.is_none() && asked.not_tags.is_empty() {
+            return Ok(true);
+        }
+        let tags = accounts::tags(self.snapshot, self.account, room)?;
+        let any = |wanted: &[String]| wanted.iter().any(|tag| tags.contains_key(tag));
+        Ok(asked.tags.as_deref().is_none_or(any) && !any(&asked.not_tags))
+    }
+}
+
+/// How many events of a timeline a client gets that asks for so many.
+pub(crate) fn capped(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(LIMIT).min(LIMIT)
+}

@@ -1,0 +1,6 @@
+//! Syncs of both kinds on a database of their own.
+
+mod client;
+mod histories;
+mod house;
+mod sliding;
