@@ -23,6 +23,9 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 /// [`BODY_TIME`] is over.
 const SLOWEST: u64 = 16 * 1_024;
 
+/// The longest form, in bytes: nobody types more.
+const FORM_BYTES: u64 = 16 * 1_024;
+
 /// How much of an unwanted body is read and thrown away, in bytes.
 const DISCARDED: u64 = 8 * 1_024 * 1_024;
 /// How long that may take.
@@ -40,6 +43,8 @@ pub(crate) enum Takes {
     Content,
     /// A file.
     File,
+    /// The fields of a page's form.
+    Form,
 }
 
 impl Takes {
@@ -155,10 +160,11 @@ pub(crate) async fn read_body(
         Takes::Nothing => return Ok(Bytes::new()),
         Takes::Json | Takes::Content => options.max_body_bytes,
         Takes::File => options.max_upload_bytes,
+        Takes::Form => FORM_BYTES,
     };
     let bytes = collect(body, limit).await?;
     match takes {
-        Takes::Nothing | Takes::File => {}
+        Takes::Nothing | Takes::File | Takes::Form => {}
         Takes::Json if bytes.is_empty() => {}
         Takes::Json | Takes::Content => json::check_object(&bytes, options.json_depth())?,
     }
