@@ -15,6 +15,8 @@ mod cross_signing;
 mod device_lists;
 mod devices;
 mod filters;
+mod invitations;
+mod joining;
 mod keys;
 mod limits;
 mod markers;

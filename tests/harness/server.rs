@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Api, Config};
+use crate::{Api, Config, Visitor};
 
 /// The longest a server may take until it listens.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -27,6 +27,8 @@ pub struct Server {
     folder: PathBuf,
     config: Config,
     address: String,
+    /// The addresses of all listeners, as they were announced since the last start.
+    announced: Arc<Mutex<Vec<String>>>,
     process: Option<Child>,
 }
 
@@ -58,6 +60,7 @@ impl Server {
             folder,
             config,
             address: "127.0.0.1:0".into(),
+            announced: Arc::default(),
             process: None,
         };
         server.launch();
@@ -115,29 +118,27 @@ impl Server {
     }
 
     fn wait_until_listening(&mut self, output: impl std::io::Read + Send + 'static) -> String {
-        let (sender, lines) = mpsc::channel();
+        let (sender, addresses) = mpsc::channel();
+        let announced = Arc::new(Mutex::new(Vec::new()));
+        self.announced = Arc::clone(&announced);
         // Reads on to the end, so that the server never waits for a full pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
+                let event: Value = serde_json::from_str(&line).unwrap_or_default();
+                if event["event"] == "listening" {
+                    let address = event["address"].as_str().expect("an address").to_owned();
+                    announced.lock().expect("the list").push(address.clone());
+                    let _ = sender.send(address);
+                }
             }
         });
-        let deadline = Instant::now() + START_DEADLINE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match lines.recv_timeout(left) {
-                Ok(line) => {
-                    let event: Value = serde_json::from_str(&line).unwrap_or_default();
-                    if event["event"] == "listening" {
-                        return event["address"].as_str().expect("an address").to_owned();
-                    }
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    panic!("no listener within {START_DEADLINE:?}\n{}", self.log_tail())
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    panic!("the server ended before it listened\n{}", self.log_tail())
-                }
+        match addresses.recv_timeout(START_DEADLINE) {
+            Ok(address) => address,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                panic!("no listener within {START_DEADLINE:?}\n{}", self.log_tail())
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                panic!("the server ended before it listened\n{}", self.log_tail())
             }
         }
     }
@@ -145,6 +146,11 @@ impl Server {
     /// Where the server listens: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The addresses of all listeners that were announced so far.
+    pub fn addresses(&self) -> Vec<String> {
+        self.announced.lock().expect("the list").clone()
     }
 
     /// A client without an access token.
@@ -277,6 +283,11 @@ impl Server {
             .unwrap_or_else(|error| panic!("cairn {words:?} printed {printed:?}: {error}"))
     }
 
+    /// Somebody with a browser.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(&self.url())
+    }
+
     /// An invitation token for registration.
     pub fn invitation(&self) -> String {
         let invitation = self.cairn_json(&["invite", "create"]);
@@ -320,6 +331,7 @@ pub fn shared(folder: &'static str) -> Api {
                 folder,
                 config: Config::default(),
                 address: "127.0.0.1:0".into(),
+                announced: Arc::default(),
                 process: None,
             };
             server.launch_under(&["setpriv", "--pdeathsig", "KILL"]);
