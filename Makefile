@@ -32,9 +32,9 @@ run: build ## Run a server on 127.0.0.1:8008; its data stays in ./data
 	@echo
 	@$(CAIRN) invite create --config $(DATA)/cairn.toml
 	@echo
-	@echo "To sign in, open a Matrix client (Element, for instance), choose the homeserver"
-	@echo "http://$(subst 127.0.0.1,localhost,$(ADDRESS)) and create an account with the invitation token above,"
-	@echo "or sign in as admin. Ctrl-C stops the server."
+	@echo "Open the link above in a browser to create an account; the page says how to go on."
+	@echo "Or sign in as admin with a Matrix client (Element, for instance) on the homeserver"
+	@echo "http://$(subst 127.0.0.1,localhost,$(ADDRESS)). Ctrl-C stops the server."
 	@echo
 	@exec $(CAIRN) serve --config $(DATA)/cairn.toml
 

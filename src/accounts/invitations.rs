@@ -3,10 +3,12 @@
 use model::{InvitationRecord, TokenHash, UserSerial, tables::INVITATION_BY_HASH};
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, tokens::token_hash};
+use crate::{Accounts, InvitationProof, tokens::token_hash};
 
 /// How many characters of a token name its invitation.
 const NAME_CHARACTERS: usize = 8;
+/// How many invitations are made at once.
+const MOST_AT_ONCE: usize = 500;
 
 /// Why nothing can be done with an invitation.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -14,6 +16,9 @@ pub enum InvitationError {
     /// There is none of that name or token that can still be used.
     #[error("there is no such invitation")]
     NotFound,
+    /// More were asked for than are made at once.
+    #[error("at most {} invitations are made at once", MOST_AT_ONCE)]
+    TooMany,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,27 +83,65 @@ impl Accounts {
     /// # Errors
     /// If the database fails.
     pub async fn create_invitation(&self, new: NewInvitation) -> Result<String, StoreError> {
-        let mut token = self.inner.random.token();
-        // One that begins with "-" would look like an option on a command line.
-        while !token.starts_with(|first: char| first.is_ascii_alphanumeric()) {
-            token = self.inner.random.token();
+        let token = self.draw_invitation_token();
+        self.write_invitations(&new, std::slice::from_ref(&token))
+            .await?;
+        Ok(token)
+    }
+
+    /// Makes `count` invitations that are alike, all or none, and returns their tokens, which cannot be shown again.
+    ///
+    /// # Errors
+    /// [`InvitationError::TooMany`] for more than 500.
+    pub async fn create_invitations(
+        &self,
+        new: NewInvitation,
+        count: usize,
+    ) -> Result<Vec<String>, InvitationError> {
+        if count > MOST_AT_ONCE {
+            return Err(InvitationError::TooMany);
         }
-        let hash = token_hash(&token);
-        let record = InvitationRecord {
+        let tokens: Vec<String> = (0..count).map(|_| self.draw_invitation_token()).collect();
+        self.write_invitations(&new, &tokens).await?;
+        Ok(tokens)
+    }
+
+    fn draw_invitation_token(&self) -> String {
+        loop {
+            let token = self.inner.random.token();
+            // One that begins with "-" would look like an option on a command line.
+            if token.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+                return token;
+            }
+        }
+    }
+
+    async fn write_invitations(
+        &self,
+        new: &NewInvitation,
+        tokens: &[String],
+    ) -> Result<(), StoreError> {
+        let created_at = self.now();
+        let record = |token: &String| InvitationRecord {
             name: token.chars().take(NAME_CHARACTERS).collect(),
             uses_allowed: new.uses_allowed,
             uses: 0,
-            created_at: self.now(),
+            created_at,
             expires_at: new.expires_at,
             created_by: new.created_by,
         };
+        let rows: Vec<(TokenHash, InvitationRecord)> = tokens
+            .iter()
+            .map(|token| (token_hash(token), record(token)))
+            .collect();
         self.store()
             .commit(move |_, _, batch| {
-                batch.put(&INVITATION_BY_HASH, &hash, &record);
+                for (hash, record) in &rows {
+                    batch.put(&INVITATION_BY_HASH, hash, record);
+                }
                 Ok::<_, StoreError>(())
             })
-            .await?;
-        Ok(token)
+            .await
     }
 
     /// All invitations, oldest first.
@@ -160,6 +203,18 @@ impl Accounts {
                 Ok(record.is_some_and(|record| is_valid(&record, now)))
             })
             .await
+    }
+
+    /// The proof that somebody holds an invitation that can be used now, for [`Accounts::register`]; none if it cannot.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn prove_invitation(
+        &self,
+        token: &str,
+    ) -> Result<Option<InvitationProof>, StoreError> {
+        let is_valid = self.is_invitation_valid(token).await?;
+        Ok(is_valid.then(|| InvitationProof(token_hash(token))))
     }
 }
 

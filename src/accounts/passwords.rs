@@ -76,12 +76,17 @@ impl Accounts {
         self.inner.random.token()
     }
 
+    /// The fewest characters of a new password.
+    pub fn password_min_length(&self) -> usize {
+        self.inner.options.password_min_length
+    }
+
     /// Whether a new password is taken. To be asked before a user-interactive authentication begins.
     ///
     /// # Errors
     /// [`PasswordError`] if it is not.
     pub fn check_new_password(&self, password: &str) -> Result<(), PasswordError> {
-        let minimum = self.inner.options.password_min_length;
+        let minimum = self.password_min_length();
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(PasswordError::TooLong);
         }

@@ -115,7 +115,8 @@ impl Accounts {
         }
     }
 
-    /// Makes an account for somebody who has passed one of [`Accounts::registration_flows`]. An invitation is used in the same commit.
+    /// Makes an account for somebody who has passed one of [`Accounts::registration_flows`]. An invitation is used in the same commit, also where none is
+    /// needed.
     ///
     /// # Errors
     /// [`RegisterError`]; then nothing was used up.
@@ -126,7 +127,7 @@ impl Accounts {
     ) -> Result<Registered, RegisterError> {
         let invitation = match self.registration_mode() {
             RegistrationMode::Closed => return Err(RegisterError::Closed),
-            RegistrationMode::Open => None,
+            RegistrationMode::Open => invitation.map(|proof| proof.0),
             RegistrationMode::Invite => Some(invitation.ok_or(RegisterError::Invitation)?.0),
         };
         if new.password.is_none() {
@@ -238,7 +239,7 @@ impl Draft {
             let now = self.account.created_at;
             invitations::use_up(latest, batch, invitation, now).map_err(|error| match error {
                 InvitationError::Store(error) => RegisterError::Store(error),
-                InvitationError::NotFound => RegisterError::Invitation,
+                InvitationError::NotFound | InvitationError::TooMany => RegisterError::Invitation,
             })?;
         }
         let mut changes = Changes::at(position);

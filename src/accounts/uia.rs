@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use store::StoreError;
 
-use crate::{Accounts, LoginError, Session, tokens::token_hash};
+use crate::{Accounts, LoginError, Session};
 
 /// How long a conversation may take, in ms.
 const LIFETIME: u64 = 10 * 60 * 1_000;
@@ -316,10 +316,10 @@ impl Accounts {
                 None
             }
             AuthData::RegistrationToken(data) => {
-                if !self.is_invitation_valid(&data.token).await? {
+                let Some(proof) = self.prove_invitation(&data.token).await? else {
                     return Ok(Err(ChallengeError::InvalidInvitation));
-                }
-                Some(token_hash(&data.token))
+                };
+                Some(proof.0)
             }
             _ => return Ok(Err(ChallengeError::Unsupported)),
         };

@@ -60,12 +60,14 @@ pub enum Administration {
         /// Which of the two.
         administrator: bool,
     },
-    /// Makes an invitation.
-    CreateInvitation {
-        /// How many people may register with it.
+    /// Makes invitations that are alike.
+    CreateInvitations {
+        /// How many people may register with each.
         uses: u32,
         /// When it ends.
         expires_after_days: Option<u32>,
+        /// How many such invitations.
+        count: u32,
     },
     /// Lists the invitations.
     ListInvitations,
@@ -98,7 +100,7 @@ pub enum AdministrationError {
     /// The account cannot be closed.
     #[error(transparent)]
     Deactivate(#[from] DeactivateError),
-    /// The invitation cannot be ended.
+    /// The invitations cannot be made, or the one cannot be ended.
     #[error(transparent)]
     Invitation(#[from] InvitationError),
     /// The database failed.
@@ -144,10 +146,14 @@ impl Actions {
                 log::info!(user_id = found.user_id.as_str(), administrator; "administrator's role changed");
                 Ok(json!({ "user_id": found.user_id, "administrator": administrator }))
             }
-            Administration::CreateInvitation {
+            Administration::CreateInvitations {
                 uses,
                 expires_after_days,
-            } => self.create_invitation(uses, expires_after_days).await,
+                count,
+            } => {
+                self.create_invitations(uses, expires_after_days, count)
+                    .await
+            }
             Administration::ListInvitations => self.list_invitations().await,
             Administration::RevokeInvitation { token } => {
                 self.accounts.revoke_invitation(&token).await?;
@@ -215,10 +221,11 @@ impl Actions {
         }
     }
 
-    async fn create_invitation(
+    async fn create_invitations(
         &self,
         uses: u32,
         expires_after_days: Option<u32>,
+        count: u32,
     ) -> Result<Value, AdministrationError> {
         let expires_at = expires_after_days.map(|days| self.clock.now().0 + u64::from(days) * DAY);
         let new = NewInvitation {
@@ -226,9 +233,14 @@ impl Actions {
             expires_at,
             created_by: None,
         };
-        let token = self.accounts.create_invitation(new).await?;
-        log::info!(uses; "invitation made by an administrator");
-        Ok(json!({ "token": token, "uses": uses, "expires_at": expires_at }))
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let tokens = self.accounts.create_invitations(new, count).await?;
+        log::info!(uses, count; "invitations made by an administrator");
+        let made: Vec<Value> = tokens
+            .iter()
+            .map(|token| json!({ "token": token, "uses": uses, "expires_at": expires_at }))
+            .collect();
+        Ok(json!({ "invitations": made }))
     }
 
     async fn list_invitations(&self) -> Result<Value, AdministrationError> {

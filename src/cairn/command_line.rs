@@ -135,15 +135,8 @@ pub(crate) enum UserVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum InviteVerb {
-    /// Create an invitation token.
-    Create {
-        /// How many people may register with it.
-        #[arg(long, default_value_t = 1, value_name = "NUMBER")]
-        uses: u32,
-        /// After how many days it ends; never, if left out.
-        #[arg(long, value_name = "DAYS")]
-        expires_after_days: Option<u32>,
-    },
+    /// Create an invitation: a link with its QR code, shown once.
+    Create(InviteCreate),
     /// List the invitations that can still be used.
     List,
     /// End an invitation.
@@ -159,6 +152,23 @@ pub(crate) enum DatabaseVerb {
     Show,
     /// Write the database's files anew without what was deleted or replaced; a running server goes on meanwhile.
     Compact,
+}
+
+/// What an invitation is to be.
+#[derive(Debug, Args)]
+pub(crate) struct InviteCreate {
+    /// How many people may register with it.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    pub(crate) uses: u32,
+    /// After how many days it ends; never, if left out.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) expires_after_days: Option<u32>,
+    /// How many such invitations; at most 500.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) count: Option<u32>,
+    /// Write them to this new file instead, for printing: HTML, one sheet for each.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sheet: Option<PathBuf>,
 }
 
 /// Does what the command line says and returns the exit code.
@@ -230,7 +240,7 @@ mod tests {
         assert_eq!(line.common.config, PathBuf::from("a.toml"));
         assert!(matches!(
             line.verb,
-            Verb::Invite(InviteVerb::Create { uses: 1, .. })
+            Verb::Invite(InviteVerb::Create(InviteCreate { uses: 1, .. }))
         ));
     }
 
@@ -240,6 +250,8 @@ mod tests {
             (&["cairn"][..], true),
             (&["cairn", "fly"], true),
             (&["cairn", "user", "create"], true),
+            (&["cairn", "invite", "create", "--count", "0"], true),
+            (&["cairn", "invite", "create", "--count", "501"], true),
             (&["cairn", "--help"], false),
             (&["cairn", "config", "--help"], false),
         ] {

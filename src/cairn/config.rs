@@ -4,6 +4,7 @@
 //! Every mistake names the file and the line; an unknown key is a mistake and
 //! names the nearest known one.
 
+mod address;
 mod options;
 mod sections;
 mod source;
@@ -16,6 +17,7 @@ use std::{
 
 use accounts::{AccountsOptions, RegistrationOptions};
 use client_api::WellKnownOptions;
+use console::JoiningOptions;
 use media::MediaOptions;
 use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
@@ -99,6 +101,8 @@ runtime::options! {
         limits: LimitsOptions = LimitsOptions::default(),
         /// What clients find at /.well-known/matrix.
         well_known: WellKnownOptions = WellKnownOptions::default(),
+        /// What newcomers are told.
+        joining: JoiningOptions = JoiningOptions::default(),
         /// The log.
         log: LogOptions = LogOptions::default(),
     }
@@ -131,6 +135,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsOptions,
     /// What clients find at /.well-known/matrix.
     pub(crate) well_known: WellKnownOptions,
+    /// What newcomers are told.
+    pub(crate) joining: JoiningOptions,
     /// The log.
     pub(crate) log: LogOptions,
 }
@@ -188,6 +194,7 @@ impl Config {
             federation: document.federation,
             limits: document.limits,
             well_known: document.well_known,
+            joining: document.joining,
             log: document.log,
         })
     }
@@ -222,6 +229,7 @@ fn resolve_paths(document: &mut Document, folder: &Path) {
 /// checked apart.
 fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Problem> {
     let mut problems = listener_problems(source, document);
+    problems.extend(address::problems(source, document));
     let mut report = |path: &[&str], message: String| problems.push(source.problem(path, message));
 
     if document.data_dir.as_os_str().is_empty() {

@@ -3,6 +3,7 @@
 mod administer;
 mod config;
 mod init;
+mod invite;
 mod serve;
 mod version;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Serve => serve::run(&common),
         Verb::Init(init) => init::run(init, &common),
         Verb::User(verb) => administer::user(verb, &common),
-        Verb::Invite(verb) => administer::invite(verb, &common),
+        Verb::Invite(verb) => invite::run(verb, &common),
         Verb::Database(verb) => administer::database(verb, &common),
     }
 }

@@ -4,8 +4,9 @@ runtime::options! {
     /// What clients find at /.well-known/matrix on this server. Needed where the server's name
     /// is a domain that points here, while clients shall use another address.
     pub struct WellKnownOptions in "well_known" {
-        /// The address that clients use, "https://matrix.council.example" for instance. Empty:
-        /// /.well-known/matrix/client is not served.
+        /// The address that clients use, "https://matrix.council.example" for instance. The links
+        /// of invitations begin with it. Empty: /.well-known/matrix/client is not served, and links
+        /// begin with a listener's own address.
         pub client: String = String::new(),
         /// The address of a page with help for people. Empty: none.
         pub support_page: String = String::new(),

@@ -32,6 +32,11 @@ impl Timestamp {
         Self(self.0.saturating_sub(milliseconds(wait)))
     }
 
+    /// Year, month (1 to 12) and day (1 to 31) in UTC.
+    pub fn date(self) -> (u64, u64, u64) {
+        civil_date(self.0 / 86_400_000)
+    }
+
     /// How long after `earlier` this moment is; zero if it is not after it, which
     /// happens whenever somebody sets the machine's clock back.
     pub fn since(self, earlier: Self) -> Duration {
@@ -46,7 +51,7 @@ fn milliseconds(duration: Duration) -> u64 {
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, millisecond) = (self.0 / 1_000, self.0 % 1_000);
-        let (year, month, day) = civil_date(seconds / 86_400);
+        let (year, month, day) = self.date();
         let second_of_day = seconds % 86_400;
         write!(
             formatter,

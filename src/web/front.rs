@@ -31,6 +31,9 @@ use crate::{
     proxies,
 };
 
+/// Where the rest of a path is a secret: the token of an invitation.
+const SECRET_PATHS: [&str; 1] = ["/join/"];
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a [`Front`] is made of.
@@ -158,7 +161,7 @@ impl Front {
     }
 
     /// Measures and logs. Paths are logged without their query, which may hold an
-    /// access token.
+    /// access token, and without what else is secret in them.
     fn record(
         &self,
         exchange: &Exchange,
@@ -187,9 +190,17 @@ impl Front {
             request_id = id,
             address:% = exchange.address,
             user = exchange.user_id.get().map_or("", |user_id| user_id.as_str());
-            "{method} {path} {status} in {:.1} ms", seconds * 1_000.0
+            "{method} {} {status} in {:.1} ms", loggable(path), seconds * 1_000.0
         );
     }
+}
+
+/// A path without its secret, whether or not it leads anywhere.
+fn loggable(path: &str) -> &str {
+    SECRET_PATHS
+        .into_iter()
+        .find(|secret| path.starts_with(secret))
+        .unwrap_or(path)
 }
 
 /// A method as a label: one of a fixed set, whatever clients invent.
@@ -247,6 +258,23 @@ impl<T, F: Future<Output = Result<T, Infallible>>> Future for CatchPanic<F> {
         match catch_unwind(poll) {
             Ok(poll) => poll.map(Ok),
             Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_paths_are_not_logged() {
+        for (path, expected) in [
+            ("/join/secret", "/join/"),
+            ("/join/secret/more", "/join/"),
+            ("/joined", "/joined"),
+            ("/_matrix/client/v3/sync", "/_matrix/client/v3/sync"),
+        ] {
+            assert_eq!(loggable(path), expected);
         }
     }
 }

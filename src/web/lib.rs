@@ -14,7 +14,8 @@
 //! `refusals.rs` and nowhere else.
 //!
 //! What must never happen here: a decision about who may see what, a wait
-//! without a limit, content or tokens in the log.
+//! without a limit, content or tokens in the log. Paths that hold a token are logged
+//! by their template alone.
 
 mod answers;
 mod callers;
@@ -54,7 +55,7 @@ pub use limits::{LimitExceeded, Limits, SignInAttempt};
 pub use listener::{BindError, Listener};
 pub use measures::{Measures, metrics_routes};
 pub use options::{LimitsOptions, ListenerOptions, Serves, TlsFiles};
-pub use plain::{JsonBody, PathOf, QueryOf};
+pub use plain::{FormBody, JsonBody, PathOf, QueryOf};
 pub use requests::{Asked, Interactive, Received};
 pub use routes::{Call, Endpoint, Routes, Serving};
 pub use sync_slots::SyncSlot;

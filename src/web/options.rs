@@ -77,7 +77,8 @@ pub struct ListenerOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Serves {
-    /// `/_matrix/client`, `/_matrix/media`, `/.well-known/matrix/client`.
+    /// `/_matrix/client`, `/_matrix/media`, `/.well-known/matrix/client`, and `/join`,
+    /// the page of an invitation.
     Client,
     /// `/_matrix/federation`, `/_matrix/key`, `/.well-known/matrix/server`.
     Federation,

@@ -1,5 +1,5 @@
 //! Extractors for endpoints that ruma does not know. Unlike axum's own, they
-//! refuse with Matrix errors.
+//! refuse with Matrix errors, which pages turn into words.
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::request::Parts;
@@ -28,6 +28,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                 "The body is not what this endpoint takes: {error}."
             ))
         })
+    }
+}
+
+/// The fields of a form as a page sends it (`application/x-www-form-urlencoded`), of
+/// at most 16 KiB.
+#[derive(Clone, Copy, Debug)]
+pub struct FormBody<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for FormBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let exchange = Exchange::of(&parts)?;
+        let bytes = requests::read_body(body, &exchange, Takes::Form).await?;
+        serde_html_form::from_bytes(&bytes)
+            .map(Self)
+            .map_err(|error| ApiError::invalid_param(format!("The form is wrong: {error}.")))
     }
 }
 

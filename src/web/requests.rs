@@ -15,6 +15,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{ApiError, SentFile, exchange::Exchange, files::deadline, json};
 
+/// The longest form, in bytes: nobody types more.
+const FORM_BYTES: u64 = 16 * 1_024;
+
 /// How much of an unwanted body is read and thrown away, in bytes.
 const DISCARDED: u64 = 8 * 1_024 * 1_024;
 /// How long that may take.
@@ -30,6 +33,8 @@ pub(crate) enum Takes {
     Json,
     /// A JSON object that must be there: it is the content to be stored.
     Content,
+    /// The fields of a page's form.
+    Form,
 }
 
 impl Takes {
@@ -182,10 +187,11 @@ pub(crate) async fn read_body(
     let limit = match takes {
         Takes::Nothing => return Ok(Bytes::new()),
         Takes::Json | Takes::Content => options.max_body_bytes,
+        Takes::Form => FORM_BYTES,
     };
     let bytes = collect(body, limit).await?;
     match takes {
-        Takes::Nothing => {}
+        Takes::Nothing | Takes::Form => {}
         Takes::Json if bytes.is_empty() => {}
         Takes::Json | Takes::Content => json::check_object(&bytes, options.json_depth())?,
     }

@@ -71,11 +71,6 @@ impl Connection {
         self.exchange("PUT", path, body.as_bytes()).await
     }
 
-    /// `POST path` and the body of the 200 that came.
-    pub(crate) async fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
-        self.exchange("POST", path, body).await
-    }
-
     /// Sends a request and reads the whole answer. `Err` when the connection broke;
     /// panics when the answer is no 200.
     async fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> Result<&[u8]> {

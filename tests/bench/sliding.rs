@@ -233,7 +233,10 @@ async fn slide(connection: &mut Connection, pos: Option<&str>, wait: u64, body: 
     let pos = pos.map_or(String::new(), |pos| format!("&pos={}", escape(pos)));
     let path =
         format!("/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout={wait}{pos}");
-    let answer = connection.post(&path, body).await.expect("an answer");
+    let answer = connection
+        .post(&path, body.as_bytes())
+        .await
+        .expect("an answer");
     let token = &answer[find(answer, POS).expect("pos") + POS.len()..];
     let token = &token[..find(token, b"\"").expect("its end")];
     Slid {

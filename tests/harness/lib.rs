@@ -8,11 +8,14 @@
 //! - [`Api`] and [`User`]: requests without and with an access token. An answer is
 //!   judged by [`Answer::ok`] or [`Answer::refused`], which say in full what came
 //!   instead.
+//! - [`Visitor`]: pages for people, and [`qr`]: the codes on them.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
 mod api;
 mod config;
+mod pages;
+pub mod qr;
 mod rooms;
 mod server;
 pub mod signing;
@@ -20,6 +23,7 @@ mod user;
 
 pub use api::{Answer, Api, escape};
 pub use config::{Config, Registration};
+pub use pages::{Page, Visitor};
 pub use rooms::{Synced, event_ids, find_event};
 pub use server::{Server, shared};
 pub use user::{PASSWORD, User};

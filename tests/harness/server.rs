@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Api, Config};
+use crate::{Api, Config, Visitor};
 
 /// The longest a server may take until it listens.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -181,6 +181,11 @@ impl Server {
         self.addresses.iter().map(url).collect()
     }
 
+    /// The addresses of all listeners, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<String> {
+        self.addresses.clone()
+    }
+
     /// A client without an access token.
     pub fn api(&self) -> Api {
         Api::new(&self.url())
@@ -309,6 +314,11 @@ impl Server {
         );
         serde_json::from_str(printed.trim())
             .unwrap_or_else(|error| panic!("cairn {words:?} printed {printed:?}: {error}"))
+    }
+
+    /// Somebody with a browser.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(&self.url())
     }
 
     /// An invitation token for registration.

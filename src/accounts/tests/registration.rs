@@ -4,8 +4,8 @@ use tokio::task::JoinSet;
 
 use super::house::{House, account};
 use crate::{
-    InvitationProof, NewAccount, NewInvitation, RegisterError, RegistrationMode, UsernameError,
-    accounts_after, tokens::token_hash,
+    InvitationError, InvitationProof, NewAccount, NewInvitation, RegisterError, RegistrationMode,
+    UsernameError, accounts_after, tokens::token_hash,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,4 +131,44 @@ async fn names_follow_the_grammar() {
         .await
         .unwrap();
     assert!(closed.session(&made.session.unwrap()).await.is_admin);
+}
+
+#[tokio::test]
+async fn many_invitations_are_made_at_once_or_none() {
+    let house = House::new(RegistrationMode::Invite);
+    let new = NewInvitation {
+        uses_allowed: Some(1),
+        ..NewInvitation::default()
+    };
+    let refused = house.accounts.create_invitations(new.clone(), 501).await;
+    assert!(matches!(refused, Err(InvitationError::TooMany)));
+    assert!(house.accounts.invitations().await.unwrap().is_empty());
+
+    let tokens = house.accounts.create_invitations(new, 500).await.unwrap();
+    assert_eq!(house.accounts.invitations().await.unwrap().len(), 500);
+    for (number, token) in tokens.iter().enumerate().step_by(100) {
+        let proof = house.accounts.prove_invitation(token).await.unwrap();
+        let new = account(&format!("user{number}"), "D");
+        house.accounts.register(new, proof).await.unwrap();
+        let again = house.accounts.prove_invitation(token).await.unwrap();
+        assert!(again.is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_is_used_also_where_none_is_needed() {
+    let house = House::open();
+    let new = NewInvitation {
+        uses_allowed: Some(1),
+        ..NewInvitation::default()
+    };
+    let token = house.accounts.create_invitation(new).await.unwrap();
+    let proof = house.accounts.prove_invitation(&token).await.unwrap();
+    assert!(proof.is_some());
+    for (name, proof) in [("alice", proof.clone()), ("bob", None)] {
+        let made = house.accounts.register(account(name, "D"), proof).await;
+        assert!(made.is_ok(), "{name}");
+    }
+    let refused = house.accounts.register(account("carol", "D"), proof).await;
+    assert!(matches!(refused, Err(RegisterError::Invitation)));
 }

@@ -2,6 +2,7 @@
 
 use accounts::{AccountsOptions, RegistrationOptions};
 use client_api::WellKnownOptions;
+use console::JoiningOptions;
 use media::MediaOptions;
 use rooms::RoomsOptions;
 use runtime::OptionDescription;
@@ -65,28 +66,52 @@ pub(super) fn all() -> Vec<Section> {
         section!(FederationOptions),
         section!(LimitsOptions),
         section!(WellKnownOptions),
+        section!(JoiningOptions),
+        clients(),
         section!(LogOptions),
     ]
 }
 
 /// The keys of a listener's `tls`, both of which must be given.
 fn tls() -> Section {
-    let file = |key, doc: &str| OptionDescription {
-        key,
-        doc: doc.to_owned(),
-        default: None,
-    };
-    Section {
-        name: "listener.tls",
-        repeated: false,
-        about: "The certificate of a listener.".to_owned(),
-        options: vec![
-            file(
+    inner(
+        "listener.tls",
+        "The certificate of a listener.",
+        &[
+            (
                 "certificate",
                 "The PEM file of the certificate and those that lead to its root.",
             ),
-            file("key", "The PEM file of the certificate's private key."),
+            ("key", "The PEM file of the certificate's private key."),
         ],
+    )
+}
+
+/// The keys of an app that newcomers are shown, all of which must be given.
+fn clients() -> Section {
+    inner(
+        "joining.clients",
+        "An app that newcomers may install.",
+        &[
+            ("name", "Its name, as people know it."),
+            ("platform", "What it runs on."),
+            ("address", "Where to get it."),
+        ],
+    )
+}
+
+/// A table inside a key, whose keys have no defaults.
+fn inner(name: &'static str, about: &str, keys: &[(&'static str, &str)]) -> Section {
+    let described = keys.iter().map(|(key, doc)| OptionDescription {
+        key,
+        doc: (*doc).to_owned(),
+        default: None,
+    });
+    Section {
+        name,
+        repeated: false,
+        about: about.to_owned(),
+        options: described.collect(),
     }
 }
 

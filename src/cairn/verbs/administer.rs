@@ -1,12 +1,12 @@
-//! `cairn user`, `cairn invite` and `cairn database`: the same verbs whether a server runs (then it
-//! does them, asked over its socket) or not (then they are done here).
+//! `cairn user`, `cairn database`, and what `cairn invite` needs: the same verbs whether a
+//! server runs (then it does them, asked over its socket) or not (then they are done here).
 
 use actions::Administration;
 use serde_json::{Value, json};
 
 use super::{Answer, Failure};
 use crate::{
-    command_line::{Common, DatabaseVerb, InviteVerb, UserVerb},
+    command_line::{Common, DatabaseVerb, UserVerb},
     config::Config,
     parts::Parts,
     socket,
@@ -49,22 +49,6 @@ pub(super) fn user(verb: UserVerb, common: &Common) -> Result<Answer, Failure> {
     done(wish, common)
 }
 
-/// Does a verb of `cairn invite`.
-pub(super) fn invite(verb: InviteVerb, common: &Common) -> Result<Answer, Failure> {
-    let wish = match verb {
-        InviteVerb::Create {
-            uses,
-            expires_after_days,
-        } => Administration::CreateInvitation {
-            uses,
-            expires_after_days,
-        },
-        InviteVerb::List => Administration::ListInvitations,
-        InviteVerb::Revoke { token } => Administration::RevokeInvitation { token },
-    };
-    done(wish, common)
-}
-
 /// Does a verb of `cairn database`.
 pub(super) fn database(verb: DatabaseVerb, common: &Common) -> Result<Answer, Failure> {
     let wish = match verb {
@@ -74,7 +58,8 @@ pub(super) fn database(verb: DatabaseVerb, common: &Common) -> Result<Answer, Fa
     done(wish, common)
 }
 
-fn done(wish: Administration, common: &Common) -> Result<Answer, Failure> {
+/// Has a wish done and tells the answer.
+pub(super) fn done(wish: Administration, common: &Common) -> Result<Answer, Failure> {
     let config = Config::load(&common.config)?;
     let json = perform(&config, wish.clone())?;
     Ok(Answer {
@@ -137,12 +122,8 @@ fn told(wish: &Administration, answer: &Value) -> String {
         Administration::SetAdministrator { .. } => {
             format!("{} is no administrator any more", text("user_id"))
         }
-        Administration::CreateInvitation { .. } => format!(
-            "Invitation token (shown only now, for {} registration{}): {}",
-            answer["uses"],
-            if answer["uses"] == json!(1) { "" } else { "s" },
-            text("token")
-        ),
+        // `invite` tells these itself.
+        Administration::CreateInvitations { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {

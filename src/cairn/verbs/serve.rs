@@ -1,10 +1,11 @@
 //! `cairn serve`: the server, until it is told to stop.
 
-use std::{collections::HashSet, io::Write, sync::Arc, time::Duration};
+use std::{collections::HashSet, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
+use console::Console;
 use media::{Media, MediaParts};
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
@@ -178,11 +179,23 @@ impl Server {
         for (listener, options) in bound {
             announce(&listener, &options, json);
             let serves: HashSet<Serves> = options.serves.iter().copied().collect();
-            let served = router(&serves, client, metrics);
+            let bound = listener.address().unwrap_or(options.address);
+            let console = self.console(parts, bound, options.tls.is_some());
+            let served = router(&serves, client, console, metrics);
             let front = front(served, options.trusted_proxies, &self.tasks, &self.limits);
             listener.serve(front, &self.tasks);
         }
         Ok(())
+    }
+
+    /// The pages of a listener, which tell its address where no other is named.
+    fn console(&self, parts: &Parts, bound: SocketAddr, is_tls: bool) -> Console {
+        Console {
+            accounts: parts.accounts.clone(),
+            limits: self.limits.clone(),
+            address: self.config.address_on(bound, is_tls).into(),
+            joining: Arc::new(self.config.joining.clone()),
+        }
     }
 
     /// Reads configuration and certificates again. What cannot change while the
@@ -215,10 +228,17 @@ impl Server {
     }
 }
 
-fn router(serves: &HashSet<Serves>, client: &ClientParts, metrics: &Metrics) -> Router {
+fn router(
+    serves: &HashSet<Serves>,
+    client: &ClientParts,
+    console: Console,
+    metrics: &Metrics,
+) -> Router {
     let mut router = Router::new();
     if serves.contains(&Serves::Client) {
-        router = router.merge(client_api::routes().into_router(client.clone()));
+        router = router
+            .merge(client_api::routes().into_router(client.clone()))
+            .merge(console::routes().into_router(console));
     }
     if serves.contains(&Serves::Admin) {
         let parts = AdminParts {

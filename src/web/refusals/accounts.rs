@@ -312,6 +312,7 @@ impl From<InvitationError> for ApiError {
     fn from(error: InvitationError) -> Self {
         match error {
             InvitationError::NotFound => Self::not_found(sentence(&error)),
+            InvitationError::TooMany => Self::invalid_param(sentence(&error)),
             InvitationError::Store(error) => error.into(),
         }
     }

@@ -1,0 +1,69 @@
+//! Pages for people: so far those of an invitation.
+//!
+//! Floor: doors. Handlers and the pages they answer with, made on the server: no
+//! script runs on any of them, and nothing is loaded from anywhere.
+//!
+//! What comes from outside gets into a page through `html.rs` alone, which escapes
+//! it. Every word that a person reads stands in `texts.rs`, for translation.
+//!
+//! Never here: a rule about who may join, a session or a cookie, a token in a page.
+
+mod html;
+mod joining;
+mod options;
+mod page;
+mod pages;
+mod qr;
+mod same_origin;
+mod sheet;
+mod texts;
+
+pub use options::{ClientLink, JoiningOptions};
+pub use qr::QrCode;
+pub use sheet::{SheetInvitation, sheet};
+pub use texts::moment;
+
+use std::sync::Arc;
+
+use accounts::Accounts;
+use web::{Limits, Routes};
+
+/// What the pages stand on.
+#[derive(Clone)]
+pub struct Console {
+    /// Who people are.
+    pub accounts: Accounts,
+    /// How much one client may ask for.
+    pub limits: Limits,
+    /// The address that people and their clients use for this server, without a
+    /// slash at its end: `https://chat.council.example`.
+    pub address: Arc<str>,
+    /// What the operator wants newcomers to be told.
+    pub joining: Arc<JoiningOptions>,
+}
+
+/// The pages of an invitation. `routes().into_router(console)` serves them.
+pub fn routes() -> Routes<Console> {
+    joining::routes()
+}
+
+/// The link that an invited person opens. `address` is the server's, as in
+/// [`Console::address`].
+///
+/// The token stands in the path, for pages that work without scripts never see what
+/// stands behind a `#`. It is kept out of logs (`web` writes the path's template),
+/// caches (`no-store`), other sites (no `Referer` leaves ours) and the page itself.
+pub fn invitation_link(address: &str, token: &str) -> String {
+    format!("{address}/join/{token}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_handlers_want_the_same_page() {
+        // It panics where they do.
+        drop(routes());
+    }
+}

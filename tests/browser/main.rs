@@ -1,0 +1,8 @@
+//! The pages as people see them: in headless Chromium, on a phone's screen.
+//! `.ci/install-dependencies test` installs the browser.
+//!
+//! Each test leaves its screenshots in the target folder's `tmp/pages`.
+
+mod checks;
+mod driver;
+mod joining;
