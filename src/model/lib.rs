@@ -9,6 +9,7 @@ mod change;
 mod event;
 mod ids;
 mod intern;
+mod push;
 mod record;
 mod room;
 pub mod tables;
@@ -22,8 +23,9 @@ pub use account::{
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{device_scope, room_scope, user_scope};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
-pub use ids::{DeviceSerial, EventSerial, RoomSerial, UserSerial};
+pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
+pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction,

@@ -1,5 +1,5 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79 rooms, 80 to 149 accounts.
+//! own, 10 to 49 ids and events, 50 to 79 rooms, 80 to 149 accounts, 170 to 189 push.
 
 use store::{Family, Position, tables};
 
@@ -14,6 +14,7 @@ use crate::{
     MembershipRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy,
     SentTransaction, StoredEvent, UserChange, UserSerial,
 };
+use crate::{PushRecord, PusherRecord, PusherSerial};
 
 /// How deep an event stands in its room's graph.
 pub type Depth = u64;
@@ -143,4 +144,15 @@ tables! {
     TO_DEVICE_TRANSACTION_BY_HASH: (DeviceSerial, [u8; 32]) => Position, 112, Family::Queue;
     /// The transaction ids that a device has used, oldest first.
     TO_DEVICE_TRANSACTION_BY_POSITION: (DeviceSerial, Position) => ToDeviceTransactionRecord, 113, Family::Queue;
+
+    // Push.
+
+    /// The pushers of each local user, by `app_id` and `pushkey`.
+    PUSHER_BY_USER: (UserSerial, String, String) => PusherRecord, 170, Family::Scan;
+    /// Whose pushers have an `app_id` and `pushkey`.
+    PUSHER_BY_KEY: (String, String, UserSerial) => (), 171, Family::Scan;
+    /// What waits to be sent to a pusher's gateway, in the order of the log.
+    PUSH_BY_PUSHER: (PusherSerial, Position, u32) => PushRecord, 172, Family::Queue;
+    /// The number of unread messages that a pusher's gateway was told last.
+    TOLD_COUNT_BY_PUSHER: PusherSerial => u64, 173, Family::Index;
 }

@@ -471,7 +471,7 @@ impl<'a, R: Read> EventReader<'a, R> {
     }
 
     /// The event's own JSON, or what its redaction has left of it.
-    fn shown<'e>(&self, event: &'e ClientEvent) -> Result<Cow<'e, [u8]>, ReadError> {
+    pub(crate) fn shown<'e>(&self, event: &'e ClientEvent) -> Result<Cow<'e, [u8]>, ReadError> {
         let redacted = self
             .view
             .contains(&tables::REDACTION_BY_EVENT, &event.serial)?;
@@ -535,7 +535,7 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn damaged() -> StoreError {
+pub(crate) fn damaged() -> StoreError {
     StoreError::Corrupt {
         table: tables::EVENT_BY_SERIAL.name,
         reason: store::DecodeError("not an event's JSON"),

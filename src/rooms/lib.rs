@@ -21,6 +21,8 @@ mod filter;
 mod lock;
 mod members;
 mod membership;
+mod notifications;
+mod notify;
 mod options;
 mod place;
 mod profile;
@@ -44,6 +46,8 @@ pub use event::{ClientEvent, EventReader, Viewer};
 pub use filter::EventFilter;
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
+pub use notifications::{Notification, NotificationToken, Notifications};
+pub use notify::{PushSubject, member_name};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
 pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_of};
@@ -90,6 +94,7 @@ struct Inner {
     locks: lock::RoomLocks,
     typing: typing::Typing,
     unread: unread::UnreadCache,
+    rules: notify::RulesCache,
     /// Serials by room id; neither ever changes.
     serials: Mutex<HashMap<OwnedRoomId, RoomSerial>>,
     /// The time of the newest room made here, in ms since the Unix epoch.
@@ -110,6 +115,7 @@ impl Rooms {
             inner: Arc::new(Inner {
                 typing: typing::Typing::new(clock.now()),
                 unread: unread::UnreadCache::default(),
+                rules: notify::RulesCache::default(),
                 serials: Mutex::default(),
                 last_creation: AtomicU64::new(0),
                 store,

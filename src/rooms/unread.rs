@@ -7,7 +7,10 @@ use model::{EventChange, EventSerial, Membership, RoomChange, RoomSerial, UserSe
 use parking_lot::Mutex;
 use store::{Position, Read, Snapshot, StoreError};
 
-use crate::Rooms;
+use crate::{
+    ClientEvent, ReadError, Rooms,
+    notify::{Scales, Weight},
+};
 
 /// The most changes that are looked at when counting from the start: who has more than
 /// that unread is told of these.
@@ -48,11 +51,13 @@ impl Unread {
 
 /// What was counted up to a position.
 #[derive(Clone)]
-struct Tally {
+pub(crate) struct Tally {
     /// The last commit that was counted.
     position: u64,
     /// The commit by which the user came in: nothing before it counts.
     joined: u64,
+    /// The commit that changed the user's push rules last.
+    rules: u64,
     /// What is read of all threads, of the main timeline, and of each thread: up to
     /// these positions.
     all: u64,
@@ -69,15 +74,17 @@ pub(crate) struct UnreadCache {
 
 impl Tally {
     /// Begins with what the receipts say.
-    fn new(
+    pub(crate) fn new(
         view: &Snapshot,
         room: RoomSerial,
         user: UserSerial,
         joined: u64,
+        rules: u64,
     ) -> Result<Self, StoreError> {
         let mut tally = Self {
             position: joined,
             joined,
+            rules,
             all: 0,
             main: 0,
             threads: HashMap::new(),
@@ -98,23 +105,37 @@ impl Tally {
         Ok(tally)
     }
 
-    fn add(&mut self, user: UserSerial, position: u64, change: &EventChange) {
-        if change.sender == user {
-            // Who speaks has read what was said before.
-            self.counts.remove(&change.thread);
-            return;
-        }
-        let read = match change.thread {
+    /// Whether everything of a thread is read up to a position and beyond.
+    pub(crate) fn has_read(&self, thread: Option<EventSerial>, position: u64) -> bool {
+        let read = match thread {
             None => self.main,
             Some(root) => self.threads.get(&root).copied().unwrap_or(0),
         };
-        let highlights = change.mentions_room || change.mentions.contains(&user);
-        if position <= read.max(self.all) || !(change.counts || highlights) {
-            return;
+        position <= read.max(self.all)
+    }
+
+    fn add(
+        &mut self,
+        user: UserSerial,
+        position: u64,
+        change: &EventChange,
+        scales: &Scales<'_>,
+    ) -> Result<(), ReadError> {
+        if change.sender == user {
+            // Who speaks has read what was said before.
+            self.counts.remove(&change.thread);
+            return Ok(());
         }
-        let counts = self.counts.entry(change.thread).or_default();
-        counts.notifications += 1;
-        counts.highlights += u64::from(highlights);
+        if self.has_read(change.thread, position) {
+            return Ok(());
+        }
+        let weight = scales.weigh(change)?;
+        if weight != Weight::default() {
+            let counts = self.counts.entry(change.thread).or_default();
+            counts.notifications += u64::from(weight.notifies);
+            counts.highlights += u64::from(weight.notifies && weight.highlights);
+        }
+        Ok(())
     }
 
     fn unread(&self, view: &Snapshot) -> Result<Unread, StoreError> {
@@ -137,7 +158,8 @@ impl Tally {
 }
 
 impl Rooms {
-    /// What a user has not read of a room that they are in.
+    /// What a user has not read of a room that they are in, by the push rules that the
+    /// user has now.
     ///
     /// # Errors
     /// If the database fails.
@@ -146,23 +168,39 @@ impl Rooms {
         view: &Snapshot,
         room: RoomSerial,
         user: UserSerial,
-    ) -> Result<Unread, StoreError> {
+    ) -> Result<Unread, ReadError> {
         let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
         let Some(record) = record.filter(|record| record.membership == Membership::Join) else {
             return Ok(Unread::default());
         };
+        let rules = self.rules_of(view, user)?;
         let cache = &self.inner.unread.tallies;
         let known = cache.lock().get(&(user, room)).cloned();
         let known = known.filter(|tally| {
-            tally.joined == record.last_join && tally.position <= view.position().0
+            tally.joined == record.last_join
+                && tally.rules == rules.position.0
+                && tally.position <= view.position().0
         });
+        if let Some(tally) = &known
+            && !self
+                .inner
+                .store
+                .changed_since(model::room_scope(room), Position(tally.position))
+        {
+            return Ok(tally.unread(view)?);
+        }
+        let position = rules.position.0;
+        let scales = Scales::new(self, view, room, user, rules)?;
         let counted = match known {
-            Some(tally) => count_on(view, room, user, tally)?,
+            Some(tally) => count_on(view, room, user, tally, &scales)?,
             None => None,
         };
         let tally = match counted {
             Some(tally) => tally,
-            None => count_all(view, room, user, record.last_join)?,
+            None => {
+                let tally = Tally::new(view, room, user, record.last_join, position)?;
+                count_all(view, room, user, tally, &scales)?
+            }
         };
         let unread = tally.unread(view)?;
         let mut tallies = cache.lock();
@@ -175,6 +213,45 @@ impl Rooms {
         }
         Ok(unread)
     }
+
+    /// How many messages a user has not read in all rooms that they are in.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn unread_everywhere(&self, view: &Snapshot, user: UserSerial) -> Result<u64, ReadError> {
+        let mut sum = 0;
+        for row in view.scan(&tables::MEMBERSHIP_BY_USER, &(user,)) {
+            let ((_, room), record) = row?;
+            if record.membership == Membership::Join {
+                sum += self.unread(view, room, user)?.total().notifications;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Whether a user's receipts cover an event.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn has_read(
+        &self,
+        view: &Snapshot,
+        room: RoomSerial,
+        user: UserSerial,
+        event: &ClientEvent,
+    ) -> Result<bool, StoreError> {
+        let position = event.meta.position();
+        let mut thread = None;
+        for row in view.scan(&tables::CHANGE_BY_ROOM, &(room, position)) {
+            if let (_, RoomChange::Event(change)) = row?
+                && change.event == event.serial
+            {
+                thread = change.thread;
+            }
+        }
+        let tally = Tally::new(view, room, user, 0, 0)?;
+        Ok(tally.has_read(thread, position.0))
+    }
 }
 
 /// Counts what came after an earlier count; none if the user's receipts moved since.
@@ -183,28 +260,31 @@ fn count_on(
     room: RoomSerial,
     user: UserSerial,
     mut tally: Tally,
-) -> Result<Option<Tally>, StoreError> {
+    scales: &Scales<'_>,
+) -> Result<Option<Tally>, ReadError> {
     let from = (room, Position(tally.position + 1), 0);
     for row in view.scan_from(&tables::CHANGE_BY_ROOM, &(room,), &from) {
         match row? {
             (_, RoomChange::Receipt { user: whose, .. }) if whose == user => return Ok(None),
             (_, RoomChange::Receipt { .. }) => {}
-            ((_, position, _), RoomChange::Event(change)) => tally.add(user, position.0, &change),
+            ((_, position, _), RoomChange::Event(change)) => {
+                tally.add(user, position.0, &change, scales)?;
+            }
         }
     }
     tally.position = view.position().0;
     Ok(Some(tally))
 }
 
-/// Counts from the receipts on.
+/// Counts from the receipts on, of which `tally` knows and nothing else.
 fn count_all(
     view: &Snapshot,
     room: RoomSerial,
     user: UserSerial,
-    joined: u64,
-) -> Result<Tally, StoreError> {
-    let mut tally = Tally::new(view, room, user, joined)?;
-    let floor = joined.max(tally.all);
+    mut tally: Tally,
+    scales: &Scales<'_>,
+) -> Result<Tally, ReadError> {
+    let floor = tally.joined.max(tally.all);
     let mut changes = Vec::new();
     for row in view
         .scan_back(&tables::CHANGE_BY_ROOM, &(room,), None)
@@ -219,7 +299,7 @@ fn count_all(
         }
     }
     for (position, change) in changes.iter().rev() {
-        tally.add(user, *position, change);
+        tally.add(user, *position, change, scales)?;
     }
     tally.position = view.position().0;
     Ok(tally)
