@@ -16,6 +16,8 @@ use std::{
 
 use accounts::{AccountsOptions, RegistrationOptions};
 use client_api::WellKnownOptions;
+use delivery::PushOptions;
+use outgoing::OutgoingOptions;
 use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
@@ -25,7 +27,7 @@ pub(crate) use self::sections::example;
 #[cfg(test)]
 pub(crate) use self::sections::section_names;
 use self::{
-    options::{FederationOptions, ListenerOptions, LogOptions, OutgoingOptions},
+    options::{FederationOptions, ListenerOptions, LogOptions},
     source::{Problem, Source},
 };
 
@@ -90,6 +92,8 @@ runtime::options! {
         rooms: RoomsOptions = RoomsOptions::default(),
         /// Every request that this server makes.
         outgoing: OutgoingOptions = OutgoingOptions::default(),
+        /// Notifications for phones, by way of push gateways.
+        push: PushOptions = PushOptions::default(),
         /// Conversations with other servers.
         federation: FederationOptions = FederationOptions::default(),
         /// What one person or address may ask for.
@@ -120,6 +124,8 @@ pub(crate) struct Config {
     pub(crate) rooms: RoomsOptions,
     /// Every request that this server makes.
     pub(crate) outgoing: OutgoingOptions,
+    /// Notifications for phones.
+    pub(crate) push: PushOptions,
     /// Conversations with other servers.
     pub(crate) federation: FederationOptions,
     /// What one person or address may ask for.
@@ -179,6 +185,7 @@ impl Config {
             accounts: document.accounts,
             rooms: document.rooms,
             outgoing: document.outgoing,
+            push: document.push,
             federation: document.federation,
             limits: document.limits,
             well_known: document.well_known,

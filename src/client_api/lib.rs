@@ -15,10 +15,12 @@ mod devices;
 mod filters;
 mod keys;
 mod login;
+mod notifications;
 mod options;
 mod profile;
 mod prover;
 mod push_rules;
+mod pushers;
 mod registration;
 mod rooms;
 mod sync;
@@ -64,6 +66,9 @@ pub struct ServerInfo {
     pub default_room_version: String,
     /// What `/.well-known/matrix` says.
     pub well_known: WellKnownOptions,
+    /// Whether push gateways without TLS are taken: they are reached in listed private
+    /// networks only.
+    pub plain_push_gateways: bool,
 }
 
 macro_rules! part {
@@ -107,6 +112,8 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(account_data::routes())
         .merge(filters::routes())
         .merge(push_rules::routes())
+        .merge(pushers::routes())
+        .merge(notifications::routes())
         .merge(keys::routes())
         .merge(to_device::routes())
         .merge(sync::routes())

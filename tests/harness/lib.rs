@@ -8,11 +8,13 @@
 //! - [`Api`] and [`User`]: requests without and with an access token. An answer is
 //!   judged by [`Answer::ok`] or [`Answer::refused`], which say in full what came
 //!   instead.
+//! - [`Gateway`]: a push gateway that keeps what it gets.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
 mod api;
 mod config;
+mod gateway;
 mod rooms;
 mod server;
 pub mod signing;
@@ -20,6 +22,7 @@ mod user;
 
 pub use api::{Answer, Api, escape};
 pub use config::{Config, Registration};
+pub use gateway::Gateway;
 pub use rooms::{Synced, event_ids, find_event};
 pub use server::{Server, shared};
 pub use user::{PASSWORD, User};

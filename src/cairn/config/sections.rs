@@ -2,13 +2,15 @@
 
 use accounts::{AccountsOptions, RegistrationOptions};
 use client_api::WellKnownOptions;
+use delivery::PushOptions;
+use outgoing::OutgoingOptions;
 use rooms::RoomsOptions;
 use runtime::OptionDescription;
 use web::LimitsOptions;
 
 use super::{
     Document,
-    options::{FederationOptions, ListenerOptions, LogOptions, OutgoingOptions},
+    options::{FederationOptions, ListenerOptions, LogOptions},
 };
 
 /// One section of the configuration.
@@ -60,6 +62,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(AccountsOptions),
         section!(RoomsOptions),
         section!(OutgoingOptions),
+        section!(PushOptions),
         section!(FederationOptions),
         section!(LimitsOptions),
         section!(WellKnownOptions),

@@ -4,6 +4,8 @@ use std::{collections::HashSet, io::Write, sync::Arc, time::Duration};
 
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
+use delivery::{Push, PushParts};
+use outgoing::Outgoing;
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
 use sync::Sync;
@@ -45,6 +47,8 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let metrics = Metrics::new();
     let tasks = Tasks::measured(&metrics);
     let parts = Parts::open(&config).map_err(|error| Failure::Other(error.to_string()))?;
+    let outgoing = Outgoing::new(&config.outgoing, &metrics)
+        .map_err(|error| Failure::Other(error.to_string()))?;
     let limits = Limits::new(config.limits.clone(), parts.clock.clone());
     let sync = Sync::new(
         parts.store.clone(),
@@ -63,6 +67,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         info: Arc::new(ServerInfo {
             default_room_version: config.rooms.default_version.clone(),
             well_known: config.well_known.clone(),
+            plain_push_gateways: outgoing.reaches_private_networks(),
         }),
     };
     let mut server = Server {
@@ -77,6 +82,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         .listen(&parts, &client, &metrics, common.json)
         .await?;
     trim_log(&parts, &server.tasks);
+    deliver(&parts, &server, outgoing, &metrics);
     let rooms = parts.rooms.clone();
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
@@ -216,6 +222,21 @@ fn announce(listener: &Listener, options: &web::ListenerOptions, json: bool) {
     let mut output = std::io::stdout();
     // Nobody may be reading, and the server serves all the same.
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+/// Starts the readers that tell others.
+fn deliver(parts: &Parts, server: &Server, outgoing: Outgoing, metrics: &Metrics) {
+    let push_parts = PushParts {
+        store: parts.store.clone(),
+        accounts: parts.accounts.clone(),
+        rooms: parts.rooms.clone(),
+        outgoing,
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        tasks: server.tasks.clone(),
+    };
+    let push = Push::new(push_parts, server.config.push.clone(), metrics);
+    server.tasks.spawn("push", |stop| push.run(stop));
 }
 
 /// Keeps the log as short as its consumers allow.
