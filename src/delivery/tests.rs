@@ -307,7 +307,8 @@ async fn what_waits_is_sent_in_its_order_by_the_next_start() {
     for expected in [first, second, third] {
         assert_eq!(gateway.next().await["event_id"], expected);
     }
-    eventually("no rows", || (house.waiting() == 0).then_some(())).await;
+    house.until_counted("delivered", 3).await;
+    assert_eq!(house.waiting(), 0);
     assert_eq!(house.counted("delivered"), 3);
     house.stop().await;
 }

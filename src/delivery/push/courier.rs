@@ -311,7 +311,12 @@ impl Trip {
             let done = match push.step(address).await {
                 Ok(Step::Idle) if self.may_end() => return,
                 Ok(Step::Idle) => Ok(()),
-                Ok(Step::Gone) => push.forget(address.serial).await,
+                Ok(Step::Gone) => {
+                    if let Err(error) = push.forget(address.serial).await {
+                        log::error!("a push queue cannot be written: {error}");
+                    }
+                    return;
+                }
                 Ok(Step::Drop(rows, outcome)) => push.discard(rows, outcome).await,
                 Ok(Step::Send(parcel)) => {
                     let sent = tokio::select! {
@@ -434,6 +439,9 @@ fn request(url: Url, body: Vec<u8>) -> Request {
 fn taken(answer: &Answer) -> Result<Taken, Refusal> {
     if answer.status != http::StatusCode::OK {
         return Err(Refusal::Status(answer.status));
+    }
+    if !answer.body.trim_ascii_start().starts_with(b"{") {
+        return Err(Refusal::Answer);
     }
     serde_json::from_slice(&answer.body).map_err(|_| Refusal::Answer)
 }
