@@ -13,7 +13,7 @@ use ruma_common::{DeviceId, OwnedDeviceId};
 use runtime::Random;
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, dehydrated_devices, device_lists, tokens};
+use crate::{Accounts, dehydrated_devices, device_lists, pushers, tokens};
 
 /// The longest device id, in bytes.
 const MAX_DEVICE_ID_BYTES: usize = 255;
@@ -181,7 +181,7 @@ impl Accounts {
             .await
     }
 
-    /// Deletes devices of a user with their tokens, keys and queues. Those that the user does not have are left out.
+    /// Deletes devices of a user with their tokens, pushers, keys and queues. Those that the user does not have are left out.
     ///
     /// # Errors
     /// If the database fails.
@@ -264,6 +264,7 @@ pub(crate) fn remove(
 ) -> Result<(), StoreError> {
     tokens::delete_all(latest, batch, device)?;
     dehydrated_devices::forget(latest, batch, user, device)?;
+    pushers::remove_of_device(latest, batch, user, device)?;
     batch.delete(&DEVICE_BY_USER, &(user, device_id.to_owned()));
     batch.delete(&LAST_SEEN_BY_DEVICE, &device);
     batch.delete(&DEVICE_KEYS_BY_DEVICE, &device);

@@ -28,7 +28,9 @@ mod one_time_keys;
 mod options;
 mod passwords;
 mod profiles;
+mod push_matching;
 mod push_rules;
+mod pushers;
 mod registration;
 mod session_cache;
 mod sessions;
@@ -77,7 +79,9 @@ pub use self::{
     },
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
-    push_rules::{PushRuleError, push_rules},
+    push_matching::{PushContext, matching_rule},
+    push_rules::{PushRuleError, PushRules, push_rules, push_rules_position, stored_push_rules},
+    pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},

@@ -9,7 +9,7 @@ use ruma_common::{
     },
 };
 use serde::{Deserialize, Serialize};
-use store::{Read, StoreError};
+use store::{Position, Read, StoreError};
 
 use crate::{
     AccountDataError, Accounts,
@@ -21,8 +21,12 @@ use crate::{
 pub(crate) const EVENT_TYPE: &str = "m.push_rules";
 /// How often a change is tried when others change the rules at the same time.
 const TRIES: usize = 5;
-/// The most rules that one user may have added.
-const MAX_RULES: usize = 5_000;
+/// The most rules that one user may have, the server's own among them.
+const MAX_RULES: usize = 1_000;
+/// The longest id of a rule, in bytes.
+const MAX_RULE_ID: usize = 255;
+/// The longest rule, in bytes of its conditions or pattern and its actions.
+const MAX_RULE: usize = 8_192;
 
 /// Why push rules were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,9 @@ pub enum PushRuleError {
     /// The user has as many rules as one may have.
     #[error("this user has too many push rules")]
     TooMany,
+    /// The rule or its id is too long (`M_INVALID_PARAM`).
+    #[error("a push rule has at most 8192 bytes and its id at most 255")]
+    TooLong,
     /// There is no such account.
     #[error("there is no such account")]
     NoAccount,
@@ -72,6 +79,129 @@ fn written(global: Ruleset) -> Vec<u8> {
     serde_json::to_vec(&Content { global }).unwrap_or_default()
 }
 
+/// A user's push rules with the place where they were changed last.
+#[derive(Clone, Debug)]
+pub struct PushRules {
+    /// The rules.
+    pub rules: Ruleset,
+    /// The commit that changed them last.
+    pub position: Position,
+    /// Whether all rules of the server are there and as the specification has them:
+    /// then only the user's own rules make a difference.
+    pub keeps_defaults: bool,
+}
+
+/// A user's push rules for those who apply them; those of the server if there are none.
+///
+/// # Errors
+/// If the database fails.
+pub fn stored_push_rules(
+    view: &impl Read,
+    user: UserSerial,
+    user_id: &UserId,
+) -> Result<PushRules, StoreError> {
+    let default = Ruleset::server_default(user_id);
+    let Some(record) = stored(view, user)? else {
+        return Ok(PushRules {
+            rules: default,
+            position: Position(0),
+            keeps_defaults: true,
+        });
+    };
+    let rules = parse(&record.json)?;
+    Ok(PushRules {
+        keeps_defaults: server_rules(&rules) == server_rules(&default),
+        rules,
+        position: Position(record.position),
+    })
+}
+
+/// The commit that changed a user's push rules last, if there are any.
+///
+/// # Errors
+/// If the database fails.
+pub fn push_rules_position(view: &impl Read, user: UserSerial) -> Result<Position, StoreError> {
+    let record = stored(view, user)?;
+    Ok(record.map_or(Position(0), |record| Position(record.position)))
+}
+
+/// The rules of the server among these, as text that can be compared.
+fn server_rules(rules: &Ruleset) -> Vec<String> {
+    let of_server = rules.iter().filter(|rule| rule.is_server_default());
+    of_server
+        .map(|rule| {
+            let actions = serde_json::to_string(rule.actions()).unwrap_or_default();
+            format!("{} {} {actions}", rule.rule_id(), rule.enabled())
+        })
+        .collect()
+}
+
+/// Historical actions do nothing and are not kept (client-server API, "Historical Actions").
+fn kept(actions: Vec<Action>) -> Vec<Action> {
+    let is_historical = |action: &Action| {
+        serde_json::to_value(action).is_ok_and(|action| {
+            action.as_str() == Some("dont_notify") || action.as_str() == Some("coalesce")
+        })
+    };
+    actions
+        .into_iter()
+        .filter(|action| !is_historical(action))
+        .collect()
+}
+
+/// The rule without historical actions.
+fn checked(mut rule: NewPushRule) -> Result<NewPushRule, PushRuleError> {
+    let (actions, rest) = match &mut rule {
+        NewPushRule::Override(rule) | NewPushRule::Underride(rule) => {
+            let conditions = serde_json::to_vec(&rule.conditions).unwrap_or_default();
+            (&mut rule.actions, conditions.len())
+        }
+        NewPushRule::Content(rule) => (&mut rule.actions, rule.pattern.len()),
+        NewPushRule::Room(rule) => (&mut rule.actions, 0),
+        NewPushRule::Sender(rule) => (&mut rule.actions, 0),
+        // There is no other kind.
+        _ => return Err(PushRuleError::NotFound),
+    };
+    *actions = kept(std::mem::take(actions));
+    if rest + length(actions) > MAX_RULE || rule.rule_id().len() > MAX_RULE_ID {
+        return Err(PushRuleError::TooLong);
+    }
+    Ok(rule)
+}
+
+fn length(actions: &[Action]) -> usize {
+    serde_json::to_vec(actions).unwrap_or_default().len()
+}
+
+/// Puts a rule into its place: a new one before all others of the user unless a place is
+/// given; one that is there already keeps its place unless another is given.
+fn insert(
+    rules: &mut Ruleset,
+    rule: NewPushRule,
+    before: Option<&str>,
+    after: Option<&str>,
+) -> Result<(), PushRuleError> {
+    let (kind, rule_id) = (rule.kind(), rule.rule_id().to_owned());
+    let earlier = rules.get(kind.clone(), &rule_id).map(|rule| rule.enabled());
+    if earlier.is_none() && rules.iter().count() >= MAX_RULES {
+        return Err(PushRuleError::TooMany);
+    }
+    let moves = before.is_some() || after.is_some();
+    if moves && earlier.is_some() && !rule_id.starts_with('.') {
+        // Inserted anew, or it would count among its neighbours.
+        rules
+            .remove(kind.clone(), &rule_id)
+            .map_err(|_| PushRuleError::NotFound)?;
+    }
+    rules
+        .insert(rule, after, before)
+        .map_err(PushRuleError::Insert)?;
+    if let Some(enabled) = earlier {
+        rules.set_enabled(kind, &rule_id, enabled)?;
+    }
+    Ok(())
+}
+
 /// A user's push rules.
 ///
 /// # Errors
@@ -103,13 +233,9 @@ impl Accounts {
         before: Option<String>,
         after: Option<String>,
     ) -> Result<(), PushRuleError> {
+        let rule = checked(rule)?;
         self.change_push_rules(user, move |rules| {
-            if rules.iter().count() >= MAX_RULES {
-                return Err(PushRuleError::TooMany);
-            }
-            rules
-                .insert(rule.clone(), after.as_deref(), before.as_deref())
-                .map_err(PushRuleError::Insert)
+            insert(rules, rule.clone(), before.as_deref(), after.as_deref())
         })
         .await
     }
@@ -163,6 +289,10 @@ impl Accounts {
         rule_id: String,
         actions: Vec<Action>,
     ) -> Result<(), PushRuleError> {
+        let actions = kept(actions);
+        if length(&actions) > MAX_RULE {
+            return Err(PushRuleError::TooLong);
+        }
         self.change_push_rules(user, move |rules| {
             Ok(rules.set_actions(kind.clone(), &rule_id, actions.clone())?)
         })

@@ -18,7 +18,9 @@ use std::{
 use accounts::{AccountsOptions, RegistrationOptions};
 use client_api::WellKnownOptions;
 use console::JoiningOptions;
+use delivery::PushOptions;
 use media::MediaOptions;
+use outgoing::OutgoingOptions;
 use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
@@ -28,7 +30,7 @@ pub(crate) use self::sections::example;
 #[cfg(test)]
 pub(crate) use self::sections::section_names;
 use self::{
-    options::{FederationOptions, ListenerOptions, LogOptions, OutgoingOptions},
+    options::{FederationOptions, ListenerOptions, LogOptions},
     source::{Problem, Source},
 };
 
@@ -95,6 +97,8 @@ runtime::options! {
         media: MediaOptions = MediaOptions::default(),
         /// Every request that this server makes.
         outgoing: OutgoingOptions = OutgoingOptions::default(),
+        /// Notifications for phones, by way of push gateways.
+        push: PushOptions = PushOptions::default(),
         /// Conversations with other servers.
         federation: FederationOptions = FederationOptions::default(),
         /// What one person or address may ask for.
@@ -129,6 +133,8 @@ pub(crate) struct Config {
     pub(crate) media: MediaOptions,
     /// Every request that this server makes.
     pub(crate) outgoing: OutgoingOptions,
+    /// Notifications for phones.
+    pub(crate) push: PushOptions,
     /// Conversations with other servers.
     pub(crate) federation: FederationOptions,
     /// What one person or address may ask for.
@@ -191,6 +197,7 @@ impl Config {
             rooms: document.rooms,
             media: document.media,
             outgoing: document.outgoing,
+            push: document.push,
             federation: document.federation,
             limits: document.limits,
             well_known: document.well_known,

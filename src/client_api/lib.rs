@@ -18,10 +18,12 @@ mod key_backups;
 mod keys;
 mod login;
 mod media;
+mod notifications;
 mod options;
 mod profile;
 mod prover;
 mod push_rules;
+mod pushers;
 mod registration;
 mod rooms;
 mod sliding_sync;
@@ -71,6 +73,9 @@ pub struct ServerInfo {
     pub default_room_version: String,
     /// What `/.well-known/matrix` says.
     pub well_known: WellKnownOptions,
+    /// Whether push gateways without TLS are taken: they are reached in listed private
+    /// networks only.
+    pub plain_push_gateways: bool,
 }
 
 macro_rules! part {
@@ -115,6 +120,8 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(account_data::routes())
         .merge(filters::routes())
         .merge(push_rules::routes())
+        .merge(pushers::routes())
+        .merge(notifications::routes())
         .merge(keys::routes())
         .merge(key_backups::routes())
         .merge(dehydrated_devices::routes())

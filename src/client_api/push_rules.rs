@@ -1,12 +1,12 @@
-//! Push rules and pushers (client-server API, "Push Notifications").
+//! Push rules (client-server API, "Push Rules").
 
 use accounts::{Accounts, Session};
 use ruma_client_api::push::{
-    delete_pushrule::v3 as delete_rule, get_pushers::v3 as get_pushers,
-    get_pushrule::v3 as get_rule, get_pushrule_actions::v3 as get_actions,
-    get_pushrule_enabled::v3 as get_enabled, get_pushrules_all::v3 as get_all,
-    get_pushrules_global_scope::v3 as get_global, set_pushrule::v3 as set_rule,
-    set_pushrule_actions::v3 as set_actions, set_pushrule_enabled::v3 as set_enabled,
+    delete_pushrule::v3 as delete_rule, get_pushrule::v3 as get_rule,
+    get_pushrule_actions::v3 as get_actions, get_pushrule_enabled::v3 as get_enabled,
+    get_pushrules_all::v3 as get_all, get_pushrules_global_scope::v3 as get_global,
+    set_pushrule::v3 as set_rule, set_pushrule_actions::v3 as set_actions,
+    set_pushrule_enabled::v3 as set_enabled,
 };
 use ruma_common::push::{AnyPushRuleRef, RuleKind, Ruleset};
 use store::{Snapshot, Store};
@@ -25,7 +25,6 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on(set_enabled)
         .on(get_actions)
         .on(set_actions)
-        .on(get_pushers)
 }
 
 /// The caller's rules.
@@ -143,9 +142,4 @@ async fn set_actions(
         .set_push_rule_actions(caller.user, request.kind, request.rule_id, request.actions)
         .await?;
     Ok(set_actions::Response::new())
-}
-
-/// `GET /_matrix/client/v3/pushers`: this server pushes nothing yet.
-async fn get_pushers(_: User, _: get_pushers::Request) -> Reply<get_pushers::Response> {
-    Ok(get_pushers::Response::new(Vec::new()))
 }

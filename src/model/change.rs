@@ -150,6 +150,27 @@ pub enum LogEntry {
         /// Which.
         user: UserSerial,
     },
+    /// A private receipt moved: nobody else may learn of it.
+    PrivateReceipt {
+        /// The room.
+        room: RoomSerial,
+        /// Whose.
+        user: UserSerial,
+    },
+    /// A local user's pushers changed.
+    Pushers {
+        /// Whose.
+        user: UserSerial,
+    },
+}
+
+impl LogEntry {
+    /// Appends the entry to the log.
+    pub fn write(&self, batch: &mut Batch) {
+        let mut bytes = Vec::with_capacity(24);
+        store::Value::encode(self, &mut bytes);
+        batch.log(bytes);
+    }
 }
 
 stored! { RoomChange = 1, UserChange = 1, LogEntry = 1 }
@@ -236,8 +257,6 @@ impl Changes {
 
     /// Appends an entry to the log.
     pub fn log(&mut self, batch: &mut Batch, entry: &LogEntry) {
-        let mut bytes = Vec::with_capacity(24);
-        store::Value::encode(entry, &mut bytes);
-        batch.log(bytes);
+        entry.write(batch);
     }
 }

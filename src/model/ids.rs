@@ -10,6 +10,8 @@ store::key_newtype! {
     RoomSerial
     /// An event. Immutable under its serial.
     EventSerial
+    /// A pusher. One that is deleted and made again has another serial.
+    PusherSerial
 }
 
 macro_rules! serial_serde {
@@ -26,4 +28,10 @@ macro_rules! serial_serde {
         }
     )+};
 }
-serial_serde!(UserSerial, DeviceSerial, RoomSerial, EventSerial);
+serial_serde!(
+    UserSerial,
+    DeviceSerial,
+    RoomSerial,
+    EventSerial,
+    PusherSerial
+);

@@ -10,6 +10,7 @@ mod event;
 mod ids;
 mod intern;
 mod media;
+mod push;
 mod record;
 mod relation;
 mod room;
@@ -25,12 +26,13 @@ pub use account::{
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{device_scope, media_scope, room_scope, user_scope};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
-pub use ids::{DeviceSerial, EventSerial, RoomSerial, UserSerial};
+pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use media::{
     ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, StoredContent,
     ThumbnailRecord,
 };
+pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,

@@ -179,6 +179,8 @@ pub struct UnreadRecord {
     pub position: u64,
     /// The commit by which the user came in.
     pub joined: u64,
+    /// The commit that changed the user's push rules last.
+    pub rules: u64,
     /// Everything up to this commit is read, in all threads.
     pub all: u64,
     /// The main timeline is read up to this commit.

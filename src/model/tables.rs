@@ -1,6 +1,6 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 139 accounts, 150 to
-//! 169 media.
+//! 169 media, 170 to 189 push.
 
 use store::{Family, Position, tables};
 
@@ -18,6 +18,7 @@ use crate::{
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
+use crate::{PushRecord, PusherRecord, PusherSerial};
 
 /// How deep an event stands in its room's graph.
 pub type Depth = u64;
@@ -200,4 +201,15 @@ tables! {
     THUMBNAIL_BY_AGE: (u64, ContentHash, String) => u64, 157, Family::Queue;
     /// The bytes that all thumbnails count together.
     THUMBNAIL_USAGE: () => u64, 158, Family::Index;
+
+    // Push.
+
+    /// The pushers of each local user, by `app_id` and `pushkey`.
+    PUSHER_BY_USER: (UserSerial, String, String) => PusherRecord, 170, Family::Scan;
+    /// Whose pushers have an `app_id` and `pushkey`.
+    PUSHER_BY_KEY: (String, String, UserSerial) => (), 171, Family::Scan;
+    /// What waits to be sent to a pusher's gateway, in the order of the log.
+    PUSH_BY_PUSHER: (PusherSerial, Position, u32) => PushRecord, 172, Family::Queue;
+    /// The number of unread messages that a pusher's gateway was told last.
+    TOLD_COUNT_BY_PUSHER: PusherSerial => u64, 173, Family::Index;
 }

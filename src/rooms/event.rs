@@ -550,7 +550,7 @@ impl<'a, R: Read> EventReader<'a, R> {
     }
 
     /// The event's own JSON, or what its redaction has left of it.
-    fn shown<'e>(&self, event: &'e ClientEvent) -> Result<Cow<'e, [u8]>, ReadError> {
+    pub(crate) fn shown<'e>(&self, event: &'e ClientEvent) -> Result<Cow<'e, [u8]>, ReadError> {
         if event.redacted_by.is_none() {
             return Ok(Cow::Borrowed(&event.stored.json));
         }

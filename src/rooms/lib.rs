@@ -26,6 +26,8 @@ mod ignored;
 mod members;
 mod membership;
 mod news;
+mod notifications;
+mod notify;
 mod options;
 mod place;
 mod plain;
@@ -63,6 +65,8 @@ pub use hierarchy::{HierarchyPage, HierarchyRequest};
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
 pub use news::{MovedReceipt, NewsEvent, RoomCommit, RoomNews};
+pub use notifications::{Notification, NotificationToken, Notifications};
+pub use notify::{PushSubject, member_name};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
 pub use public_rooms::{PublicRoom, PublicRoomsPage, PublicRoomsRequest};
@@ -118,6 +122,7 @@ struct Inner {
     news: news::NewsCache,
     /// The transaction ids of events below this serial are forgotten already.
     forgotten: AtomicU64,
+    rules: notify::RulesCache,
     /// Serials by room id; neither ever changes.
     serials: Mutex<HashMap<OwnedRoomId, RoomSerial>>,
     /// The time of the newest room made here, in ms since the Unix epoch.
@@ -141,6 +146,7 @@ impl Rooms {
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),
                 forgotten: AtomicU64::new(0),
+                rules: notify::RulesCache::default(),
                 serials: Mutex::default(),
                 last_creation: AtomicU64::new(0),
                 store,

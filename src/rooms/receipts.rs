@@ -247,9 +247,12 @@ fn write_receipt(
         read_up_to: mark.position,
     };
     batch.put(&tables::RECEIPT_BY_ROOM, &key, &record);
-    if mark.kind == ReceiptKind::Read {
-        changes.log(batch, &LogEntry::Receipt { room, user });
-    }
+    let entry = if mark.kind == ReceiptKind::Read {
+        LogEntry::Receipt { room, user }
+    } else {
+        LogEntry::PrivateReceipt { room, user }
+    };
+    changes.log(batch, &entry);
     Ok(())
 }
 

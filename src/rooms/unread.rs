@@ -14,7 +14,10 @@ use model::{
 use parking_lot::Mutex;
 use store::{Position, Read, Snapshot, StoreError};
 
-use crate::{RoomNews, Rooms};
+use crate::{
+    ClientEvent, ReadError, RoomNews, Rooms,
+    notify::{Scales, Weight},
+};
 
 /// After how many changes a count is worth writing down.
 const WORTH_KEEPING: usize = 1_000;
@@ -56,11 +59,13 @@ impl Unread {
 
 /// What was counted up to a position.
 #[derive(Clone)]
-struct Tally {
+pub(crate) struct Tally {
     /// The last commit that was counted.
     position: u64,
     /// The commit by which the user came in: nothing before it counts.
     joined: u64,
+    /// The commit that changed the user's push rules last.
+    rules: u64,
     /// What is read of all threads, of the main timeline, and of each thread: up to
     /// these positions.
     all: u64,
@@ -117,15 +122,17 @@ impl UnreadCache {
 
 impl Tally {
     /// Begins with what the receipts say.
-    fn new(
+    pub(crate) fn new(
         view: &Snapshot,
         room: RoomSerial,
         user: UserSerial,
         joined: u64,
+        rules: u64,
     ) -> Result<Self, StoreError> {
         let mut tally = Self {
             position: joined,
             joined,
+            rules,
             all: 0,
             main: 0,
             threads: BTreeMap::new(),
@@ -147,19 +154,33 @@ impl Tally {
         Ok(tally)
     }
 
-    fn add(&mut self, user: UserSerial, position: u64, change: &EventChange) {
+    /// Whether everything of a thread is read up to a position and beyond.
+    pub(crate) fn has_read(&self, thread: Option<EventSerial>, position: u64) -> bool {
+        position <= self.read_up_to(thread)
+    }
+
+    fn add(
+        &mut self,
+        user: UserSerial,
+        position: u64,
+        change: &EventChange,
+        scales: &Scales<'_>,
+    ) -> Result<(), ReadError> {
         if change.sender == user {
             // Who speaks has read what was said before.
             self.counts.remove(&change.thread);
-            return;
+            return Ok(());
         }
-        let highlights = change.mentions_room || change.mentions.contains(&user);
-        if position <= self.read_up_to(change.thread) || !(change.counts || highlights) {
-            return;
+        if self.has_read(change.thread, position) {
+            return Ok(());
         }
-        let counts = self.counts.entry(change.thread).or_default();
-        counts.notifications += 1;
-        counts.highlights += u64::from(highlights);
+        let weight = scales.weigh(change)?;
+        if weight != Weight::default() {
+            let counts = self.counts.entry(change.thread).or_default();
+            counts.notifications += u64::from(weight.notifies);
+            counts.highlights += u64::from(weight.notifies && weight.highlights);
+        }
+        Ok(())
     }
 
     /// Up to which commit a thread is read.
@@ -190,6 +211,7 @@ impl Tally {
         UnreadRecord {
             position: self.position,
             joined: self.joined,
+            rules: self.rules,
             all: self.all,
             main: self.main,
             threads: self.threads.clone().into_iter().collect(),
@@ -228,6 +250,7 @@ impl From<UnreadRecord> for Tally {
         Self {
             position: record.position,
             joined: record.joined,
+            rules: record.rules,
             all: record.all,
             main: record.main,
             threads: record.threads.iter().copied().collect(),
@@ -238,7 +261,8 @@ impl From<UnreadRecord> for Tally {
 }
 
 impl Rooms {
-    /// What a user has not read of a room that they are in.
+    /// What a user has not read of a room that they are in, by the push rules that the
+    /// user has now.
     ///
     /// # Errors
     /// If the database fails.
@@ -247,7 +271,7 @@ impl Rooms {
         view: &Snapshot,
         room: RoomSerial,
         user: UserSerial,
-    ) -> Result<Unread, StoreError> {
+    ) -> Result<Unread, ReadError> {
         let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
         match record.filter(|record| record.membership == Membership::Join) {
             Some(record) => self.unread_of_member(view, room, user, &record, None),
@@ -267,28 +291,77 @@ impl Rooms {
         user: UserSerial,
         record: &MembershipRecord,
         news: Option<(Position, &RoomNews)>,
-    ) -> Result<Unread, StoreError> {
+    ) -> Result<Unread, ReadError> {
+        let rules = self.rules_of(view, user)?;
         let known = self.inner.unread.tallies.lock().get(&(user, room)).cloned();
         let known = known.filter(|tally| {
-            tally.joined == record.last_join && tally.position <= view.position().0
+            tally.joined == record.last_join
+                && tally.rules == rules.position.0
+                && tally.position <= view.position().0
         });
+        if let Some(tally) = &known
+            && self.is_quiet_since(room, user, tally.position)
+        {
+            return Ok(tally.unread(view)?);
+        }
+        let changed = rules.position.0;
+        let scales = Scales::new(self, view, room, user, rules)?;
         let counted = match &known {
-            Some(tally) if self.is_quiet_since(room, user, tally.position) => {
-                return tally.unread(view);
-            }
             Some(tally) => match news.filter(|(since, _)| since.0 <= tally.position) {
-                Some((_, news)) => count_news(view, user, tally, news),
-                None => count_on(view, room, user, tally)?,
+                Some((_, news)) => count_news(view, user, tally, news, &scales)?,
+                None => count_on(view, room, user, tally, &scales)?,
             },
             None => None,
         };
         let tally = match counted {
             Some(tally) => tally,
-            None => count(view, room, user, record.last_join, known)?,
+            None => {
+                let begun = Tally::new(view, room, user, record.last_join, changed)?;
+                count(view, room, user, begun, known, &scales)?
+            }
         };
         let unread = tally.unread(view)?;
         self.inner.unread.insert(user, room, tally);
         Ok(unread)
+    }
+
+    /// How many messages a user has not read in all rooms that they are in.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn unread_everywhere(&self, view: &Snapshot, user: UserSerial) -> Result<u64, ReadError> {
+        let mut sum = 0;
+        for (room, record) in self.stays(view, user)?.iter() {
+            if record.membership == Membership::Join {
+                let unread = self.unread_of_member(view, *room, user, record, None)?;
+                sum += unread.total().notifications;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Whether a user's receipts cover an event.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn has_read(
+        &self,
+        view: &Snapshot,
+        room: RoomSerial,
+        user: UserSerial,
+        event: &ClientEvent,
+    ) -> Result<bool, StoreError> {
+        let position = event.meta.position();
+        let mut thread = None;
+        for row in view.scan(&tables::CHANGE_BY_ROOM, &(room, position)) {
+            if let (_, RoomChange::Event(change)) = row?
+                && change.event == event.serial
+            {
+                thread = change.thread;
+            }
+        }
+        let tally = Tally::new(view, room, user, 0, 0)?;
+        Ok(tally.has_read(thread, position.0))
     }
 
     /// Writes down the counts that would take long to count again. To be called now and
@@ -331,7 +404,8 @@ fn count_on(
     room: RoomSerial,
     user: UserSerial,
     earlier: &Tally,
-) -> Result<Option<Tally>, StoreError> {
+    scales: &Scales<'_>,
+) -> Result<Option<Tally>, ReadError> {
     let mut tally = earlier.clone();
     let from = (room, Position(tally.position + 1), 0);
     for row in view.scan_from(&tables::CHANGE_BY_ROOM, &(room,), &from) {
@@ -339,7 +413,9 @@ fn count_on(
         match row? {
             (_, RoomChange::Receipt { user: whose, .. }) if whose == user => return Ok(None),
             (_, RoomChange::Receipt { .. }) => {}
-            ((_, position, _), RoomChange::Event(change)) => tally.add(user, position.0, &change),
+            ((_, position, _), RoomChange::Event(change)) => {
+                tally.add(user, position.0, &change, scales)?;
+            }
         }
     }
     tally.position = view.position().0;
@@ -352,42 +428,44 @@ fn count_news(
     user: UserSerial,
     earlier: &Tally,
     news: &RoomNews,
-) -> Option<Tally> {
+    scales: &Scales<'_>,
+) -> Result<Option<Tally>, ReadError> {
     let mut tally = earlier.clone();
     for commit in &news.commits {
         if commit.position.0 <= earlier.position {
             continue;
         }
         if commit.receipts.iter().any(|(whose, _, _)| *whose == user) {
-            return None;
+            return Ok(None);
         }
         for event in &commit.events {
             tally.looked_at += 1;
-            tally.add(user, commit.position.0, &event.change);
+            tally.add(user, commit.position.0, &event.change, scales)?;
         }
     }
     tally.position = view.position().0;
-    Some(tally)
+    Ok(Some(tally))
 }
 
-/// Counts from the receipts on. Of an earlier count, or the one that was written down,
+/// Counts from the receipts on, of which `tally` knows and nothing else. Of an earlier count, or the one that was written down,
 /// those threads are kept whose receipts are where they were.
 fn count(
     view: &Snapshot,
     room: RoomSerial,
     user: UserSerial,
-    joined: u64,
+    mut tally: Tally,
     earlier: Option<Tally>,
-) -> Result<Tally, StoreError> {
-    let mut tally = Tally::new(view, room, user, joined)?;
+    scales: &Scales<'_>,
+) -> Result<Tally, ReadError> {
     let earlier = match earlier {
         Some(earlier) => Some(earlier),
         None => view
             .get(&tables::UNREAD_BY_USER, &(user, room))?
             .map(Tally::from),
     };
-    let earlier = earlier.filter(|earlier| (earlier.joined, earlier.all) == (joined, tally.all));
-    let mut from = joined.max(tally.all);
+    let basis = |tally: &Tally| (tally.joined, tally.rules, tally.all);
+    let earlier = earlier.filter(|earlier| basis(earlier) == basis(&tally));
+    let mut from = tally.joined.max(tally.all);
     let mut moved = BTreeSet::new();
     if let Some(earlier) = &earlier {
         moved = tally.moved_since(earlier);
@@ -407,7 +485,7 @@ fn count(
             position.0 <= earlier.position && !moved.contains(&change.thread)
         });
         if !is_counted {
-            tally.add(user, position.0, &change);
+            tally.add(user, position.0, &change, scales)?;
         }
     }
     tally.position = view.position().0;

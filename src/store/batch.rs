@@ -67,6 +67,7 @@ impl Batch {
 
     /// Appends an entry to the log at this commit's position.
     pub fn log(&mut self, entry: Vec<u8>) {
+        self.wake(crate::log::LOG);
         self.entries.push(entry);
     }
 }

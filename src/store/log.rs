@@ -3,9 +3,13 @@
 //! older than an age is trimmed.
 
 use crate::{
-    DecodeError, Family, Position, Read, Store, StoreError, Table, Value,
+    Batch, DecodeError, Family, Latest, Position, Read, Scope, Store, StoreError, Table, Value,
+    Watch,
     database::{META_BY_NAME, meta},
 };
+
+/// The scope of the log itself: every commit that appends to it wakes it.
+pub(crate) const LOG: Scope = Scope { kind: 0, serial: 0 };
 
 /// The entries of one commit, as [`encode`] writes them.
 pub(crate) const LOG_BY_POSITION: Table<Position, Vec<u8>> =
@@ -66,6 +70,7 @@ pub struct Consumer {
     store: Store,
     name: String,
     cursor: Position,
+    watch: Watch,
 }
 
 impl Consumer {
@@ -75,12 +80,15 @@ impl Consumer {
     /// [`StoreError::Trimmed`] if the log was trimmed past its cursor: it must
     /// rebuild from the tables, then [`Consumer::restart`].
     pub async fn open(store: &Store, name: &str) -> Result<Self, StoreError> {
+        // Subscribe first, read second.
+        let watch = store.watch(&[LOG]);
         let snapshot = store.snapshot();
         let stored = snapshot.get(&CURSOR_BY_CONSUMER, &name.to_owned())?;
         let mut consumer = Self {
             store: store.clone(),
             name: name.to_owned(),
             cursor: stored.unwrap_or(snapshot.position()),
+            watch,
         };
         if stored.is_none() {
             consumer.advance(snapshot.position()).await?;
@@ -109,6 +117,7 @@ impl Consumer {
             store: store.clone(),
             name: name.to_owned(),
             cursor: position,
+            watch: store.watch(&[LOG]),
         };
         consumer.advance(position).await?;
         Ok(consumer)
@@ -132,6 +141,49 @@ impl Consumer {
                 })
             })
             .collect()
+    }
+
+    /// Returns as soon as there may be records that were not there when
+    /// [`Consumer::next`] was last called.
+    pub async fn changed(&mut self) {
+        self.watch.changed().await;
+    }
+
+    /// Goes on after `position` without storing that: for records that ask for nothing.
+    /// They come again after a restart, unless [`Consumer::store`] follows before it.
+    pub fn pass(&mut self, position: Position) {
+        self.cursor = position;
+    }
+
+    /// Stores how far [`Consumer::pass`] has come.
+    ///
+    /// # Errors
+    /// If the cursor cannot be written.
+    pub async fn store(&mut self) -> Result<(), StoreError> {
+        self.advance(self.cursor).await
+    }
+
+    /// Stores that everything up to `position` is done, in one commit with the rows that
+    /// were made of it: after a crash either both are there or neither. Returns when it
+    /// is on disk.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn advance_with(
+        &mut self,
+        position: Position,
+        rows: impl FnOnce(&Latest, &mut Batch) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let name = self.name.clone();
+        self.store
+            .commit(move |latest, _, batch| {
+                rows(latest, batch)?;
+                batch.put(&CURSOR_BY_CONSUMER, &name, &position);
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        self.cursor = position;
+        Ok(())
     }
 
     /// Stores that everything up to `position` is done. Call only when it is:

@@ -9,11 +9,13 @@
 //!   judged by [`Answer::ok`] or [`Answer::refused`], which say in full what came
 //!   instead.
 //! - [`Visitor`]: pages for people, and [`qr`]: the codes on them.
+//! - [`Gateway`]: a push gateway that keeps what it gets.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
 mod api;
 mod config;
+mod gateway;
 mod pages;
 pub mod qr;
 mod rooms;
@@ -23,6 +25,7 @@ mod user;
 
 pub use api::{Answer, Api, escape};
 pub use config::{Config, Registration};
+pub use gateway::Gateway;
 pub use pages::{Page, Visitor};
 pub use rooms::{Synced, event_ids, find_event};
 pub use server::{Server, shared};

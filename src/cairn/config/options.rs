@@ -1,6 +1,6 @@
 //! The sections of the configuration that no crate below has options for.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use runtime::{Network, options};
 use serde::{Deserialize, Serialize};
@@ -33,17 +33,6 @@ impl ListenerOptions {
             tls: self.tls.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
         }
-    }
-}
-
-options! {
-    /// Every request that this server makes.
-    pub(crate) struct OutgoingOptions in "outgoing" {
-        /// PEM files of certificate authorities to trust besides the public ones.
-        pub(crate) trusted_roots: Vec<PathBuf> = Vec::new(),
-        /// Private networks that may be reached, "127.0.0.0/8" for instance. All others are
-        /// refused, so that nobody can use the server to look into your network.
-        pub(crate) private_networks: Vec<Network> = Vec::new(),
     }
 }
 

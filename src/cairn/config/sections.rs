@@ -3,14 +3,16 @@
 use accounts::{AccountsOptions, RegistrationOptions};
 use client_api::WellKnownOptions;
 use console::JoiningOptions;
+use delivery::PushOptions;
 use media::MediaOptions;
+use outgoing::OutgoingOptions;
 use rooms::RoomsOptions;
 use runtime::OptionDescription;
 use web::LimitsOptions;
 
 use super::{
     Document,
-    options::{FederationOptions, ListenerOptions, LogOptions, OutgoingOptions},
+    options::{FederationOptions, ListenerOptions, LogOptions},
 };
 
 /// One section of the configuration.
@@ -63,6 +65,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(RoomsOptions),
         section!(MediaOptions),
         section!(OutgoingOptions),
+        section!(PushOptions),
         section!(FederationOptions),
         section!(LimitsOptions),
         section!(WellKnownOptions),

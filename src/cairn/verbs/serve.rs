@@ -6,7 +6,9 @@ use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use console::Console;
+use delivery::{Push, PushParts};
 use media::{Media, MediaParts};
+use outgoing::Outgoing;
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
 use sync::Sync;
@@ -70,6 +72,8 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let metrics = Metrics::new();
     let tasks = Tasks::measured(&metrics);
     let parts = Parts::open(&config).map_err(|error| Failure::Other(error.to_string()))?;
+    let outgoing = Outgoing::new(&config.outgoing, &metrics)
+        .map_err(|error| Failure::Other(error.to_string()))?;
     let limits = Limits::new(config.limits.clone(), parts.clock.clone());
     let sync = Sync::new(
         parts.store.clone(),
@@ -90,6 +94,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         info: Arc::new(ServerInfo {
             default_room_version: config.rooms.default_version.clone(),
             well_known: config.well_known.clone(),
+            plain_push_gateways: outgoing.reaches_private_networks(),
         }),
     };
     let mut server = Server {
@@ -104,6 +109,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         .listen(&parts, &client, &metrics, common.json)
         .await?;
     sweep(&parts, &server.tasks);
+    deliver(&parts, &server, outgoing, &metrics);
     let rooms = parts.rooms.clone();
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
@@ -272,6 +278,21 @@ fn announce(listener: &Listener, options: &web::ListenerOptions, json: bool) {
     let mut output = std::io::stdout();
     // Nobody may be reading, and the server serves all the same.
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+/// Starts the readers that tell others.
+fn deliver(parts: &Parts, server: &Server, outgoing: Outgoing, metrics: &Metrics) {
+    let push_parts = PushParts {
+        store: parts.store.clone(),
+        accounts: parts.accounts.clone(),
+        rooms: parts.rooms.clone(),
+        outgoing,
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        tasks: server.tasks.clone(),
+    };
+    let push = Push::new(push_parts, server.config.push.clone(), metrics);
+    server.tasks.spawn("push", |stop| push.run(stop));
 }
 
 /// Begins the work that is done now and then: the log is kept as short as its consumers

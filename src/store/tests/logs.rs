@@ -1,7 +1,7 @@
 //! Consumers of the log, and trimming.
 
-use super::{open, runtime};
-use crate::{Consumer, Position, Store, StoreError, trim};
+use super::{THING, open, runtime};
+use crate::{Consumer, Position, Read as _, Store, StoreError, trim};
 
 async fn say(store: &Store, text: &str) -> Position {
     let entry = text.as_bytes().to_vec();
@@ -73,5 +73,41 @@ fn the_log_is_trimmed_behind_the_slowest_consumer() {
             .await
             .unwrap();
         assert!(matches!(late.next(1), Err(StoreError::Trimmed(0))));
+    });
+}
+
+#[test]
+fn a_consumer_waits_and_stores_its_rows_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    runtime.block_on(async {
+        let store = open(folder.path()).unwrap();
+        let mut consumer = Consumer::open(&store, "push").await.unwrap();
+        let one = say(&store, "one").await;
+        consumer.changed().await;
+        assert_eq!(texts(&consumer), ["one"]);
+        consumer.pass(one);
+        assert!(texts(&consumer).is_empty(), "passed over");
+        let two = say(&store, "two").await;
+        consumer.changed().await;
+        let refused = consumer
+            .advance_with(two, |_, _| Err(StoreError::Busy))
+            .await;
+        assert!(refused.is_err());
+        assert_eq!(texts(&consumer), ["two"], "not done");
+        consumer
+            .advance_with(two, |_, batch| {
+                batch.put(&THING, &7, &());
+                Ok(())
+            })
+            .await
+            .unwrap();
+        say(&store, "three").await;
+    });
+    runtime.block_on(async {
+        let store = open(folder.path()).unwrap();
+        let consumer = Consumer::open(&store, "push").await.unwrap();
+        assert_eq!(texts(&consumer), ["three"]);
+        assert!(store.snapshot().contains(&THING, &7).unwrap());
     });
 }

@@ -4,8 +4,8 @@ use accounts::{
     AccountDataError, AdministrationError, AuthenticateError, Challenge, ChallengeError,
     ChangePasswordError, CrossSigningError, DehydratedDeviceError, DeviceError, FilterError,
     InvitationError, KeyBackupError, LoginError, PasswordError, ProfileError, PushRuleError,
-    RefreshError, RegisterError, SharedSecretError, ToDeviceError, UiaError, UploadKeysError,
-    UsernameError,
+    PusherError, RefreshError, RegisterError, SharedSecretError, ToDeviceError, UiaError,
+    UploadKeysError, UsernameError,
 };
 use http::StatusCode;
 use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
@@ -300,10 +300,25 @@ impl From<PushRuleError> for ApiError {
             PushRuleError::Insert(InsertPushRuleError::UnknownRuleId) => {
                 Self::new(BAD, ErrorCode::Unknown, text)
             }
-            PushRuleError::ServerDefault | PushRuleError::Insert(_) => Self::invalid_param(text),
+            PushRuleError::ServerDefault | PushRuleError::Insert(_) | PushRuleError::TooLong => {
+                Self::invalid_param(text)
+            }
             PushRuleError::TooMany => Self::forbidden(text),
             PushRuleError::Contended => Self::unavailable(text),
             PushRuleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PusherError> for ApiError {
+    fn from(error: PusherError) -> Self {
+        let text = sentence(&error);
+        match error {
+            PusherError::Length { .. } | PusherError::Url => Self::invalid_param(text),
+            PusherError::TooMany => Self::forbidden(text),
+            // Its token died with it.
+            PusherError::NoDevice => Self::unknown_token(false),
+            PusherError::Store(error) => error.into(),
         }
     }
 }

@@ -1,0 +1,301 @@
+//! Requests to a small server of their own.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use runtime::{Metrics, Tasks};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{Outgoing, OutgoingError, OutgoingOptions, Request};
+
+/// Answers every request with what `answer` makes of its text, and counts connections.
+struct Server {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    _tasks: Tasks,
+}
+
+impl Server {
+    async fn start(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tasks, connections) = (Tasks::new(), Arc::new(AtomicUsize::new(0)));
+        let (answer, counted, spawner) = (Arc::new(answer), connections.clone(), tasks.clone());
+        tasks.spawn("server", |_| async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let answer = answer.clone();
+                spawner.spawn("connection", |_| serve(stream, answer));
+            }
+        });
+        Self {
+            address,
+            connections,
+            _tasks: tasks,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&str) -> String>) {
+    let mut read = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let count = stream.read(&mut piece).await.unwrap_or(0);
+        if count == 0 {
+            return;
+        }
+        read.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.parse::<usize>().unwrap())
+        });
+        if body.len() < length.unwrap_or(0) {
+            continue;
+        }
+        if stream.write_all(answer(&text).as_bytes()).await.is_err() {
+            return;
+        }
+        read.clear();
+    }
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
+}
+
+fn outgoing(private_networks: &[&str]) -> Outgoing {
+    let options = OutgoingOptions {
+        private_networks: private_networks
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect(),
+        ..OutgoingOptions::default()
+    };
+    Outgoing::new(&options, &Metrics::new()).unwrap()
+}
+
+fn request(url: &str) -> Request {
+    Request {
+        purpose: "test",
+        method: Method::POST,
+        url: url.parse().unwrap(),
+        headers: HeaderMap::new(),
+        body: Bytes::from_static(b"hello"),
+        plain_http: true,
+        redirects: 3,
+        timeout: Duration::from_secs(5),
+        answer_limit: 1_000,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_and_the_connection_is_reused() {
+    let server = Server::start(|text| {
+        let body = format!(
+            "{} {}",
+            text.lines().next().unwrap(),
+            text.contains("hello")
+        );
+        answer("418 I'm a teapot", "x-kind: pot\r\n", &body)
+    })
+    .await;
+    let outgoing = outgoing(&["127.0.0.0/8"]);
+    for _ in 0..3 {
+        let got = outgoing.send(request(&server.url("/a?b=c"))).await.unwrap();
+        assert_eq!(got.status.as_u16(), 418);
+        assert_eq!(got.headers["x-kind"], "pot");
+        assert_eq!(got.body, "POST /a?b=c HTTP/1.1 true");
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused_unless_they_are_listed() {
+    let server = Server::start(|_| answer("200 OK", "", "")).await;
+    let closed = outgoing(&[]);
+    assert!(!closed.reaches_private_networks());
+    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"] {
+        let url = format!("http://{host}:{}/", server.address.port());
+        let refused = closed.send(request(&url)).await;
+        assert!(
+            matches!(refused, Err(OutgoingError::Address(_))),
+            "{host}: {refused:?}"
+        );
+    }
+    let elsewhere = outgoing(&["10.0.0.0/8"]);
+    let refused = elsewhere.send(request(&server.url("/"))).await;
+    assert!(matches!(refused, Err(OutgoingError::Address(_))));
+    assert_eq!(server.connections.load(Ordering::SeqCst), 0);
+    let open = outgoing(&["127.0.0.1"]);
+    assert!(open.reaches_private_networks());
+    open.send(request(&server.url("/"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn plain_http_is_for_callers_that_take_it() {
+    let server = Server::start(|_| answer("200 OK", "", "")).await;
+    let outgoing = outgoing(&["127.0.0.0/8"]);
+    let mut strict = request(&server.url("/"));
+    strict.plain_http = false;
+    let refused = outgoing.send(strict).await;
+    assert!(matches!(refused, Err(OutgoingError::PlainHttp)));
+    // Nor does it leave the listed networks, whoever asks.
+    let refused = outgoing.send(request("http://192.0.2.1/")).await;
+    assert!(matches!(refused, Err(OutgoingError::Address(_))));
+    let refused = outgoing.send(request("ftp://127.0.0.1/")).await;
+    assert!(matches!(refused, Err(OutgoingError::Url)));
+}
+
+#[tokio::test]
+async fn redirects_are_followed_checked_and_counted() {
+    let server = Server::start(|text| {
+        let to = |place: &str| answer("307 On", &format!("location: {place}\r\n"), "");
+        match text.split(' ').nth(1).unwrap() {
+            "/once" => to("/here"),
+            "/see" => answer("303 See", "location: /here\r\n", ""),
+            "/loop" => to("/loop"),
+            "/private" => to("http://10.0.0.1/"),
+            "/file" => to("file:///etc/passwd"),
+            "/nowhere" => answer("302 On", "", ""),
+            _ => answer("200 OK", "", &text.replace("\r\n", "|")),
+        }
+    })
+    .await;
+    let outgoing = outgoing(&["127.0.0.0/8"]);
+    let mut secret = request(&server.url("/once"));
+    let value = HeaderValue::from_static("Bearer x");
+    secret.headers.insert(header::AUTHORIZATION, value);
+    let body = outgoing.send(secret).await.unwrap().body;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    assert!(body.starts_with("POST /here"), "{body}");
+    assert!(
+        body.ends_with("||hello") && body.contains("Bearer x"),
+        "{body}"
+    );
+    let seen = outgoing.send(request(&server.url("/see"))).await.unwrap();
+    assert!(seen.body.starts_with(b"GET /here"));
+    for (path, expected) in [
+        ("/loop", "redirect"),
+        ("/private", "address"),
+        ("/file", "url"),
+        ("/nowhere", "redirect"),
+    ] {
+        let refused = outgoing.send(request(&server.url(path))).await;
+        assert_eq!(refused.unwrap_err().name(), expected, "{path}");
+    }
+    let mut first = request(&server.url("/once"));
+    first.redirects = 0;
+    assert_eq!(outgoing.send(first).await.unwrap().status.as_u16(), 307);
+}
+
+#[test]
+fn secrets_stay_with_their_server() {
+    let value = HeaderValue::from_static("Bearer x");
+    for (place, kept) in [
+        ("https://a.test/other", true),
+        ("https://b.test/", false),
+        ("http://a.test/", false),
+        ("https://a.test:8443/", false),
+    ] {
+        let mut sent = request("https://a.test/");
+        sent.headers.insert(header::AUTHORIZATION, value.clone());
+        let status = http::StatusCode::TEMPORARY_REDIRECT;
+        crate::client::redirected(&mut sent, status, place.parse().unwrap());
+        assert_eq!(
+            sent.headers.contains_key(header::AUTHORIZATION),
+            kept,
+            "{place}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn time_and_size_have_an_end() {
+    let server = Server::start(|text| match text.split(' ').nth(1).unwrap() {
+        "/long" => answer("200 OK", "", &"x".repeat(1_001)),
+        "/endless" => "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort".to_owned(),
+        "/other" => "SSH-2.0-x\r\n\r\n".to_owned(),
+        _ => answer("200 OK", "", &"x".repeat(1_000)),
+    })
+    .await;
+    let outgoing = outgoing(&["127.0.0.0/8"]);
+    let fits = outgoing.send(request(&server.url("/"))).await.unwrap();
+    assert_eq!(fits.body.len(), 1_000);
+    let mut endless = request(&server.url("/endless"));
+    endless.timeout = Duration::from_millis(200);
+    let closed = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
+    let nobody = format!("http://{}/", closed.local_addr().unwrap());
+    drop(closed);
+    for (request, expected) in [
+        (request(&server.url("/long")), "size"),
+        (endless, "timeout"),
+        (request(&server.url("/other")), "exchange"),
+        (request(&nobody), "connection"),
+    ] {
+        let url = request.url.clone();
+        let failed = outgoing.send(request).await;
+        assert_eq!(failed.unwrap_err().name(), expected, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn outcomes_are_counted() {
+    let server = Server::start(|_| answer("500 No", "", "")).await;
+    let metrics = Metrics::new();
+    let options = OutgoingOptions {
+        private_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        ..OutgoingOptions::default()
+    };
+    let outgoing = Outgoing::new(&options, &metrics).unwrap();
+    outgoing.send(request(&server.url("/"))).await.unwrap();
+    let refused = outgoing.send(request("https://10.0.0.1/")).await;
+    assert!(refused.is_err());
+    let text = metrics.render();
+    for line in [
+        "cairn_outgoing_requests_total{outcome=\"5xx\",purpose=\"test\"} 1",
+        "cairn_outgoing_requests_total{outcome=\"address\",purpose=\"test\"} 1",
+        "cairn_outgoing_request_seconds_count{purpose=\"test\"} 2",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn trusted_roots_must_be_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "nothing").unwrap();
+    for path in [empty, folder.path().join("missing.pem")] {
+        let options = OutgoingOptions {
+            trusted_roots: vec![path.clone()],
+            ..OutgoingOptions::default()
+        };
+        let refused = Outgoing::new(&options, &Metrics::new()).err().unwrap();
+        assert!(refused.to_string().contains(&path.display().to_string()));
+    }
+}
