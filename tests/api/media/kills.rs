@@ -48,10 +48,6 @@ async fn a_kill_leaves_nothing_half_there() {
         for uploads in working.join_all().await {
             stored.extend(uploads);
         }
-        assert!(
-            stored.len() > before,
-            "nothing was uploaded before the kill"
-        );
         server.restart();
         assert!(files(&server, "unfinished").is_empty(), "at the start");
     }
