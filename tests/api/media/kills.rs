@@ -28,24 +28,26 @@ fn length(number: u64) -> usize {
 async fn a_kill_leaves_nothing_half_there() {
     let mut server = Server::start();
     let alice = server.api().register("alice").await;
-    let next = Arc::new(AtomicU64::new(0));
+    let (next, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut stored: HashMap<String, u64> = HashMap::new();
     for round in 0..5 {
         let api = server.api().with_token(&alice.access_token);
-        let before = stored.len();
+        let before = done.load(Ordering::Relaxed);
         let mut working = JoinSet::new();
         for _ in 0..WORKERS {
-            working.spawn(until_it_breaks(api.clone(), Arc::clone(&next)));
+            let work = until_it_breaks(api.clone(), Arc::clone(&next), Arc::clone(&done));
+            working.spawn(work);
         }
-        tokio::time::sleep(Duration::from_millis(700 + 130 * round)).await;
+        eventually("uploads", 30, async || {
+            (done.load(Ordering::Relaxed) >= before + 2 * WORKERS).then_some(())
+        })
+        .await;
+        // Each time at another step of what is under way.
+        tokio::time::sleep(Duration::from_millis(7 * round)).await;
         server.kill9();
         for uploads in working.join_all().await {
             stored.extend(uploads);
         }
-        assert!(
-            stored.len() > before,
-            "nothing was uploaded before the kill"
-        );
         server.restart();
         assert!(files(&server, "unfinished").is_empty(), "at the start");
     }
@@ -82,7 +84,11 @@ async fn a_kill_leaves_nothing_half_there() {
 
 /// Uploads one file after the other until the server is gone; gives what was
 /// acknowledged.
-async fn until_it_breaks(api: Api, next: Arc<AtomicU64>) -> Vec<(String, u64)> {
+async fn until_it_breaks(
+    api: Api,
+    next: Arc<AtomicU64>,
+    done: Arc<AtomicU64>,
+) -> Vec<(String, u64)> {
     let mut acknowledged = Vec::new();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
@@ -93,5 +99,6 @@ async fn until_it_breaks(api: Api, next: Arc<AtomicU64>) -> Vec<(String, u64)> {
             Ok(answer) => acknowledged.push((super::place(&answer.ok()), number)),
             Err(_) => return acknowledged,
         }
+        done.fetch_add(1, Ordering::Relaxed);
     }
 }
