@@ -2,17 +2,22 @@
 //! API, "Published room directory").
 
 use ::rooms::{PublicRoomsPage, PublicRoomsRequest, Rooms, is_published};
+use http::Method;
 use js_int::UInt;
 use ruma_client_api::{
     directory::{
         get_public_rooms::v3 as list, get_public_rooms_filtered::v3 as search,
-        get_room_visibility::v3 as get, set_room_visibility::v3 as set,
+        get_room_visibility::v3 as get,
     },
     room::Visibility,
 };
-use ruma_common::directory::{RoomNetwork, RoomTypeFilter};
+use ruma_common::{
+    OwnedRoomId,
+    directory::{RoomNetwork, RoomTypeFilter},
+};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use web::{Anonymous, Part, RawJson, Reply, Routes, User};
+use web::{Anonymous, JsonBody, Part, PathOf, RawJson, Reply, Routes, User};
 
 use super::{creation::is_public, read, read_long, sender};
 use crate::{ClientParts, answers};
@@ -22,7 +27,16 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on(list_rooms)
         .on(search_rooms)
         .on(get_visibility)
-        .on(set_visibility)
+        .plain(
+            Method::PUT,
+            "/_matrix/client/v3/directory/list/room/{p1}",
+            set_visibility,
+        )
+        .plain(
+            Method::PUT,
+            "/_matrix/client/r0/directory/list/room/{p1}",
+            set_visibility,
+        )
 }
 
 fn limit(limit: Option<UInt>) -> Option<usize> {
@@ -93,16 +107,23 @@ async fn get_visibility(
     }))
 }
 
+/// The body of `PUT /directory/list/room/{roomId}`. ruma's has no default.
+#[derive(Deserialize)]
+struct SetVisibility {
+    visibility: Option<Visibility>,
+}
+
 /// `PUT /_matrix/client/v3/directory/list/room/{roomId}`
 async fn set_visibility(
     Part(rooms): Part<Rooms>,
     caller: User,
-    request: set::Request,
-) -> Reply<set::Response> {
-    let published = is_public(&request.visibility)?;
+    PathOf(room_id): PathOf<OwnedRoomId>,
+    JsonBody(request): JsonBody<SetVisibility>,
+) -> Reply<RawJson> {
+    let published = request.visibility.as_ref().map(is_public).transpose()?;
     let sender = sender(&caller);
     rooms
-        .set_published(&sender, &request.room_id, published)
+        .set_published(&sender, &room_id, published.unwrap_or(true))
         .await?;
-    Ok(set::Response::new())
+    Ok(answers::json(&json!({})))
 }
