@@ -378,7 +378,13 @@ fn first_events(
         create_event(legacy, upgrade, tombstone),
         member_event(&creator.user_id, member),
     ];
-    events.extend(legacy.state.iter().cloned());
+    for event in &legacy.state {
+        let mut event = event.clone();
+        if event.event_type == "m.room.join_rules" {
+            keep_open(&mut event.content, upgrade.version);
+        }
+        events.push(event);
+    }
     if !named_aliases(&legacy.moved_aliases)?.is_empty() {
         let content = legacy.moved_aliases.clone();
         events.push(NewEvent::state(CANONICAL_ALIAS, "", content));
@@ -421,6 +427,22 @@ fn create_event(legacy: &Legacy, upgrade: &Upgrade, tombstone: Option<OwnedEvent
         .version
         .complete_create_content(&mut content, creator);
     NewEvent::state("m.room.create", "", content)
+}
+
+/// Nobody could join a room whose version does not know its join rule, not even the
+/// invited: the nearest rule that it knows takes its place.
+fn keep_open(content: &mut CanonicalJsonObject, version: Version) {
+    let rule = content
+        .get("join_rule")
+        .and_then(CanonicalJsonValue::as_str);
+    let nearest = match rule {
+        Some("knock_restricted") if version.knows_knock_restricted_joins() => return,
+        Some("knock_restricted" | "restricted") if version.knows_restricted_joins() => "restricted",
+        Some("knock_restricted" | "knock") if version.knows_knocking() => "knock",
+        Some("knock_restricted" | "restricted" | "knock") => "invite",
+        _ => return,
+    };
+    content.insert("join_rule".to_owned(), nearest.to_owned().into());
 }
 
 /// Lets the old room's aliases name the new one. Runs inside the commit's closure.

@@ -272,6 +272,32 @@ async fn restricted_rooms_stay_restricted_and_spaces_keep_their_children() {
 }
 
 #[tokio::test]
+async fn a_room_of_an_older_version_can_still_be_joined() {
+    for (rule, version, expected) in [
+        ("knock_restricted", "11", "knock_restricted"),
+        ("knock_restricted", "9", "restricted"),
+        ("knock_restricted", "7", "knock"),
+        ("restricted", "8", "restricted"),
+        ("restricted", "7", "invite"),
+        ("knock", "7", "knock"),
+        ("knock", "6", "invite"),
+    ] {
+        let mut room = TestRoom::server(["alice", "bob"]).await;
+        let rules = json!({ "join_rule": rule, "allow": [] });
+        let wish = CreateRoom {
+            initial_state: vec![state("m.room.join_rules", "", rules)],
+            ..CreateRoom::default()
+        };
+        room.create("alice", wish).await.unwrap();
+        room.room_id = room.upgrade("alice", version, &[]).await.unwrap();
+        let rules = room.state("alice", "m.room.join_rules", "").unwrap();
+        assert_eq!(rules["join_rule"], expected, "{rule} in {version}");
+        room.invite("alice", "bob").await.unwrap();
+        room.join("bob").await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn redacted_state_is_taken_along_as_it_is() {
     let mut room = TestRoom::with(["alice"]).await;
     let name = room
