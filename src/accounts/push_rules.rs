@@ -186,6 +186,10 @@ fn insert(
     if earlier.is_none() && rules.iter().count() >= MAX_RULES {
         return Err(PushRuleError::TooMany);
     }
+    let neighbours = [before, after];
+    if neighbours.contains(&Some(rule_id.as_str())) {
+        return Err(PushRuleError::Insert(InsertPushRuleError::UnknownRuleId));
+    }
     let moves = before.is_some() || after.is_some();
     if moves && earlier.is_some() && !rule_id.starts_with('.') {
         // Inserted anew, or it would count among its neighbours.

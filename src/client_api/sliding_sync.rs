@@ -22,7 +22,6 @@ pub(crate) fn routes() -> Routes<ClientParts> {
     let serving = Serving {
         unstable: true,
         waiting: true,
-        ..Serving::default()
     };
     Routes::new().on_with(sliding_sync, serving)
 }

@@ -221,6 +221,8 @@ async fn what_was_delivered_does_not_come_again_after_a_stop() {
     let first = scene.alice.say(&scene.room, "first").await;
     assert_eq!(gateway.next().await["event_id"], first.as_str());
     scene.server.restart();
+    // So that the client sees that its connection has ended.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let second = scene.alice.say(&scene.room, "second").await;
     assert_eq!(gateway.next().await["event_id"], second.as_str());
 }

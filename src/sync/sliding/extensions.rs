@@ -198,7 +198,9 @@ impl Sync {
                 (Some(events), since) => rooms::receipts_at(snapshot, room, user, events, since)?,
                 (None, None) => rooms::receipts_at(snapshot, room, user, &[], None)?,
                 (None, Some(since)) => {
-                    if !self.inner.store.changed_since(room_scope(room), since) {
+                    if !self.inner.store.changed_since(room_scope(room), since)
+                        && !asking.user.has_read_privately(room, since)
+                    {
                         continue;
                     }
                     match moved_receipts(snapshot, room, since)? {

@@ -2,11 +2,11 @@
 //! about each user. Remembered for as long as nothing changes there.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-use model::{RoomSerial, UserSerial, room_scope, tables, user_scope};
+use model::{RoomSerial, UserChange, UserSerial, room_scope, tables, user_scope};
 use parking_lot::Mutex;
 use rooms::{Rooms, Stays};
 use serde::Deserialize;
@@ -200,6 +200,9 @@ pub(crate) struct UserFacts {
     pub(crate) direct: Arc<BTreeSet<RoomSerial>>,
     /// When the marks changed.
     direct_at: Position,
+    /// When the user's private receipts moved last, by room: of these the room's own
+    /// changes wake nobody.
+    private_receipts: Arc<BTreeMap<RoomSerial, Position>>,
 }
 
 /// The facts of users who synced lately. Bounded.
@@ -242,6 +245,12 @@ impl UserFactsCache {
 }
 
 impl UserFacts {
+    /// Whether a private receipt of the user moved in a room after `since`.
+    pub(crate) fn has_read_privately(&self, room: RoomSerial, since: Position) -> bool {
+        let moved = self.private_receipts.get(&room);
+        moved.is_some_and(|position| *position > since)
+    }
+
     fn read(
         rooms: &Rooms,
         snapshot: &Snapshot,
@@ -257,7 +266,19 @@ impl UserFacts {
                 Arc::new(direct_rooms(snapshot, &json)?)
             }
         };
+        let mut private_receipts = before
+            .map(|before| before.private_receipts.clone())
+            .unwrap_or_default();
+        let since = before.map_or(0, |before| before.at.0);
+        let from = (user, Position(since + 1), 0);
+        for row in snapshot.scan_from(&tables::CHANGE_BY_USER, &(user,), &from) {
+            let ((_, position, _), change) = row?;
+            if let UserChange::PrivateReceipt { room } = change {
+                Arc::make_mut(&mut private_receipts).insert(room, position);
+            }
+        }
         Ok(Self {
+            private_receipts,
             at: snapshot.position(),
             memberships: rooms.stays(snapshot, user)?,
             direct,

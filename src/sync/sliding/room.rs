@@ -60,7 +60,11 @@ impl Sync {
             return Ok(None);
         };
         let is_direct = asking.user.direct.contains(&room);
-        if told.is_some_and(|told| self.is_current(room, told, record, config, is_direct)) {
+        let is_current = |told: &KnownRoom| {
+            self.is_current(room, told, record, config, is_direct)
+                && !asking.user.has_read_privately(room, told.told)
+        };
+        if told.is_some_and(is_current) {
             return Ok(None);
         }
         let reader = self.reader(asking, room)?;
