@@ -16,10 +16,9 @@ pub(crate) async fn missing(
 ) -> Vec<String> {
     let found = Found::gather(server, people).await;
     let mut missing = Vec::new();
+    let worker = people.at(server, 0);
     for entry in ledger.done_by(instant) {
-        let there = found
-            .has(server, &people.at(server, 0), ledger, entry)
-            .await;
+        let there = found.has(server, &worker, ledger, entry).await;
         if !there {
             missing.push(format!("{entry:?}"));
         }

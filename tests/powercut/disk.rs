@@ -195,22 +195,35 @@ impl Following {
                 }
             }
             Deed::Sync { .. } => {}
-            Deed::Rename { from, to } => {
-                if let Some(number) = self.live.remove(from) {
-                    self.live.insert(to.clone(), number);
-                }
-                let entry = Entry::Move {
-                    from: from.clone(),
-                    to: to.clone(),
-                };
-                self.entry(&parent(to), ended, entry);
-            }
+            Deed::Rename { from, to } => self.rename(from, to, ended),
             Deed::Remove { path } => {
                 self.live.remove(path);
                 self.entry(&parent(path), ended, Entry::Remove { path: path.clone() });
             }
             // A folder that was made is there: only files are watched this closely.
             Deed::MakeFolder { path } => self.made.push(path.clone()),
+        }
+    }
+
+    /// Within one folder a name takes the place of another at once. Between two, each
+    /// folder's entry lasts by itself, once that folder was synced.
+    fn rename(&mut self, from: &Path, to: &Path, ended: f64) {
+        let number = self.live.remove(from);
+        if let Some(number) = number {
+            self.live.insert(to.to_owned(), number);
+        }
+        let (from, to) = (from.to_owned(), to.to_owned());
+        match number {
+            Some(file) if parent(&from) != parent(&to) => {
+                let path = to.clone();
+                self.entry(&parent(&to), ended, Entry::Add { path, file });
+                let folder = parent(&from);
+                self.entry(&folder, ended, Entry::Remove { path: from });
+            }
+            _ => {
+                let folder = parent(&to);
+                self.entry(&folder, ended, Entry::Move { from, to });
+            }
         }
     }
 
@@ -388,5 +401,27 @@ mod tests {
             })
             .count();
         assert!((1..100).contains(&there), "{there}");
+    }
+    #[test]
+    fn a_file_moved_between_folders_lasts_by_its_new_folder() {
+        let moved = Deed::Rename {
+            from: "a".into(),
+            to: "new/a".into(),
+        };
+        let events = vec![
+            created(),
+            write(2.0, "x"),
+            synced("a", 3.0, 3.1),
+            event(4.0, 4.1, moved),
+            synced("new", 5.0, 5.1),
+        ];
+        let recording = Recording { events };
+        let mut chance = Chance::from_seed(3);
+        for _ in 0..100 {
+            let disk = Disk::default().after(&recording, 6.0, &mut chance);
+            assert_eq!(disk.files[Path::new("new/a")], b"x");
+            let disk = Disk::default().after(&recording, 3.5, &mut chance);
+            assert!(!disk.files.contains_key(Path::new("new/a")));
+        }
     }
 }
