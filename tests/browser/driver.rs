@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +13,10 @@ use tempfile::TempDir;
 
 /// The key under which WebDriver names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// The longest the driver may take for an answer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
+/// How long a tap may take to lead to another page.
+const LONGEST_WAY: Duration = Duration::from_secs(5);
 /// WebDriver's code of the Tab key.
 pub(crate) const TAB: &str = "\u{E004}";
 /// WebDriver's code of the Enter key.
@@ -64,7 +69,10 @@ impl Browser {
             })
             .expect("the driver's port");
         let profile = tempfile::tempdir().expect("a folder for the profile");
-        let client = Client::new();
+        let client = Client::builder()
+            .timeout(LONGEST_ANSWER)
+            .build()
+            .expect("a client");
         let driver_url = format!("http://127.0.0.1:{port}");
         let answer = client
             .post(format!("{driver_url}/session"))
@@ -170,6 +178,20 @@ impl Browser {
             .await
     }
 
+    /// When the page began, and how far it is; nothing while one takes another's place.
+    async fn page(&self) -> Value {
+        let script = "return [performance.timeOrigin, document.readyState]";
+        let body = json!({ "script": script, "args": [] });
+        let request = self.client.post(format!("{}/execute/sync", self.session));
+        let answer = request
+            .json(&body)
+            .send()
+            .await
+            .expect("the driver's answer");
+        let mut answer: Value = answer.json().await.expect("JSON");
+        answer["value"].take()
+    }
+
     /// What the browser complained about since it was last asked, besides the status
     /// of the page itself.
     pub(crate) async fn complaints(&self) -> Vec<String> {
@@ -237,10 +259,20 @@ impl<'a> Found<'a> {
         self.browser.post(&path, json!({})).await;
     }
 
-    /// Taps it.
+    /// Taps it, and waits for the page that it leads to. The driver's own answer can come
+    /// before that page has begun to load.
     pub(crate) async fn tap(&self) {
+        let before = self.browser.page().await;
         let path = format!("element/{}/click", self.id);
         self.browser.post(&path, json!({})).await;
+        let tapped = Instant::now();
+        while tapped.elapsed() < LONGEST_WAY {
+            let page = self.browser.page().await;
+            if page[0] != before[0] && page[1] == "complete" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
