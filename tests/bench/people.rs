@@ -13,7 +13,7 @@ pub(crate) fn start(folder: &Path) -> Server {
     Server::on(
         folder,
         Config {
-            more: hashing.into(),
+            more: format!("{hashing}\n[media]\nmax_files_per_user = 0\n"),
             ..Config::default()
         },
     )
