@@ -32,6 +32,7 @@ mod push_matching;
 mod push_rules;
 mod pushers;
 mod registration;
+mod server_user;
 mod session_cache;
 mod sessions;
 mod shared_secret;

@@ -43,11 +43,12 @@ impl Accounts {
             .await
     }
 
-    /// The id of a new user of that name, whether or not somebody has it.
+    /// The id of a new user of that name, whether or not somebody has it. Capitals, with which telephones like to begin, count as small letters.
     ///
     /// # Errors
     /// [`UsernameError::Invalid`].
     pub fn new_user_id(&self, username: &str) -> Result<OwnedUserId, UsernameError> {
+        let username = &username.to_ascii_lowercase();
         let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'=' | b'-' | b'/' | b'+');
         if username.is_empty() || username.starts_with('_') || !username.bytes().all(allowed) {
             return Err(UsernameError::Invalid);

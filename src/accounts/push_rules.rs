@@ -136,33 +136,19 @@ fn server_rules(rules: &Ruleset) -> Vec<String> {
         .collect()
 }
 
-/// Historical actions do nothing and are not kept (client-server API, "Historical Actions").
-fn kept(actions: Vec<Action>) -> Vec<Action> {
-    let is_historical = |action: &Action| {
-        serde_json::to_value(action).is_ok_and(|action| {
-            action.as_str() == Some("dont_notify") || action.as_str() == Some("coalesce")
-        })
-    };
-    actions
-        .into_iter()
-        .filter(|action| !is_historical(action))
-        .collect()
-}
-
-/// The rule without historical actions.
-fn checked(mut rule: NewPushRule) -> Result<NewPushRule, PushRuleError> {
-    let (actions, rest) = match &mut rule {
+/// The rule, if it is not too long.
+fn checked(rule: NewPushRule) -> Result<NewPushRule, PushRuleError> {
+    let (actions, rest) = match &rule {
         NewPushRule::Override(rule) | NewPushRule::Underride(rule) => {
             let conditions = serde_json::to_vec(&rule.conditions).unwrap_or_default();
-            (&mut rule.actions, conditions.len())
+            (&rule.actions, conditions.len())
         }
-        NewPushRule::Content(rule) => (&mut rule.actions, rule.pattern.len()),
-        NewPushRule::Room(rule) => (&mut rule.actions, 0),
-        NewPushRule::Sender(rule) => (&mut rule.actions, 0),
+        NewPushRule::Content(rule) => (&rule.actions, rule.pattern.len()),
+        NewPushRule::Room(rule) => (&rule.actions, 0),
+        NewPushRule::Sender(rule) => (&rule.actions, 0),
         // There is no other kind.
         _ => return Err(PushRuleError::NotFound),
     };
-    *actions = kept(std::mem::take(actions));
     if rest + length(actions) > MAX_RULE || rule.rule_id().len() > MAX_RULE_ID {
         return Err(PushRuleError::TooLong);
     }
@@ -293,7 +279,6 @@ impl Accounts {
         rule_id: String,
         actions: Vec<Action>,
     ) -> Result<(), PushRuleError> {
-        let actions = kept(actions);
         if length(&actions) > MAX_RULE {
             return Err(PushRuleError::TooLong);
         }

@@ -97,6 +97,9 @@ pub enum ChallengeError {
 /// Why the authentication could not go on.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UiaError {
+    /// The user who asks names another one (403 `M_FORBIDDEN`).
+    #[error("you can authenticate yourself only")]
+    AnotherUser,
     /// Too many passwords wait to be checked; later it may work.
     #[error("too many passwords are checked at the same time")]
     Busy,
@@ -326,18 +329,22 @@ impl Accounts {
         Ok(Ok(Some((stage, invitation))))
     }
 
-    /// Whether this is the password of the user who asks, and of nobody else.
+    /// Whether this is the password of the user who asks.
+    ///
+    /// # Errors
+    /// [`UiaError::AnotherUser`] if another one is named.
     async fn is_password_of(
         &self,
         session: Option<&Session>,
         typed: &str,
         password: String,
     ) -> Result<bool, UiaError> {
-        let typed = self.typed_user_id(typed);
-        let Some(session) = session.filter(|session| typed.as_ref() == Some(&session.user_id))
-        else {
+        let Some(session) = session else {
             return Ok(false);
         };
+        if self.typed_user_id(typed).as_ref() != Some(&session.user_id) {
+            return Err(UiaError::AnotherUser);
+        }
         match self
             .check_password(Some(session.user_id.clone()), password)
             .await

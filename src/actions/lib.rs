@@ -10,12 +10,14 @@ mod administration;
 mod database;
 mod deactivation;
 mod joining;
+mod notices;
 mod profiles;
 mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
 pub use deactivation::DeactivateError;
+pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
 
 use accounts::{Accounts, Session};

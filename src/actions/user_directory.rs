@@ -18,18 +18,25 @@ impl Actions {
         limit: usize,
     ) -> Result<FoundUsers, StoreError> {
         let (accounts, searcher) = (self.accounts.clone(), session.user);
-        let search = move |view: &Snapshot| {
-            let server_name = accounts.server_name();
-            match accounts.user_directory() {
-                UserDirectory::Everyone => {
-                    search_users(view, server_name, &typed, limit, |_| Ok(true))
+        let search =
+            move |view: &Snapshot| {
+                let server_name = accounts.server_name();
+                match accounts.user_directory() {
+                    UserDirectory::Everyone => search_users(
+                        view,
+                        server_name,
+                        &typed,
+                        limit,
+                        |user| Ok(user != searcher),
+                    ),
+                    UserDirectory::SharedRooms => {
+                        let mut known = Acquaintances::of(view, searcher)?;
+                        search_users(view, server_name, &typed, limit, |user| {
+                            Ok(user != searcher && known.include(user)?)
+                        })
+                    }
                 }
-                UserDirectory::SharedRooms => {
-                    let mut known = Acquaintances::of(view, searcher)?;
-                    search_users(view, server_name, &typed, limit, |user| known.include(user))
-                }
-            }
-        };
+            };
         self.rooms.store().read_long(search).await
     }
 }

@@ -8,6 +8,7 @@
 //! nothing.
 
 mod administration;
+mod notices;
 mod registration;
 
 pub use administration::ADMINISTRATION;
@@ -22,8 +23,16 @@ use web::{Limits, Routes};
 pub struct AdminParts {
     /// Who people are.
     pub accounts: Accounts,
+    /// What people do across domains.
+    pub actions: Actions,
     /// How much one client may ask for.
     pub limits: Limits,
+}
+
+impl FromRef<AdminParts> for Actions {
+    fn from_ref(parts: &AdminParts) -> Self {
+        parts.actions.clone()
+    }
 }
 
 impl FromRef<AdminParts> for Accounts {
@@ -46,5 +55,5 @@ pub fn socket_routes() -> Routes<Actions> {
 
 /// The endpoints for listeners that serve "admin".
 pub fn network_routes() -> Routes<AdminParts> {
-    registration::routes()
+    registration::routes().merge(notices::routes())
 }

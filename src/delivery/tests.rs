@@ -182,7 +182,7 @@ impl House {
         let room = self.rooms.create(&self.alice, wish).await.unwrap();
         let target = <&RoomOrAliasId>::from(&*room);
         let bob = sender(&self.bob);
-        self.rooms.join(&bob, target, None).await.unwrap();
+        self.rooms.join(&bob, target, b"{}").await.unwrap();
         room
     }
 

@@ -219,7 +219,9 @@ impl Media {
             let record = view.get(&MEDIA_BY_ID, &media_id)?;
             let hidden = viewer == Viewer::Anybody;
             match record.ok_or(DownloadError::NotFound)?.state {
-                MediaState::Pending { expires_at } if hidden || expires_at <= now => {
+                MediaState::Pending { expires_at }
+                    if expires_at <= now || hidden && open_before <= now =>
+                {
                     Err(DownloadError::NotFound)
                 }
                 MediaState::Pending { .. } => Ok(None),

@@ -108,6 +108,9 @@ tables! {
     /// came later has one.
     NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
 
+    /// The room in which the server speaks to a user.
+    NOTICE_ROOM_BY_USER: UserSerial => RoomSerial, 182, Family::Index;
+
     // Accounts.
 
     /// The local users, past and present.

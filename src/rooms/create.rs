@@ -1,9 +1,9 @@
 //! Making a room (client-server API, "Creation").
 
 use graph::{Reason, Version};
-use model::{RoomSerial, tables};
+use model::{RoomSerial, UserSerial, tables};
 use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomAliasId};
-use store::Latest;
+use store::{Latest, Read as _};
 
 use crate::{
     AppendError, NewEvent, Rooms, Sender, aliases::add_alias, membership::member_event, profile,
@@ -68,6 +68,8 @@ pub struct CreateRoom {
     pub room_alias_name: Option<String>,
     /// Laid over the content of the power levels event.
     pub power_level_content_override: CanonicalJsonObject,
+    /// The user to whom the server speaks in this room, if that is what it is for.
+    pub notices_for: Option<UserSerial>,
 }
 
 impl CreateRoom {
@@ -106,10 +108,16 @@ impl Rooms {
         let rooms = self.clone();
         let who = creator.clone();
         let named = alias.clone();
-        let user = creator.user;
+        let (user, notices_for) = (creator.user, wish.notices_for);
         let extra = Extra::rows(move |latest, room, batch| {
             if let Some(alias) = &alias {
                 add_alias(latest, batch, alias, room, user)?;
+            }
+            if let Some(user) = notices_for {
+                if latest.contains(&tables::NOTICE_ROOM_BY_USER, &user)? {
+                    return Err(AppendError::BadState("there is such a room".to_owned()));
+                }
+                batch.put(&tables::NOTICE_ROOM_BY_USER, &user, &room);
             }
             if published {
                 batch.put(&tables::PUBLISHED_ROOM, &room, &());

@@ -36,6 +36,10 @@ pub enum AppendError {
     /// and was not left (`M_UNKNOWN`).
     #[error("{0}")]
     BadState(String),
+    /// The server speaks in this room: nobody refuses the invitation
+    /// (403 `M_CANNOT_LEAVE_SERVER_NOTICE_ROOM`).
+    #[error("the invitation to the server's notices cannot be refused")]
+    NoticeRoom,
     /// The redacted event is not in the room (`M_NOT_FOUND`).
     #[error("the event to redact is not in this room")]
     UnknownTarget,

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use store::Read;
 
 use crate::{
-    Access, ClientEvent, EventReader, PlaceToken, ReadError, Rooms, StateAt, Viewer, Visibility,
-    form::quoted, state::visible_state, visibility::not_in_the_room,
+    Access, ClientEvent, EMPTY_STATE, EventReader, PlaceToken, ReadError, Rooms, StateAt, Viewer,
+    Visibility, form::quoted, state::visible_state, visibility::not_in_the_room,
 };
 
 /// Which memberships are wanted. With both fields, either is enough.
@@ -31,7 +31,7 @@ impl MembershipFilter {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Profile<'a> {
     #[serde(borrow)]
     displayname: Option<&'a RawValue>,
@@ -105,24 +105,35 @@ impl Rooms {
     }
 }
 
-/// The profile that a membership gives, under the names that this one answer has.
+/// The profile that a membership gives, under the names that this one answer has: null, as other servers have it, where it
+/// gives none.
 fn profile<R: Read>(reader: &EventReader<'_, R>, event: &ClientEvent) -> Result<String, ReadError> {
     let content = reader.content(event)?;
-    let profile: Option<Profile<'_>> = serde_json::from_str(&content).ok();
-    let mut fields = Vec::new();
-    if let Some(profile) = profile {
-        let named = [
-            ("display_name", profile.displayname),
-            ("avatar_url", profile.avatar_url),
-        ];
-        for (name, value) in named {
-            // Memberships of others may hold anything: only text is passed on.
-            if let Some(value) = value.filter(|value| value.get().starts_with('"')) {
-                fields.push(format!("\"{name}\":{value}"));
-            }
-        }
+    let profile: Profile<'_> = serde_json::from_str(&content).unwrap_or_default();
+    // Memberships of others may hold anything: only text is passed on.
+    let text = |value: Option<&RawValue>| {
+        let value = value.map(RawValue::get);
+        value
+            .filter(|value| value.starts_with('"'))
+            .unwrap_or("null")
+            .to_owned()
+    };
+    Ok(format!(
+        "{{\"display_name\":{},\"avatar_url\":{}}}",
+        text(profile.displayname),
+        text(profile.avatar_url)
+    ))
+}
+
+/// The event with which a room has its first member, whose token stands for what is before it: a client that holds
+/// the whole timeline asks by that token who was there.
+fn beginning<R: Read>(reader: &EventReader<'_, R>) -> Result<Option<ClientEvent>, ReadError> {
+    let rows = reader.view.scan(&tables::EVENT_BY_PLACE, &(reader.room,));
+    // The creation comes first, then who has made it.
+    match rows.take(2).last().transpose()? {
+        Some((_, serial)) => reader.load(serial),
+        None => Ok(None),
     }
-    Ok(format!("{{{}}}", fields.join(",")))
 }
 
 /// The state at a gap of the timeline: that after the event below it.
@@ -138,10 +149,15 @@ fn state_at<R: Read>(reader: &EventReader<'_, R>, at: PlaceToken) -> Result<Stat
         Some((_, serial)) => reader.load(serial)?,
         None => None,
     };
+    let event = match event {
+        Some(event) => Some(event),
+        None => beginning(reader)?,
+    };
     let Some(event) = event else {
-        return Err(ReadError::Invalid(
-            "there is nothing before this token".to_owned(),
-        ));
+        return Ok(StateAt::Past {
+            root: EMPTY_STATE,
+            change: None,
+        });
     };
     if Visibility::new(reader)?.allows(&event)? {
         return Ok(StateAt::after(&event));

@@ -1,5 +1,6 @@
 //! Coming into rooms and going out of them.
 
+use graph::{MAX_JSON_DEPTH, canonical};
 use model::{Changes, Membership, RoomSerial, UserChange, UserSerial, tables};
 use ruma_common::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomId, RoomOrAliasId,
@@ -11,6 +12,15 @@ use crate::{
     AppendError, NewEvent, Rooms, Sender, append::Plan, profile, resolve_alias, restricted,
     staging::Staging, user_serial,
 };
+
+/// What this server decides about a membership, and clients do not.
+const DECIDED: [&str; 5] = [
+    "membership",
+    "is_direct",
+    "third_party_invite",
+    "third_party_signed",
+    restricted::AUTHORISED_BY,
+];
 
 impl Rooms {
     /// Invites a user of this server.
@@ -30,7 +40,8 @@ impl Rooms {
             .await
     }
 
-    /// Comes into a room of this server. Who is in it already stays.
+    /// Comes into a room of this server. Who is in it already stays. `about` is a JSON object of what the
+    /// membership is to say besides: a `reason`, or fields that are the client's own.
     ///
     /// # Errors
     /// [`AppendError`]; [`AppendError::NotFound`] if there is no such room or alias here.
@@ -38,10 +49,12 @@ impl Rooms {
         &self,
         sender: &Sender,
         target: &RoomOrAliasId,
-        reason: Option<String>,
+        about: &[u8],
     ) -> Result<OwnedRoomId, AppendError> {
+        let mut content = canonical(about, MAX_JSON_DEPTH)?;
+        content.retain(|field, _| !DECIDED.contains(&field.as_str()));
+        content.extend(profile::membership("join", None));
         let (room_id, room) = self.find(target).await?;
-        let content = profile::membership("join", reason);
         let not_yet = |before| Ok(before != Some(Membership::Join));
         self.set_membership(sender, room, sender.user_id.clone(), content, not_yet)
             .await?;
@@ -78,7 +91,9 @@ impl Rooms {
     ) -> Result<(), AppendError> {
         let room = self.room(room_id).await?;
         let content = profile::membership("leave", reason);
-        let present = |before| match before {
+        let is_notice_room = self.is_notice_room(sender.user, room).await?;
+        let present = move |before| match before {
+            Some(Membership::Invite) if is_notice_room => Err(AppendError::NoticeRoom),
             Some(Membership::Join | Membership::Invite | Membership::Knock) => Ok(true),
             Some(Membership::Leave) => Ok(false),
             Some(Membership::Ban) => Err(forbidden("you are banned from this room")),

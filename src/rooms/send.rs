@@ -141,7 +141,7 @@ impl Rooms {
     }
 }
 
-fn last(appended: Vec<Appended>) -> Result<OwnedEventId, AppendError> {
+pub(crate) fn last(appended: Vec<Appended>) -> Result<OwnedEventId, AppendError> {
     appended
         .into_iter()
         .next_back()
@@ -149,7 +149,7 @@ fn last(appended: Vec<Appended>) -> Result<OwnedEventId, AppendError> {
         .ok_or(AppendError::UnknownTarget)
 }
 
-fn transaction(
+pub(crate) fn transaction(
     sender: &Sender,
     scope: String,
     transaction_id: &str,

@@ -283,6 +283,7 @@ fn walk<R: Read>(
     if !request.filter.allows_room(&reader.room_id) {
         return Ok(found);
     }
+    let (mut last, mut is_thinned) = (None, false);
     for (examined, row) in rows.enumerate() {
         let ((_, depth, tie_break), serial) = row?;
         let place = PlaceToken { depth, tie_break };
@@ -298,15 +299,25 @@ fn walk<R: Read>(
                 Direction::Forward => place,
                 Direction::Backward => place.above(),
             });
-            break;
+            return Ok(found);
         }
-        if let Some(event) = reader.load(serial)?
-            && request.filter.allows(&event.stored.json)
-            && visibility.allows(&event)?
-            && !reader.is_ignored(&event)?
-        {
+        last = Some(place);
+        let Some(event) = reader.load(serial)? else {
+            continue;
+        };
+        if !request.filter.allows(&event.stored.json) {
+            is_thinned = true;
+        } else if visibility.allows(&event)? && !reader.is_ignored(&event)? {
             found.events.push(event);
         }
+    }
+    // A page that a filter has thinned tells where it stopped: there may be more for
+    // another filter.
+    if let Some(place) = last.filter(|_| is_thinned && !found.events.is_empty()) {
+        found.next = Some(match request.direction {
+            Direction::Forward => place.above(),
+            Direction::Backward => place,
+        });
     }
     Ok(found)
 }

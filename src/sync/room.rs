@@ -64,6 +64,8 @@ pub(crate) struct RoomReader<'a> {
     pub(crate) record: &'a MembershipRecord,
     /// After which commit; `None` shows the room as new.
     pub(crate) since: Option<Position>,
+    /// Whether the viewer came into the room after the client was told last.
+    came_since: bool,
     /// The last commit to be shown, but for the viewer's own membership.
     end: u64,
     /// The event by which the viewer's stay ended, if it did.
@@ -89,10 +91,12 @@ impl<'a> RoomReader<'a> {
                 leaving.map_or(record.event, |event| event.serial),
             )
         };
+        let came_since = since.is_some_and(|since| record.last_join > since.0);
         Ok(Self {
             reader,
             view,
             record,
+            came_since,
             since: since.filter(|since| record.last_join <= since.0),
             end,
             leaving,
@@ -105,6 +109,8 @@ impl<'a> RoomReader<'a> {
             Some(since) => self.events_since(since)?,
             None => self.newest_events()?,
         };
+        // What was before the viewer came may be missing, of an earlier stay too.
+        limited |= self.came_since;
         let after = self.after_leaving()?;
         if after.is_some() && events.len() >= self.view.limit {
             events.pop();
@@ -287,7 +293,8 @@ impl<'a> RoomReader<'a> {
         }
         let mut state = self.reader.load_many(&wanted)?;
         state.retain(|event| self.view.state.allows(&event.stored.json));
-        if self.view.state_after && self.record.membership != Membership::Join {
+        let is_told = self.view.state_after || timeline.events.is_empty();
+        if is_told && self.record.membership != Membership::Join {
             // The state at the end is the one that this event made.
             let own = self.wanted_state(self.record.event)?;
             let serial = self.record.event;

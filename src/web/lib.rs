@@ -56,7 +56,7 @@ pub use listener::{BindError, Listener};
 pub use measures::{Measures, metrics_routes};
 pub use options::{LimitsOptions, ListenerOptions, Serves, TlsFiles};
 pub use plain::{FormBody, JsonBody, PathOf, QueryOf};
-pub use requests::{Asked, Interactive, Received};
+pub use requests::{Asked, Interactive, Received, WithBody};
 pub use routes::{Call, Endpoint, Routes, Serving};
 pub use sync_slots::SyncSlot;
 pub use tls::{Tls, TlsError};

@@ -100,6 +100,28 @@ impl<R: IncomingRequest + Send + 'static> Asked for Interactive<R> {
     }
 }
 
+/// A request with its JSON body as it came: for what clients may add to it.
+#[derive(Clone, Debug)]
+pub struct WithBody<R> {
+    /// What is asked.
+    pub request: R,
+    /// A JSON object, within the limits.
+    pub body: Bytes,
+}
+
+impl<R: IncomingRequest + Send + 'static> Asked for WithBody<R> {
+    type Request = R;
+
+    fn new(request: R, _: &Parts, received: Received) -> Self {
+        let body = match received {
+            Received::Whole(bytes) if !bytes.is_empty() => bytes,
+            // Streamed only where a handler asks for it, which this is not.
+            Received::Whole(_) | Received::Streamed(_) => Bytes::from_static(b"{}"),
+        };
+        Self { request, body }
+    }
+}
+
 /// Reads a typed request.
 ///
 /// # Errors

@@ -156,3 +156,32 @@ async fn who_comes_back_gets_the_gap() {
         .collect();
     assert!(kinds.contains(&&json!("m.room.member")), "{kinds:?}");
 }
+
+#[tokio::test]
+async fn a_left_room_without_a_timeline_tells_that_one_has_left() {
+    let api = server();
+    let (alice, bob) = (api.register("alice").await, api.register("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    let before = bob.sync().await;
+    alice
+        .set_state(&room, "test.state", "", json!({ "when": "before" }))
+        .await;
+    bob.leave(&room).await;
+    alice
+        .set_state(&room, "test.state", "", json!({ "when": "after" }))
+        .await;
+    let filter = json!({ "room": { "include_leave": true, "timeline": { "limit": 0 } } });
+    for since in ["", before.next_batch()] {
+        let synced = bob.sync_filtered(&filter, since).await;
+        let state = synced.left(&room)["state"]["events"].as_array().unwrap();
+        let of = |kind: &str, key: &str| {
+            let mut events = state.iter().filter(|event| event["type"] == kind);
+            events.find(|event| event["state_key"] == key).unwrap()["content"].clone()
+        };
+        assert_eq!(of("test.state", "")["when"], "before");
+        assert_eq!(of("m.room.member", &bob.user_id)["membership"], "leave");
+        let timeline = synced.left(&room)["timeline"]["events"].as_array();
+        assert_eq!(timeline.unwrap().len(), 0);
+    }
+}

@@ -1,5 +1,6 @@
 //! The list of devices: reading, renaming, deleting.
 
+use harness::PASSWORD;
 use reqwest::Method;
 use serde_json::json;
 
@@ -118,4 +119,18 @@ async fn nobody_deletes_somebody_elses_device() {
             .await;
     }
     alice.get("v3/account/whoami").await.ok();
+}
+
+#[tokio::test]
+async fn nobody_proves_to_be_somebody_else() {
+    let api = server();
+    let (alice, bob) = (api.register("alice").await, api.register("bob").await);
+    let phone = alice.another_device().await;
+    let body = json!({ "auth": {
+        "type": "m.login.password", "password": PASSWORD,
+        "identifier": { "type": "m.id.user", "user": bob.user_id },
+    } });
+    let path = format!("v3/devices/{}", phone.device_id);
+    alice.delete(&path, body).await.refused(403, "M_FORBIDDEN");
+    alice.get(&path).await.ok();
 }

@@ -30,6 +30,7 @@ mod markers;
 mod media;
 mod membership;
 mod moderation;
+mod notices;
 mod notifications;
 mod operator;
 mod pagination;

@@ -23,7 +23,13 @@ async fn a_public_room_is_open_by_id_and_by_alias() {
     assert_eq!(joined["room_id"], room.as_str());
     let alias = escape(&format!("#{name}:localhost"));
     let joined = carol
-        .post(format!("v3/join/{alias}"), json!({ "reason": "curious" }))
+        .post(
+            format!("v3/join/{alias}"),
+            json!({
+                "reason": "curious", "org.council.floor": 3, "membership": "ban",
+                "join_authorised_via_users_server": "@nobody:localhost",
+            }),
+        )
         .await
         .ok();
     assert_eq!(joined["room_id"], room.as_str());
@@ -32,11 +38,20 @@ async fn a_public_room_is_open_by_id_and_by_alias() {
         .await
         .ok();
     assert_eq!(member["reason"], "curious");
+    // What a client says besides is kept, but for what is not its to say.
+    assert_eq!(member["org.council.floor"], 3);
+    assert_eq!(member["membership"], "join");
+    assert!(member["join_authorised_via_users_server"].is_null());
     let members = carol
         .get(format!("v3/rooms/{room}/joined_members"))
         .await
         .ok();
     assert_eq!(members["joined"].as_object().unwrap().len(), 3);
+    let carols = members["joined"][&carol.user_id].as_object().unwrap();
+    assert_eq!(
+        (&carols["display_name"], &carols["avatar_url"]),
+        (&Value::Null, &Value::Null)
+    );
     // Joining again changes nothing.
     bob.join(&room).await;
 }

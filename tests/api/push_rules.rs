@@ -196,11 +196,14 @@ async fn rules_are_checked() {
         let path = format!("v3/pushrules/global/{path}");
         alice.get(path).await.refused(404, "M_NOT_FOUND");
     }
-    // Historical actions mean nothing, and are not kept.
+    // Historical actions mean nothing, and are kept as the client sent them.
     let rule = json!({ "pattern": "x", "actions": ["dont_notify", "coalesce", "notify"] });
     put("content/a", rule).await.ok();
     let stored = alice.get("v3/pushrules/global/content/a").await.ok();
-    assert_eq!(stored["actions"], json!(["notify"]));
+    assert_eq!(
+        stored["actions"],
+        json!(["dont_notify", "coalesce", "notify"])
+    );
 }
 
 /// What the sync says is unread in a room: notifications and highlights.

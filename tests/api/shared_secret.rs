@@ -1,6 +1,6 @@
 //! `/_synapse/admin/v1/register`: programs that know the shared secret make accounts.
 
-use harness::{Answer, Api, Config, PASSWORD, Registration, Server};
+use harness::{Answer, Api, Config, PASSWORD, Registration, Server, User};
 use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
 use sha1::Sha1;
@@ -17,6 +17,18 @@ fn closed() -> Server {
         registration_more: format!("shared_secret = \"{SECRET}\""),
         ..Config::default()
     })
+}
+
+/// A server on which people can register too, with its first administrator.
+pub(crate) async fn with_administrator() -> (Server, User) {
+    let server = Server::with(Config {
+        registration_more: format!("shared_secret = \"{SECRET}\""),
+        ..Config::default()
+    });
+    let api = server.api();
+    let answer = register(&api, "administrator", "admin").await.ok();
+    let administrator = api.user_of(answer);
+    (server, administrator)
 }
 
 fn mac(secret: &str, fields: &[&str]) -> String {

@@ -249,6 +249,7 @@ fn router(
     if serves.contains(&Serves::Admin) {
         let parts = AdminParts {
             accounts: client.accounts.clone(),
+            actions: client.actions.clone(),
             limits: client.limits.clone(),
         };
         router = router.merge(admin_api::network_routes().into_router(parts));

@@ -1,6 +1,7 @@
 //! The paths of files from before access tokens were asked for. What they give is the
 //! administrator's choice (`media.unauthenticated_until`); else they answer 404, as the
-//! specification has it after a freeze. Nothing announced is waited for here.
+//! specification has it after a freeze. Where they are open, what was announced and has not
+//! come is not waited for.
 
 #![expect(
     deprecated,

@@ -1,6 +1,7 @@
 //! Making rooms (client-server API, "Creation").
 
-use ::rooms::{CreateRoom, NewEvent, Preset, Rooms};
+use ::rooms::{CreateRoom, NewEvent, Preset};
+use actions::Actions;
 use graph::{MAX_JSON_DEPTH, canonical};
 use ruma_client_api::room::{
     Visibility,
@@ -11,7 +12,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use web::{ApiError, Part, Reply, Routes, User};
 
-use super::sender;
 use crate::ClientParts;
 
 pub(crate) fn routes() -> Routes<ClientParts> {
@@ -20,11 +20,11 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 
 /// `POST /_matrix/client/v3/createRoom`
 async fn create_room(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: create_room::Request,
 ) -> Reply<create_room::Response> {
-    let room_id = rooms.create(&sender(&caller), wish(request)?).await?;
+    let room_id = actions.create_room(&caller, wish(request)?).await?;
     Ok(create_room::Response::new(room_id))
 }
 
@@ -51,6 +51,7 @@ fn wish(request: create_room::Request) -> Result<CreateRoom, ApiError> {
         is_direct: request.is_direct,
         room_alias_name: request.room_alias_name,
         power_level_content_override: object(request.power_level_content_override.as_ref())?,
+        notices_for: None,
     })
 }
 

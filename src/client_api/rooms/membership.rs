@@ -17,7 +17,7 @@ use ruma_client_api::{
         unban_user::v3 as unban,
     },
 };
-use web::{ApiError, Part, RawJson, Reply, Routes, User};
+use web::{ApiError, Part, RawJson, Reply, Routes, User, WithBody};
 
 use super::{answers, read, sender};
 use crate::ClientParts;
@@ -72,11 +72,11 @@ async fn invite(
 async fn join(
     Part(actions): Part<Actions>,
     caller: User,
-    request: join::Request,
+    WithBody { request, body }: WithBody<join::Request>,
 ) -> Reply<join::Response> {
     check_no_third_party(request.third_party_signed.as_ref())?;
     let room_id = actions
-        .join(&caller, (&*request.room_id).into(), request.reason)
+        .join(&caller, (&*request.room_id).into(), &body)
         .await?;
     Ok(join::Response::new(room_id))
 }
@@ -85,11 +85,11 @@ async fn join(
 async fn join_by_name(
     Part(actions): Part<Actions>,
     caller: User,
-    request: join_by_name::Request,
+    WithBody { request, body }: WithBody<join_by_name::Request>,
 ) -> Reply<join_by_name::Response> {
     check_no_third_party(request.third_party_signed.as_ref())?;
     let room_id = actions
-        .join(&caller, &request.room_id_or_alias, request.reason)
+        .join(&caller, &request.room_id_or_alias, &body)
         .await?;
     Ok(join_by_name::Response::new(room_id))
 }

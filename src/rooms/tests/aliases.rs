@@ -46,7 +46,7 @@ async fn an_alias_leads_to_its_room() {
     let name = alias("pub");
     let joined = room
         .rooms
-        .join(room.who("carol"), (&*name).into(), None)
+        .join(room.who("carol"), (&*name).into(), b"{}")
         .await;
     assert_eq!(joined.unwrap(), room.room_id);
 }

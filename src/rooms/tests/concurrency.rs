@@ -44,7 +44,7 @@ async fn sixty_four_senders_make_one_chain() {
         let (rooms, who) = (room.rooms.clone(), room.who(&name).clone());
         let room_id = room.room_id.clone();
         senders.spawn(async move {
-            rooms.join(&who, (&*room_id).into(), None).await.unwrap();
+            rooms.join(&who, (&*room_id).into(), b"{}").await.unwrap();
             for count in 0..10 {
                 let content = json!({ "body": count.to_string() }).to_string();
                 let transaction_id = count.to_string();

@@ -154,7 +154,7 @@ impl TestRoom {
 
     async fn join(&self, name: &str) -> Result<OwnedRoomId, AppendError> {
         let room = (&*self.room_id).into();
-        self.rooms.join(self.who(name), room, None).await
+        self.rooms.join(self.who(name), room, b"{}").await
     }
 
     async fn invite(&self, by: &str, name: &str) -> Result<(), AppendError> {

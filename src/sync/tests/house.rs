@@ -90,7 +90,7 @@ impl House {
     }
 
     pub(super) async fn join(&self, who: &Session, room: &RoomId) -> Result<(), AppendError> {
-        let joined = self.rooms.join(&sender(who), room.into(), None).await;
+        let joined = self.rooms.join(&sender(who), room.into(), b"{}").await;
         joined.map(drop)
     }
 

@@ -132,6 +132,7 @@ impl From<ChangePasswordError> for ApiError {
 impl From<UiaError> for ApiError {
     fn from(error: UiaError) -> Self {
         match error {
+            UiaError::AnotherUser => Self::forbidden(sentence(&error)),
             UiaError::Busy => Self::unavailable(error),
             UiaError::Store(error) => error.into(),
         }
@@ -174,6 +175,7 @@ impl From<UploadKeysError> for ApiError {
         let text = sentence(&error);
         match error {
             UploadKeysError::Invalid(_) => Self::invalid_param(text),
+            UploadKeysError::Malformed(_) => Self::new(BAD, ErrorCode::BadJson, text),
             UploadKeysError::InvalidSignature(_) => invalid_signature(text),
             UploadKeysError::KeyExists(_) => Self::new(BAD, ErrorCode::Unknown, text),
             UploadKeysError::TooMany { .. } => Self::forbidden(text),

@@ -44,6 +44,11 @@ impl From<AppendError> for ApiError {
             AppendError::DuplicateAnnotation => {
                 Self::new(BAD, ErrorCode::DuplicateAnnotation, text)
             }
+            AppendError::NoticeRoom => Self::new(
+                StatusCode::FORBIDDEN,
+                ErrorCode::CannotLeaveServerNoticeRoom,
+                text,
+            ),
             AppendError::BadState(_) => Self::new(BAD, ErrorCode::Unknown, text),
             AppendError::UnableToAuthoriseJoin => {
                 Self::new(BAD, ErrorCode::UnableToAuthorizeJoin, text)

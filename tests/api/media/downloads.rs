@@ -255,7 +255,7 @@ async fn an_administrator_may_open_the_old_paths() {
         "/_matrix/media/v3/download/{}",
         super::place(&announced.ok())
     );
-    fetch(&api, &path).await.refused(404, "M_NOT_FOUND");
+    fetch(&api, &path).await.refused(504, "M_NOT_YET_UPLOADED");
     let path = format!("v1/media/download/{place}");
     fetch(&api, &path).await.refused(401, "M_MISSING_TOKEN");
 }

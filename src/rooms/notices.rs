@@ -1,0 +1,143 @@
+//! The room in which the server speaks to one of its users (client-server API, "Server
+//! Notices").
+
+use model::{Membership, RoomSerial, UserSerial, tables};
+use ruma_common::{OwnedEventId, OwnedUserId};
+use serde_json::json;
+use store::Read;
+
+use crate::{
+    AppendError, CreateRoom, NewEvent, Rooms, Sender,
+    append::Plan,
+    create::Preset,
+    membership::member_event,
+    profile,
+    send::{last, transaction},
+    transactions::send_scope,
+};
+use graph::{MAX_JSON_DEPTH, canonical};
+
+/// What the server has to say.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// To whom.
+    pub user_id: OwnedUserId,
+    /// The user's serial.
+    pub user: UserSerial,
+    /// The event type, `m.room.message` mostly.
+    pub event_type: String,
+    /// The state key, for state.
+    pub state_key: Option<String>,
+    /// The content, a JSON object.
+    pub content: Vec<u8>,
+    /// The transaction id, with whom it is of: the same one makes one event.
+    pub transaction: Option<(Sender, String)>,
+}
+
+/// A notice that was sent.
+#[derive(Clone, Debug)]
+pub struct SentNotice {
+    /// The event.
+    pub event_id: OwnedEventId,
+    /// The user's room for notices.
+    pub room: RoomSerial,
+}
+
+impl Rooms {
+    /// Says something to a user, in the name of `server`. The user has one room for that,
+    /// made with the first notice; who has left it is invited again.
+    ///
+    /// # Errors
+    /// [`AppendError`]; [`AppendError::Invalid`] for content that is no JSON object.
+    pub async fn notice(&self, server: &Sender, notice: Notice) -> Result<SentNotice, AppendError> {
+        let content = canonical(&notice.content, MAX_JSON_DEPTH)?;
+        let (room, room_id) = self.notice_room(server, &notice).await?;
+        let by_client = match &notice.transaction {
+            Some((client, id)) => {
+                transaction(client, send_scope(&notice.event_type, &room_id), id)?
+            }
+            None => None,
+        };
+        let event = NewEvent {
+            event_type: notice.event_type,
+            state_key: notice.state_key,
+            content,
+            redacts: None,
+        };
+        let target = notice.user_id;
+        let appended = self
+            .append_with(room, server, by_client, move |latest, staging| {
+                let membership = staging.membership(latest, &target)?;
+                let mut events = Vec::new();
+                if !matches!(membership, Some(Membership::Join | Membership::Invite)) {
+                    let content = profile::membership("invite", None);
+                    events.push(member_event(&target, content));
+                }
+                events.push(event);
+                Ok(Plan::Events(events))
+            })
+            .await?;
+        Ok(SentNotice {
+            event_id: last(appended)?,
+            room,
+        })
+    }
+
+    /// The user's room for notices, with its id.
+    async fn notice_room(
+        &self,
+        server: &Sender,
+        notice: &Notice,
+    ) -> Result<(RoomSerial, String), AppendError> {
+        if let Some(known) = self.known_notice_room(notice.user).await? {
+            return Ok(known);
+        }
+        let wish = CreateRoom {
+            preset: Some(Preset::PrivateChat),
+            name: Some("Server notices".to_owned()),
+            invite: vec![notice.user_id.clone()],
+            // Nobody but the server speaks here.
+            power_level_content_override: canonical(
+                json!({ "events_default": 50, "users_default": 0, "invite": 100 })
+                    .to_string()
+                    .as_bytes(),
+                MAX_JSON_DEPTH,
+            )?,
+            notices_for: Some(notice.user),
+            ..CreateRoom::default()
+        };
+        match self.create(server, wish).await {
+            // Another notice has made it meanwhile.
+            Ok(_) | Err(AppendError::BadState(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.known_notice_room(notice.user)
+            .await?
+            .ok_or(AppendError::UnknownRoom)
+    }
+
+    async fn known_notice_room(
+        &self,
+        user: UserSerial,
+    ) -> Result<Option<(RoomSerial, String)>, AppendError> {
+        self.inner
+            .store
+            .prepare(move |latest| {
+                let Some(room) = latest.get(&tables::NOTICE_ROOM_BY_USER, &user)? else {
+                    return Ok(None);
+                };
+                Ok(model::room_id(latest, room)?.map(|room_id| (room, room_id)))
+            })
+            .await
+    }
+
+    /// Whether the room is the one in which the server speaks to the user.
+    pub(crate) async fn is_notice_room(
+        &self,
+        user: UserSerial,
+        room: RoomSerial,
+    ) -> Result<bool, AppendError> {
+        let known = self.known_notice_room(user).await?;
+        Ok(known.is_some_and(|(known, _)| known == room))
+    }
+}
