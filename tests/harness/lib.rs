@@ -9,6 +9,7 @@
 //!   judged by [`Answer::ok`] or [`Answer::refused`], which say in full what came
 //!   instead.
 //! - [`Visitor`]: pages for people, and [`qr`]: the codes on them.
+//! - [`pictures`]: PNGs, and how large a picture is.
 //! - [`Gateway`]: a push gateway that keeps what it gets.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
@@ -17,6 +18,7 @@ mod api;
 mod config;
 mod gateway;
 mod pages;
+pub mod pictures;
 pub mod qr;
 mod rooms;
 mod server;

@@ -98,7 +98,7 @@ async fn a_device_that_joins_later_reads_on_from_there() {
 }
 
 /// Nothing of what was said stands readable in the data folder.
-fn nothing_is_in_the_clear(server: &Server, words: &[&str]) {
+pub(crate) fn nothing_is_in_the_clear(server: &Server, words: &[&str]) {
     let mut folders = vec![server.data_dir()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("the data folder") {

@@ -8,14 +8,21 @@ use harness::{Api, PASSWORD, eventually};
 use matrix_sdk::config::{RequestConfig, SyncSettings, SyncToken};
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use matrix_sdk::encryption::verification::VerificationRequest;
+use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
+use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::ruma::api::client::account::register;
 use matrix_sdk::ruma::api::client::filter::FilterDefinition;
 use matrix_sdk::ruma::api::client::room::create_room;
 use matrix_sdk::ruma::api::client::uiaa::{AuthData, Dummy, Password, UserIdentifier};
 use matrix_sdk::ruma::events::InitialStateEvent;
+use matrix_sdk::ruma::events::MessageLikeEventContent;
 use matrix_sdk::ruma::events::room::encryption::RoomEncryptionEventContent;
+use matrix_sdk::ruma::events::room::member::MembershipState;
 use matrix_sdk::ruma::events::room::message::RoomMessageEventContent;
-use matrix_sdk::ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use matrix_sdk::ruma::{
+    EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
+};
+use matrix_sdk::sliding_sync::VersionBuilder;
 use matrix_sdk::{Client, Room, RoomState};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -54,11 +61,17 @@ impl Drop for Device {
     }
 }
 
-async fn client(url: &str) -> (Client, TempDir) {
+/// A client with an empty store, not signed in.
+pub(crate) async fn client(url: &str) -> (Client, TempDir) {
     let store = tempfile::tempdir().expect("a folder for the client's store");
     let client = Client::builder()
         .homeserver_url(url)
         .sqlite_store(store.path(), None)
+        .sliding_sync_version_builder(VersionBuilder::DiscoverNative)
+        .with_encryption_settings(EncryptionSettings {
+            backup_download_strategy: BackupDownloadStrategy::AfterDecryptionFailure,
+            ..EncryptionSettings::default()
+        })
         .request_config(
             RequestConfig::new()
                 .disable_retry()
@@ -190,6 +203,19 @@ impl Device {
         assert!(status.is_complete(), "{status:?}");
     }
 
+    /// Creates a room in the clear with these people invited.
+    pub(crate) async fn plain_room(&self, others: &[&Device]) -> OwnedRoomId {
+        let mut request = create_room::v3::Request::new();
+        request.invite = others.iter().map(|other| other.user_id()).collect();
+        self.creates(request).await
+    }
+
+    /// Creates a room.
+    pub(crate) async fn creates(&self, request: create_room::v3::Request) -> OwnedRoomId {
+        let room = self.client.create_room(request).await.expect("a room");
+        room.room_id().to_owned()
+    }
+
     /// Creates an encrypted room with these people invited.
     pub(crate) async fn encrypted_room(&self, others: &[&Device]) -> OwnedRoomId {
         let mut request = create_room::v3::Request::new();
@@ -198,8 +224,7 @@ impl Device {
         let encryption = RoomEncryptionEventContent::with_recommended_defaults();
         request.initial_state =
             vec![InitialStateEvent::with_empty_state_key(encryption).to_raw_any()];
-        let room = self.client.create_room(request).await.expect("a room");
-        room.room_id().to_owned()
+        self.creates(request).await
     }
 
     /// Starts an encrypted conversation between two.
@@ -226,17 +251,27 @@ impl Device {
     /// Waits until this device knows the room as joined and encrypted, with `members`
     /// joined in it.
     pub(crate) async fn sees_in(&self, room: &RoomId, members: &[&Device]) {
+        self.knows_members(room, members).await;
+        let what = format!("{}: the encryption of {room}", self.name);
+        eventually(&what, PATIENCE, async || {
+            let known = self.client.get_room(room)?;
+            known.encryption_state().is_encrypted().then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until this device knows the room as joined, with `members` joined in it.
+    pub(crate) async fn knows_members(&self, room: &RoomId, members: &[&Device]) {
         let what = format!("{}: the members of {room}", self.name);
         eventually(&what, PATIENCE, async || {
             let known = self.client.get_room(room)?;
-            if known.state() != RoomState::Joined || !known.encryption_state().is_encrypted() {
+            if known.state() != RoomState::Joined {
                 return None;
             }
             for member in members {
                 let id = member.user_id();
                 let found = known.get_member_no_sync(&id).await.ok()??;
-                let state = found.membership().as_str().to_owned();
-                if state != "join" {
+                if *found.membership() != MembershipState::Join {
                     return None;
                 }
             }
@@ -249,6 +284,17 @@ impl Device {
         self.client
             .get_room(room)
             .unwrap_or_else(|| panic!("{}: no {room}", self.name))
+    }
+
+    /// Sends an event, encrypted where the room is.
+    pub(crate) async fn sends(
+        &self,
+        room: &RoomId,
+        content: impl MessageLikeEventContent,
+    ) -> OwnedEventId {
+        let sent = self.room(room).send(content).await;
+        let sent = sent.unwrap_or_else(|error| panic!("{} sends: {error}", self.name));
+        sent.response.event_id
     }
 
     /// Sends a message; the event id is the server's word that it has it.
@@ -289,6 +335,53 @@ impl Device {
         heard.iter().any(|heard| {
             heard.room == room && heard.decrypted && heard.event["content"]["body"] == text
         })
+    }
+
+    /// Waits until `look` finds something in an event of the room's timeline.
+    pub(crate) async fn hears<T>(
+        &self,
+        room: &RoomId,
+        what: &str,
+        look: impl Fn(&Value) -> Option<T>,
+    ) -> T {
+        eventually(
+            &format!("{} hears {what}", self.name),
+            PATIENCE,
+            async || {
+                self.try_the_unreadable_again(room).await;
+                let heard = self.heard.lock().expect("what was heard");
+                let mut here = heard.iter().filter(|heard| heard.room == room);
+                here.find_map(|heard| look(&heard.event))
+            },
+        )
+        .await
+    }
+
+    /// Waits until an event has come in the room's timeline, and gives it.
+    pub(crate) async fn hears_of(&self, room: &RoomId, id: &EventId) -> Value {
+        self.hears(room, id.as_str(), |event| {
+            let is_readable = event["type"] != "m.room.encrypted";
+            (event["event_id"] == id.as_str() && is_readable).then(|| event.clone())
+        })
+        .await
+    }
+
+    /// What the server has of a room's timeline, oldest first, read as far as this
+    /// device has the keys.
+    pub(crate) async fn history(&self, room: &RoomId) -> Vec<TimelineEvent> {
+        let mut events = Vec::new();
+        let mut from = None;
+        loop {
+            let mut options = MessagesOptions::backward().from(from.as_deref());
+            options.limit = 20_u32.into();
+            let page = self.room(room).messages(options).await.expect("a page");
+            events.extend(page.chunk);
+            from = page.end;
+            if from.is_none() {
+                events.reverse();
+                return events;
+            }
+        }
     }
 
     /// Keys may come after the message: reads again what could not be read at first.

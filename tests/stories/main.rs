@@ -7,5 +7,12 @@
 mod conversation;
 mod crash;
 mod device;
+mod doors;
+mod joining;
+mod pictures;
+mod recovery;
+mod relations;
 mod removed_device;
+mod sliding;
+mod threads;
 mod verification;
