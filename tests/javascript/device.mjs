@@ -12,6 +12,7 @@ import {
     Preset,
 } from "matrix-js-sdk";
 import { CryptoEvent } from "matrix-js-sdk/lib/crypto-api/index.js";
+import { SlidingSync } from "matrix-js-sdk/lib/sliding-sync.js";
 
 import { logger } from "./log.mjs";
 import { eventually } from "./waiting.mjs";
@@ -27,19 +28,38 @@ after(() => started.forEach((device) => device.stop()));
 
 let people = 0;
 
+/** Syncs everything (`/sync`). */
+export function whole() {
+    return { initialSyncLimit: 100 };
+}
+
+/** Slides along the list of rooms (MSC4186). */
+export function sliding(client) {
+    const rooms = {
+        ranges: [[0, 19]],
+        timeline_limit: 20,
+        required_state: [["*", "*"]],
+    };
+    const lists = new Map([["rooms", rooms]]);
+    const { timeline_limit, required_state } = rooms;
+    const subscription = { timeline_limit, required_state };
+    return { slidingSync: new SlidingSync(HOMESERVER, lists, subscription, client, 10_000) };
+}
+
 export class Device {
-    /** Registers a person, whose name is made unique, on a first device. */
-    static async register(name) {
+    /** Registers a person, whose name is made unique, on a first device that syncs in one
+     *  way or the other. */
+    static async register(name, sync = whole) {
         people += 1;
         const username = `${name}${people}`;
         const anonymous = createClient({ baseUrl: HOMESERVER, logger: logger(username) });
         const auth = { type: "m.login.dummy" };
         const session = await anonymous.registerRequest({ username, password: PASSWORD, auth });
-        return Device.#begin(`${username}'s laptop`, session);
+        return Device.#begin(`${username}'s laptop`, session, sync);
     }
 
     /** Signs the same person in on a further device. */
-    async signInAgain(deviceName = "phone") {
+    async signInAgain(deviceName = "phone", sync = whole) {
         const name = this.userId.slice(1).split(":")[0];
         const anonymous = createClient({ baseUrl: HOMESERVER, logger: logger(name) });
         const session = await anonymous.loginRequest({
@@ -48,10 +68,10 @@ export class Device {
             password: PASSWORD,
             initial_device_display_name: deviceName,
         });
-        return Device.#begin(`${name}'s ${deviceName}`, session);
+        return Device.#begin(`${name}'s ${deviceName}`, session, sync);
     }
 
-    static async #begin(name, session) {
+    static async #begin(name, session, sync) {
         const device = new Device();
         device.name = name;
         device.userId = session.user_id;
@@ -77,7 +97,7 @@ export class Device {
         );
         device.client.on(HttpApiEvent.SessionLoggedOut, () => (device.isSignedOut = true));
         started.push(device);
-        await device.client.startClient({ initialSyncLimit: 100, threadSupport: true });
+        await device.client.startClient({ threadSupport: true, ...sync(device.client) });
         await eventually(`${name}: the first sync`, () => device.client.isInitialSyncComplete());
         await eventually(`${name}: the uploaded keys`, async () => {
             const devices = await device.client.downloadKeysForUsers([device.userId]);

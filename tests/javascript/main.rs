@@ -80,3 +80,8 @@ fn a_recovery_key_brings_everything_back() {
 fn people_do_more_than_talk() {
     tell("room_life.mjs");
 }
+
+#[test]
+fn those_who_slide_talk_with_those_who_sync() {
+    tell("sliding.mjs");
+}
