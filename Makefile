@@ -51,6 +51,12 @@ lint: dependencies-test ## Check formatting and lints only
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(IN_TESTS) cargo clippy --workspace --all-targets -- -D warnings
 
+# The first time, cargo-deny is compiled: that takes some minutes.
+.PHONY: deny
+deny: ## Check licences, origins and duplicates of what enters the binary
+	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked
+	cargo deny check bans licenses sources
+
 .PHONY: bench
 bench: release ## Measure a release build beside the disk it runs on
 	$(IN_TESTS) CAIRN_BINARY=$(CAIRN_RELEASE) cargo run --release -p bench

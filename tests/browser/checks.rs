@@ -80,7 +80,8 @@ pub(crate) async fn look(browser: &Browser, name: &str) {
     assert_eq!(browser.complaints().await, [""; 0], "{name}");
 }
 
-fn folder() -> PathBuf {
+/// Where the pictures are left.
+pub(crate) fn folder() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
     std::fs::create_dir_all(&folder).expect("the pictures' folder");
     folder

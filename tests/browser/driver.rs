@@ -213,6 +213,15 @@ impl Browser {
         let bytes = STANDARD.decode(picture).expect("base64");
         std::fs::write(file, bytes).expect("the picture's file");
     }
+
+    /// Prints the page on A4, as a PDF.
+    pub(crate) async fn print(&self) -> Vec<u8> {
+        // Centimetres.
+        let page = json!({ "width": 21.0, "height": 29.7 });
+        let printed = self.post("print", json!({ "page": page })).await;
+        let printed = printed.as_str().expect("a document");
+        STANDARD.decode(printed).expect("base64")
+    }
 }
 
 impl<'a> Found<'a> {

@@ -6,3 +6,5 @@
 mod checks;
 mod driver;
 mod joining;
+mod paper;
+mod printing;

@@ -23,6 +23,15 @@ pub fn in_blocks(printed: &str) -> String {
     read(&rows)
 }
 
+/// The texts of all codes in an image of grey values, a byte for each pixel.
+pub fn in_image(width: usize, height: usize, grey: &[u8]) -> Vec<String> {
+    let at = |x: usize, y: usize| grey[y * width + x];
+    let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, at);
+    let found = image.detect_grids();
+    let text = |grid: &rqrr::Grid<_>| grid.decode().expect("a readable code").1;
+    found.iter().map(text).collect()
+}
+
 /// The dark modules of a path of rectangles: `M4 4h7v1h-7z…`.
 fn modules_of_drawing(drawing: &str) -> Vec<Vec<bool>> {
     let attribute = |name: &str| {
