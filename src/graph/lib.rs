@@ -16,11 +16,15 @@ mod event;
 mod power;
 mod reason;
 mod redaction;
+mod resolution;
 mod signing;
 mod version;
 
 pub use self::{
-    auth::{AuthState, authorisation_keys, authorise, authorise_with, state_keys},
+    auth::{
+        AuthEventsError, AuthState, authorisation_keys, authorise, authorise_by_auth_events,
+        authorise_by_state, authorise_with, state_keys,
+    },
     canonical::{MAX_JSON_DEPTH, canonical, canonical_text},
     draft::{
         Draft, MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_KEY_BYTES, MAX_PREV_EVENTS, Parents, build,
@@ -29,6 +33,9 @@ pub use self::{
     power::{PowerLevel, PowerLevels},
     reason::Reason,
     redaction::{may_redact, redact, redaction_applies},
+    resolution::{
+        Conflict, Link, MAX_FORKS, ResolutionError, Resolved, RoomGraph, generation, resolve,
+    },
     signing::{SigningKey, verify_json},
-    version::Version,
+    version::{StateResolution, Version},
 };
