@@ -6,7 +6,10 @@ use ruma_common::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
 };
 use ruma_events::TimelineEventType;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
 use crate::{Reason, Version};
@@ -41,12 +44,28 @@ struct Header<'a> {
     state_key: Option<Box<str>>,
     origin_server_ts: MilliSecondsSinceUnixEpoch,
     depth: u64,
-    prev_events: Vec<OwnedEventId>,
-    auth_events: Vec<OwnedEventId>,
+    prev_events: Vec<Reference>,
+    auth_events: Vec<Reference>,
     // Only redactions must have an event id here; other events may have anything.
     #[serde(borrow)]
     redacts: Option<&'a RawValue>,
     content: Box<RawValue>,
+}
+
+/// How an event names another: by its id, or before version 3 by a pair of id and hashes, which are of no use.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reference {
+    Id(OwnedEventId),
+    WithHashes(OwnedEventId, IgnoredAny),
+}
+
+impl From<Reference> for OwnedEventId {
+    fn from(reference: Reference) -> Self {
+        match reference {
+            Reference::Id(event_id) | Reference::WithHashes(event_id, _) => event_id,
+        }
+    }
 }
 
 /// `content.redacts` of a redaction, since version 11.
@@ -97,8 +116,8 @@ impl Event {
             state_key: header.state_key,
             origin_server_ts: header.origin_server_ts,
             depth: header.depth,
-            prev_events: header.prev_events,
-            auth_events: header.auth_events,
+            prev_events: header.prev_events.into_iter().map(Into::into).collect(),
+            auth_events: header.auth_events.into_iter().map(Into::into).collect(),
             redacts,
             content: header.content,
             json: json.into_boxed_str(),
@@ -116,7 +135,7 @@ impl Event {
         self.version
     }
 
-    /// The event's id: `$` and the reference hash.
+    /// The event's id: `$` and the reference hash; before version 3 what the server that made it chose.
     pub fn event_id(&self) -> &EventId {
         &self.event_id
     }
@@ -151,7 +170,8 @@ impl Event {
         self.origin_server_ts.get().into()
     }
 
-    /// One more than the greatest depth of the events before it; 1 for a create event. At most 2^53 - 1.
+    /// One more than the greatest depth of the events before it; 1 for a create event. At most 2^53 - 1, before version 6
+    /// 2^63 - 1.
     pub fn depth(&self) -> u64 {
         self.depth
     }

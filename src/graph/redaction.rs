@@ -2,7 +2,7 @@
 
 use ruma_common::{CanonicalJsonObject, UserId, canonical_json::redact_in_place};
 
-use crate::{Event, PowerLevels, Reason, canonical_text};
+use crate::{Event, PowerLevels, Reason, canonical_text, json};
 
 /// What remains of an event after redaction (room versions, "Redactions"). It keeps its id, its signatures stay valid, and redacting it again
 /// changes nothing.
@@ -11,12 +11,22 @@ use crate::{Event, PowerLevels, Reason, canonical_text};
 /// [`Reason::Damaged`] if the event's JSON cannot be read.
 pub fn redact(event: &Event) -> Result<Event, Reason> {
     let damaged = |text: String| Reason::Damaged(format!("{}: {text}", event.event_id()));
+    if !event.version().has_canonical_json() {
+        let object = json::read(event.json().as_bytes(), event.version())
+            .and_then(|object| json::redacted(object, event.version()))
+            .map_err(|error| damaged(error.to_string()))?;
+        return reread(event, json::text_without(&object, &[])?);
+    }
     let mut object: CanonicalJsonObject =
         serde_json::from_str(event.json()).map_err(|error| damaged(error.to_string()))?;
     redact_in_place(&mut object, &event.version().rules().redaction, None)
         .map_err(|error| damaged(error.to_string()))?;
+    reread(event, canonical_text(&object)?)
+}
+
+fn reread(event: &Event, json: String) -> Result<Event, Reason> {
     Event::read(
-        canonical_text(&object)?,
+        json,
         event.event_id().to_owned(),
         event.version(),
         event.room_id().to_owned(),

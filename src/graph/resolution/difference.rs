@@ -119,7 +119,7 @@ fn remove_what_all_rest_on<G: RoomGraph>(
         return Ok(());
     }
     let mut seen: HashSet<OwnedEventId> = HashSet::new();
-    known.each_unconflicted(&mut |known, event_id| {
+    known.each_unconflicted(|known, event_id| {
         let mut waiting = vec![event_id.to_owned()];
         while let Some(event_id) = waiting.pop() {
             if !seen.insert(event_id.clone()) {

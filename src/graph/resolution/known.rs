@@ -129,7 +129,7 @@ impl<'a, G: RoomGraph> Known<'a, G> {
     /// Shows the state that all forks have until `visit` is done, or fails.
     pub(super) fn each_unconflicted(
         &mut self,
-        visit: &mut dyn FnMut(&mut Self, &EventId) -> Result<bool, ResolutionError<G::Error>>,
+        mut visit: impl FnMut(&mut Self, &EventId) -> Result<bool, ResolutionError<G::Error>>,
     ) -> Result<(), ResolutionError<G::Error>> {
         let graph = self.graph;
         let mut outcome = Ok(());

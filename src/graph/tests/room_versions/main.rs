@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 mod build;
+mod forks;
 mod json;
+mod received;
 mod redaction;
+mod resolution;
 mod room;
 mod rules;
 mod stored;
+mod stories;
