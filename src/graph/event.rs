@@ -12,7 +12,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{Reason, Version};
+use crate::{Reason, Version, json};
 
 /// An event that this server has made or verified: its canonical JSON in the form that servers exchange (without `unsigned`), and its
 /// header, read from that JSON. Nothing of it changes ever.
@@ -33,6 +33,8 @@ pub struct Event {
     auth_events: Vec<OwnedEventId>,
     redacts: Option<OwnedEventId>,
     content: Box<RawValue>,
+    /// The content as the authorisation rules must see it, where it is not this.
+    content_for_rules: Option<Box<RawValue>>,
 }
 
 /// What is read from an event's JSON. `room_id` is not: the caller knows it, and a create event of version 12 has none.
@@ -105,6 +107,7 @@ impl Event {
         let header: Header<'_> = serde_json::from_str(&json)
             .map_err(|error| Reason::Damaged(format!("{event_id}: {error}")))?;
         let redacts = redaction_target(version, &header);
+        let content_for_rules = content_for_rules(version, &header);
         Ok(Self {
             version,
             event_id,
@@ -120,6 +123,7 @@ impl Event {
             auth_events: header.auth_events.into_iter().map(Into::into).collect(),
             redacts,
             content: header.content,
+            content_for_rules,
             json: json.into_boxed_str(),
         })
     }
@@ -228,6 +232,15 @@ fn redaction_target(version: Version, header: &Header<'_>) -> Option<OwnedEventI
     }
 }
 
+/// Power levels with fractions, which only old rooms have, without these.
+fn content_for_rules(version: Version, header: &Header<'_>) -> Option<Box<RawValue>> {
+    if version.has_canonical_json() || &*header.type_name != "m.room.power_levels" {
+        return None;
+    }
+    let content = json::with_whole_levels(header.content.get(), version)?;
+    RawValue::from_string(content).ok()
+}
+
 impl fmt::Debug for Event {
     /// Shows what is needed to find the event, never its content: this may end up in a log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -267,7 +280,7 @@ impl ruma_state_res::Event for Event {
     }
 
     fn content(&self) -> &RawValue {
-        &self.content
+        self.content_for_rules.as_deref().unwrap_or(&self.content)
     }
 
     fn state_key(&self) -> Option<&str> {

@@ -15,6 +15,9 @@ use crate::{MAX_JSON_DEPTH, Reason, Version, canonical::canonical_to};
 /// The deepest nesting of an event: its content nests once more than what [`canonical`](crate::canonical) accepts.
 pub(crate) const MAX_EVENT_DEPTH: usize = MAX_JSON_DEPTH + 1;
 
+/// The greatest power level, 2^53 - 1.
+const MAX_LEVEL: i64 = (1 << 53) - 1;
+
 pub(crate) type JsonObject = BTreeMap<String, Json>;
 
 /// A JSON value whose numbers are kept as they are written.
@@ -245,6 +248,33 @@ fn write_string(value: &str, text: &mut String) -> Result<(), Reason> {
     Ok(())
 }
 
+/// The content of power levels of versions 1 to 5 with whole numbers only (room versions, "`m.room.power_levels` events accept values as floats"):
+/// cut at the decimal point. None if they are whole anyway.
+///
+/// What is beyond 2^53 - 1 counts as that: it is more than anybody has either way.
+pub(crate) fn with_whole_levels(content: &str, version: Version) -> Option<String> {
+    fn whole(value: &mut Json) {
+        match value {
+            Json::Number(number) => {
+                let limit = MAX_LEVEL as f64;
+                // Nor is a zero negative in the end, which would be no integer.
+                let cut = number.parse().unwrap_or(0.0_f64).trunc();
+                *number = format!("{:.0}", cut.clamp(-limit, limit) + 0.0).into();
+            }
+            Json::Object(object) => object.values_mut().for_each(whole),
+            _ => {}
+        }
+    }
+    if canonical_to(content.as_bytes(), MAX_EVENT_DEPTH).is_ok() {
+        return None;
+    }
+    let mut content = Json::Object(read(content.as_bytes(), version).ok()?);
+    whole(&mut content);
+    let mut text = String::new();
+    content.write(&mut text).ok()?;
+    Some(text)
+}
+
 /// What the version's redaction leaves of an event.
 pub(crate) fn redacted(mut object: JsonObject, version: Version) -> Result<JsonObject, Reason> {
     let mut kept = outline(&object);
@@ -313,6 +343,24 @@ mod tests {
             );
         }
         assert!(encoded(r#"{"a":1e400}"#).is_err());
+    }
+
+    #[test]
+    fn levels_are_cut_at_the_decimal_point() {
+        for (level, cut) in [
+            ("50.57", "50"),
+            ("-50.57", "-50"),
+            ("5.114698E4", "51146"),
+            ("-0.4", "0"),
+            ("1e300", "9007199254740991"),
+            ("-99999999999999999999", "-9007199254740991"),
+            ("1.0", "1"),
+        ] {
+            let content = format!(r#"{{"ban":"7","users":{{"@a:b":{level}}}}}"#);
+            let expected = format!(r#"{{"ban":"7","users":{{"@a:b":{cut}}}}}"#);
+            assert_eq!(with_whole_levels(&content, Version::V5), Some(expected));
+        }
+        assert_eq!(with_whole_levels(r#"{"ban":5}"#, Version::V5), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ruma_common::{
-    AnyKeyName, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName,
-    SigningKeyId, UserId,
+    AnyKeyName, EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId,
+    ServerName, SigningKeyId, UserId,
     serde::{
         Base64,
         base64::{Standard, UrlSafe},
@@ -26,6 +26,7 @@ pub const MAX_RECEIVED_BYTES: usize = 6 * MAX_EVENT_BYTES;
 const MAX_OLD_DEPTH: u64 = i64::MAX as u64;
 
 /// An event as another server sent it: of the form that its room version demands, with an id, but nobody has vouched for it yet.
+/// What it says of itself serves to decide what must be fetched before it can be checked.
 #[derive(Debug)]
 pub struct Unchecked {
     whole: Event,
@@ -146,10 +147,44 @@ impl Unchecked {
         })
     }
 
-    /// The event as it was sent, only to decide what to do with it: in which room it is, what must be fetched before it can be checked. It must
-    /// not be stored.
-    pub fn claimed(&self) -> &Event {
-        &self.whole
+    /// The event's id. It is the hash of what is signed, so it stands whether or not the rest is true; before version 3 it is only claimed.
+    pub fn event_id(&self) -> &EventId {
+        self.whole.event_id()
+    }
+
+    /// The room that the event claims to be in.
+    pub fn room_id(&self) -> &RoomId {
+        self.whole.room_id()
+    }
+
+    /// Who is said to have sent the event.
+    pub fn sender(&self) -> &UserId {
+        self.whole.sender()
+    }
+
+    /// The event's type.
+    pub fn event_type(&self) -> &str {
+        self.whole.event_type()
+    }
+
+    /// The state key; none for an event that is not state.
+    pub fn state_key(&self) -> Option<&str> {
+        self.whole.state_key()
+    }
+
+    /// The events directly before this one.
+    pub fn prev_events(&self) -> &[OwnedEventId] {
+        self.whole.prev_events()
+    }
+
+    /// The events that shall allow this one.
+    pub fn auth_events(&self) -> &[OwnedEventId] {
+        self.whole.auth_events()
+    }
+
+    /// The event's JSON in the form that [`Event::json`] would have, if everything is as claimed.
+    pub fn json(&self) -> &str {
+        self.whole.json()
     }
 
     /// Which servers must have signed the event, and with which keys they claim to (server-server API, "Validating hashes and signatures on

@@ -134,13 +134,16 @@ pub(super) fn by_mainline<G: RoomGraph>(
     Ok(events)
 }
 
-/// The power levels event among an event's auth events.
+/// The power levels event among an event's auth events. That generations fall keeps the way finite: where servers chose their events' ids, two
+/// could name each other.
 fn power_levels_below<G: RoomGraph>(
     event: &Event,
     known: &mut Known<'_, G>,
 ) -> Result<Option<OwnedEventId>, ResolutionError<G::Error>> {
     for below in event.auth_events() {
         if known.event(below)?.is_state("m.room.power_levels", "") {
+            let generation = known.link(event.event_id())?.generation;
+            known.link_below(below, event.event_id(), generation)?;
             return Ok(Some(below.clone()));
         }
     }

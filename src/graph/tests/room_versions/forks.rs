@@ -178,7 +178,6 @@ impl Room {
         }
         let bytes = serde_json::to_vec(&create).unwrap();
         let create = Unchecked::read(&bytes, version).unwrap();
-        let create = create.claimed();
         let create = Event::from_stored(
             create.json().into(),
             create.event_id().to_owned(),

@@ -4,8 +4,10 @@
 mod build;
 mod forks;
 mod json;
+mod receipt;
 mod received;
 mod redaction;
+mod refusals;
 mod resolution;
 mod room;
 mod rules;
