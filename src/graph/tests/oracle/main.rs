@@ -4,14 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 #[path = "../room_versions/forks.rs"]
+#[expect(dead_code, reason = "the tests of the rules look at more")]
 mod forks;
+#[path = "../room_versions/stories.rs"]
+#[expect(dead_code, reason = "what is expected is for Synapse to say")]
+mod stories;
 
 use std::{
     collections::BTreeSet,
-    env, fs,
-    io::{BufRead, BufReader, Write as _},
+    fs,
+    io::{BufRead, BufReader, Lines, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use graph::Version;
@@ -30,54 +34,94 @@ struct Answer {
     states: Vec<Vec<(String, String, OwnedEventId)>>,
 }
 
+/// Synapse, at work in a process of its own.
+struct Synapse {
+    process: Child,
+    questions: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    meetings: usize,
+    /// What was in conflict in which version.
+    conflicts: BTreeSet<(Version, String)>,
+}
+
+impl Synapse {
+    fn start() -> Self {
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/synapse_resolution.py");
+        let mut process = Command::new(python_with_synapse())
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            questions: process.stdin.take().unwrap(),
+            answers: BufReader::new(process.stdout.take().unwrap()).lines(),
+            process,
+            meetings: 0,
+            conflicts: BTreeSet::new(),
+        }
+    }
+
+    /// Compares all event ids and all resolved states of a room.
+    fn compare(&mut self, room: &Room, name: &str) {
+        let version = room.version;
+        writeln!(self.questions, "{}", question(room)).unwrap();
+        let answer = self.answers.next().unwrap().unwrap();
+        let answer: Answer = serde_json::from_str(&answer).unwrap();
+        let ids = room.events.iter().map(|event| event.event_id());
+        assert!(ids.eq(&answer.event_ids), "version {version}, {name}");
+        assert_eq!(room.meetings.len(), answer.states.len());
+        for (index, (meeting, state)) in room.meetings.iter().zip(answer.states).enumerate() {
+            let state: State = state
+                .into_iter()
+                .map(|(event_type, key, id)| ((event_type, key), id))
+                .collect();
+            assert_eq!(
+                meeting.resolved,
+                state,
+                "version {version}, {name}, meeting {index}:\n{}",
+                tell(room)
+            );
+            self.meetings += 1;
+            let (differing, _) = forks::differences(&meeting.forks);
+            let differing = differing.into_iter().map(|it| (version, it.event_type));
+            self.conflicts.extend(differing);
+        }
+    }
+
+    fn stop(mut self) {
+        drop(self.questions);
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
 #[test]
 fn synapse_resolves_alike() {
-    let python = python_with_synapse();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/synapse_resolution.py");
-    let mut process = Command::new(python)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut questions = process.stdin.take().unwrap();
-    let mut answers = BufReader::new(process.stdout.take().unwrap()).lines();
-    let mut meetings = 0;
-    let mut conflicts = BTreeSet::new();
-    for seed in 0..ROOMS_OF_EACH_VERSION {
-        for version in Version::KNOWN {
-            let room = Room::by_chance(version, &mut Chance::new(seed));
-            writeln!(questions, "{}", question(&room)).unwrap();
-            let answer = answers.next().unwrap().unwrap();
-            let answer: Answer = serde_json::from_str(&answer).unwrap();
-            let ids = room.events.iter().map(|event| event.event_id());
-            assert!(ids.eq(&answer.event_ids), "version {version}, seed {seed}");
-            for (index, (meeting, state)) in room.meetings.iter().zip(answer.states).enumerate() {
-                let state: State = state
-                    .into_iter()
-                    .map(|(event_type, key, id)| ((event_type, key), id))
-                    .collect();
-                assert_eq!(
-                    meeting.resolved,
-                    state,
-                    "version {version}, seed {seed}, meeting {index}:\n{}",
-                    tell(&room)
-                );
-                meetings += 1;
-                let (differing, _) = forks::differences(&meeting.forks);
-                conflicts.extend(differing.into_iter().map(|it| (version, it.event_type)));
+    let mut synapse = Synapse::start();
+    for version in Version::KNOWN {
+        for story in stories::STORIES {
+            if version >= Version::V12 || !story.only_since_12 {
+                synapse.compare(&Room::of_story(version, story.forks), story.name);
             }
         }
-    }
-    drop(questions);
-    assert!(process.wait().unwrap().success());
-    // What was compared is worth comparing: everything that matters was in conflict in every version.
-    assert!(meetings > 1000, "{meetings}");
-    for version in Version::KNOWN {
-        for event_type in ["m.room.power_levels", "m.room.join_rules", "m.room.member"] {
-            assert!(conflicts.contains(&(version, event_type.to_owned())));
+        for seed in 0..ROOMS_OF_EACH_VERSION {
+            let room = Room::by_chance(version, &mut Chance::new(seed));
+            synapse.compare(&room, &format!("seed {seed}"));
         }
     }
+    // What was compared is worth comparing: everything that matters was in conflict in every version.
+    assert!(synapse.meetings > 1000, "{}", synapse.meetings);
+    for version in Version::KNOWN {
+        for event_type in ["m.room.power_levels", "m.room.join_rules", "m.room.member"] {
+            assert!(
+                synapse
+                    .conflicts
+                    .contains(&(version, event_type.to_owned()))
+            );
+        }
+    }
+    synapse.stop();
 }
 
 fn question(room: &Room) -> Value {

@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 
-import synapse.events  # noqa: F401  (before synapse.state: they import each other)
+import synapse.event_auth  # noqa: F401  (before synapse.state: they import each other)
 from synapse.api.room_versions import KNOWN_ROOM_VERSIONS, StateResolutionVersions
 from synapse.events import make_event_from_dict
 from synapse.state import v1, v2
