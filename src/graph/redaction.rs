@@ -35,15 +35,20 @@ fn reread(event: &Event, json: String) -> Result<Event, Reason> {
 }
 
 /// Whether a redaction that is in the room takes effect on its target (room versions, "Handling redactions"): its sender has the power to redact,
-/// or is of the same server as the target's sender. A server answers for its own users, so the rules leave that case to it:
+/// or is of the same server as the target's sender; before version 3 the servers in the events' ids count, as in the rule that has let the
+/// redaction in. A server answers for its own users, so the rules leave that case to it:
 /// [`may_redact`].
 ///
 /// `levels` are those of the room at the redaction.
 pub fn redaction_applies(redaction: &Event, target: &Event, levels: &PowerLevels) -> bool {
+    let of_same_server = if redaction.version().has_chosen_event_ids() {
+        redaction.event_id().server_name() == target.event_id().server_name()
+    } else {
+        redaction.sender().server_name() == target.sender().server_name()
+    };
     redaction.redacts() == Some(target.event_id())
         && redaction.room_id() == target.room_id()
-        && (levels.user(redaction.sender()).reaches(levels.to_redact())
-            || redaction.sender().server_name() == target.sender().server_name())
+        && (of_same_server || levels.user(redaction.sender()).reaches(levels.to_redact()))
 }
 
 /// Whether this server lets one of its users redact an event: one's own, or with the power to redact, anybody's (client-server API,

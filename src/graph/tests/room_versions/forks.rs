@@ -106,6 +106,11 @@ impl Room {
 
     /// A room in which Bob may do most things, Carol everything and Dave nothing, forks, and the forks meet.
     pub(crate) fn of_story(version: Version, forks: &[&[Step]]) -> Self {
+        Self::of_crowded_story(version, 0, forks)
+    }
+
+    /// The same room with so many more people in it.
+    pub(crate) fn of_crowded_story(version: Version, crowd: usize, forks: &[&[Step]]) -> Self {
         let (mut room, mut fork) = Self::created(version);
         let mut levels = json!({"users": {"@bob:a.example": 50, "@carol:b.example": 100}});
         if !version.creators_are_privileged() {
@@ -142,6 +147,10 @@ impl Room {
             assert!(room.send(
                 &mut fork, sender, event_type, key, content, BEGINNING, false
             ));
+        }
+        for number in 0..crowd {
+            let user = format!("@user{number}:d.example");
+            room.member(&mut fork, &user, &user, "join", BEGINNING);
         }
         let forks = forks
             .iter()
@@ -272,11 +281,17 @@ impl Room {
                 self.send(fork, sender, "m.room.power_levels", "", levels, time, cheat);
             }
             5 => {
-                let rule = json!({"join_rule": chance.pick(&["public", "invite", "knock"])});
+                let rules = ["public", "invite", "knock", "restricted"];
+                let rule = json!({"join_rule": chance.pick(&rules)});
                 self.send(fork, sender, "m.room.join_rules", "", rule, time, cheat);
             }
             6 | 7 => {
-                let content = json!({"membership": "join", "displayname": chance.below(9)});
+                let mut content = json!({"membership": "join", "displayname": chance.below(9)});
+                if chance.one_in(4) {
+                    content["membership"] = json!("knock");
+                } else if sender.ends_with("a.example") && chance.one_in(2) {
+                    content["join_authorised_via_users_server"] = json!(CREATOR);
+                }
                 self.send(fork, sender, "m.room.member", sender, content, time, cheat);
             }
             8 => self.member(fork, sender, target, "invite", time),

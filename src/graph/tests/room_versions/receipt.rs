@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use graph::{
-    AuthEventsError, AuthState, Event, Reason, Unchecked, Version, authorise_by_auth_events,
-    authorise_by_state,
+    AuthEventsError, AuthState, Event, PowerLevels, Reason, Unchecked, Version,
+    authorise_by_auth_events, authorise_by_state, redaction_applies,
 };
 use ruma_common::{OwnedEventId, OwnedRoomId};
 use serde_json::{Value, json};
@@ -264,6 +264,29 @@ fn before_version_3_redactions_need_power_or_the_same_server() {
         let good = [good[0].clone(), alice, good[2].clone()];
         let event = room.event(ALICE, "m.room.redaction", None, content, &good);
         room.allows(&event).unwrap();
+    }
+}
+
+#[test]
+fn which_redactions_of_old_rooms_take_effect() {
+    for version in [Version::V1, Version::V2] {
+        let (room, good) = Received::new(version);
+        let create = room.events[&good[0]].clone();
+        let levels = PowerLevels::new(&create, None).unwrap();
+        let text = |event: &Event, id: &str| event.json().replace("$4:a.example", id);
+        let target = room.event(DAVE, "m.room.message", None, json!({}), &good);
+        let content = json!({"redacts": target.event_id()});
+        let redaction = room.event(BOB, "m.room.redaction", None, content, &good);
+        // The ids are of one server, whoever sent the events.
+        assert!(redaction_applies(&redaction, &target, &levels));
+        let elsewhere = text(&target, "$4:c.example");
+        let elsewhere = Unchecked::read(elsewhere.as_bytes(), version).unwrap();
+        let elsewhere = believed(&elsewhere, version);
+        let content = json!({"redacts": elsewhere.event_id()});
+        for (sender, applies) in [(BOB, false), (ALICE, true)] {
+            let redaction = room.event(sender, "m.room.redaction", None, content.clone(), &good);
+            assert_eq!(redaction_applies(&redaction, &elsewhere, &levels), applies);
+        }
     }
 }
 

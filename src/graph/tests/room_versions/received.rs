@@ -200,6 +200,36 @@ fn changed_fields_that_are_signed_are_refused() {
 }
 
 #[test]
+fn whatever_byte_is_changed_the_event_is_the_same_redacted_or_refused() {
+    let unsigned = |json: &str| {
+        let mut event: Value = serde_json::from_str(json).unwrap();
+        event.as_object_mut().unwrap().remove("signatures");
+        event
+    };
+    for version in [Version::V2, Version::V4, Version::V6, Version::V12] {
+        let whole = check(&message(version), version).unwrap().event;
+        let redacted = redact(&whole).unwrap();
+        let mut outcomes = [0; 3];
+        for index in 0..whole.json().len() {
+            for byte in [b'"', b'0', b'A', b' ', b'}', 0xff] {
+                let mut bytes = whole.json().as_bytes().to_vec();
+                bytes[index] = byte;
+                let checked = Unchecked::read(&bytes, version).map(|event| event.check(known));
+                let Ok(Ok(received)) = checked else {
+                    outcomes[2] += 1;
+                    continue;
+                };
+                let expected = if received.redacted { &redacted } else { &whole };
+                outcomes[usize::from(received.redacted)] += 1;
+                assert_eq!(unsigned(received.event.json()), unsigned(expected.json()));
+                assert_eq!(received.event.event_id(), whole.event_id());
+            }
+        }
+        assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
+    }
+}
+
+#[test]
 fn who_must_sign_and_with_what() {
     let unsigned = |version| {
         let mut event = message(version);

@@ -141,6 +141,15 @@ fn no_more_is_looked_at_than_allowed() {
 }
 
 #[test]
+fn a_crowd_costs_nothing() {
+    for version in Version::KNOWN {
+        let room = Room::of_crowded_story(version, 100, STORIES[0].forks);
+        // Each of the hundred has an event and a link.
+        assert!(outcome(&room, |_, _| {}, 30).is_ok(), "{version}");
+    }
+}
+
+#[test]
 fn forks_must_be_told_apart() {
     let room = room(Version::V10);
     for by_fork in [0, 1, 65] {
