@@ -8,6 +8,7 @@ use ruma_state_res::{
     auth_types_for_event, check_state_dependent_auth_rules, check_state_independent_auth_rules,
 };
 use serde_json::value::RawValue;
+use thiserror::Error;
 
 use crate::{Draft, Event, Reason, Version, canonical_text};
 
@@ -119,6 +120,35 @@ impl FromIterator<Arc<Event>> for AuthState {
     }
 }
 
+/// The (type, state key) pairs of all state that the rules look at for an event, the create event included.
+pub(crate) fn keys_for(event: &Event) -> Result<Vec<(String, String)>, Reason> {
+    let keys = auth_types_for_event(
+        &TimelineEventType::from(event.event_type()),
+        event.sender(),
+        event.state_key(),
+        event.content(),
+        &event.version().rules().authorization,
+    )
+    .map_err(Reason::BadFormat)?;
+    let mut keys: Vec<(String, String)> = keys
+        .into_iter()
+        .map(|(event_type, state_key)| (event_type.to_string(), state_key))
+        .collect();
+    let create = ("m.room.create".to_owned(), String::new());
+    if event.event_type() != "m.room.create" && !keys.contains(&create) {
+        keys.push(create);
+    }
+    Ok(keys)
+}
+
+/// Whether the rules that look at a state allow an event in this one.
+pub(crate) fn allowed_by(event: &Event, state: &AuthState) -> bool {
+    authorise_by_state(event, |event_type, state_key| {
+        state.get(event_type, state_key).cloned()
+    })
+    .is_ok()
+}
+
 /// Whether the room's rules allow an event of this server, whose `auth_events` are the current state.
 ///
 /// # Errors
@@ -145,8 +175,63 @@ pub fn authorise_with(
 ) -> Result<(), Reason> {
     let rules = &event.version().rules().authorization;
     check_state_independent_auth_rules(rules, event, fetch_by_id).map_err(Reason::Forbidden)?;
+    authorise_by_state(event, fetch_state)
+}
+
+/// Whether the room's rules allow an event in a state of the room (`fetch_state`, by type and state key): that before the event, or the current
+/// one (server-server API, "Checks performed on receipt of a PDU", steps 5 and 6). What the event names as its `auth_events` does not matter.
+///
+/// # Errors
+/// [`Reason::Forbidden`] with the rule that the event breaks.
+pub fn authorise_by_state(
+    event: &Event,
+    fetch_state: impl Fn(&str, &str) -> Option<Arc<Event>>,
+) -> Result<(), Reason> {
+    let rules = &event.version().rules().authorization;
     check_state_dependent_auth_rules(rules, event, |event_type, state_key| {
         fetch_state(&event_type.to_string(), state_key)
     })
     .map_err(Reason::Forbidden)
+}
+
+/// Why the events that an event names as allowing it do not allow it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AuthEventsError {
+    /// Some of them, or since version 12 the create event, are not known here. They must be fetched first.
+    #[error("{} of the events that allow the event are missing", .0.len())]
+    Missing(Vec<OwnedEventId>),
+    /// They do not allow the event: it is rejected for good.
+    #[error(transparent)]
+    Rejected(#[from] Reason),
+}
+
+/// Whether an event is allowed by its own `auth_events` (server-server API, "Checks performed on receipt of a PDU", step 4): these are those that
+/// the selection for such an event can choose, none twice, none rejected, all of the same room, and the rules allow the event in a state
+/// of them.
+///
+/// # Errors
+/// [`AuthEventsError`].
+pub fn authorise_by_auth_events(
+    event: &Event,
+    fetch_by_id: impl Fn(&EventId) -> Option<Arc<Event>>,
+) -> Result<(), AuthEventsError> {
+    let create = event.version().room_id_is_create_event() && event.event_type() != "m.room.create";
+    let create = create
+        .then(|| EventId::parse(format!("${}", event.room_id().strip_sigil())).ok())
+        .flatten();
+    let mut missing = Vec::new();
+    let mut state = AuthState::default();
+    for event_id in event.auth_events().iter().chain(create.as_ref()) {
+        match fetch_by_id(event_id) {
+            Some(found) => state.insert(found),
+            None => missing.push(event_id.clone()),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(AuthEventsError::Missing(missing));
+    }
+    authorise_with(event, fetch_by_id, |event_type, state_key| {
+        state.get(event_type, state_key).cloned()
+    })?;
+    Ok(())
 }

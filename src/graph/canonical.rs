@@ -22,9 +22,14 @@ pub const MAX_JSON_DEPTH: usize = 100;
 ///   an integer between -(2^53)+1 and (2^53)-1. `1.0`, `1e3` and `-0` are refused too: a server that accepted them would have to guess
 ///   what the sender has signed.
 pub fn canonical(json: &[u8], max_depth: usize) -> Result<CanonicalJsonObject, Reason> {
+    canonical_to(json, max_depth.min(MAX_JSON_DEPTH))
+}
+
+/// [`canonical`] to any depth, which must be less than that at which serde_json stops by itself.
+pub(crate) fn canonical_to(json: &[u8], max_depth: usize) -> Result<CanonicalJsonObject, Reason> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let seed = Nested {
-        depth_left: max_depth.min(MAX_JSON_DEPTH),
+        depth_left: max_depth,
     };
     let value = seed.deserialize(&mut deserializer).map_err(reason)?;
     deserializer.end().map_err(reason)?;

@@ -2,9 +2,12 @@
 
 use ruma_common::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId,
-    ServerName, UserId, canonical_json::CanonicalJsonObjectExt,
+    ServerName, UserId,
+    canonical_json::CanonicalJsonObjectExt,
+    serde::{Base64, base64::UrlSafe},
 };
 use ruma_signatures::{JsonError, hash_and_sign_event, reference_hash};
+use sha2::{Digest as _, Sha256};
 
 use crate::{Event, Reason, SigningKey, Version, canonical_text};
 
@@ -61,6 +64,7 @@ pub struct Parents {
 /// - [`Reason::TooLarge`] if the type, the state key or the whole event is.
 /// - [`Reason::BadFormat`] if the draft contradicts itself: a room id too many or too few, a create event that has parents, is no state, or names
 ///   another version in its content, a target of something that is no redaction, a time beyond 2^53 - 1, too many parents, another server's sender.
+/// - [`Reason::UnsupportedVersion`] for a create event of a version that rooms are not created in.
 /// - [`Reason::Forbidden`] if a join claims to be authorised by a user of another server: that server would have to sign it.
 pub fn build(
     version: Version,
@@ -76,6 +80,13 @@ pub fn build(
     check_signers(version, &draft, server_name)?;
     let mut object = unsigned_object(version, room_id, draft, parents, auth_events)?;
     let rules = version.rules();
+    let chosen_id = if version.has_chosen_event_ids() {
+        let event_id = chosen_id(&object, server_name)?;
+        object.insert("event_id".to_owned(), event_id.as_str().into());
+        Some(event_id)
+    } else {
+        None
+    };
     hash_and_sign_event(
         server_name.as_str(),
         key.pair(),
@@ -88,7 +99,10 @@ pub fn build(
         return Err(too_large("the event", MAX_EVENT_BYTES));
     }
     let hash = reference_hash(&object, rules).map_err(json_reason)?;
-    let event_id = id::<OwnedEventId>(format!("${hash}"))?;
+    let event_id = match chosen_id {
+        Some(event_id) => event_id,
+        None => id::<OwnedEventId>(format!("${hash}"))?,
+    };
     let room_id = match room_id {
         Some(room_id) => room_id.to_owned(),
         None => id::<OwnedRoomId>(format!("!{hash}"))?,
@@ -134,8 +148,8 @@ fn unsigned_object(
         integer("origin_server_ts", origin_server_ts)?,
     );
     set("depth", integer("depth", parents.depth.min(MAX_DEPTH))?);
-    set("prev_events", ids(&parents.prev_events));
-    set("auth_events", ids(auth_events));
+    set("prev_events", ids(version, &parents.prev_events));
+    set("auth_events", ids(version, auth_events));
     set("content", content.into());
     Ok(object)
 }
@@ -190,6 +204,9 @@ fn check_create(
             Some(_) => Ok(()),
         };
     }
+    if !Version::SUPPORTED.contains(&version) {
+        return Err(Reason::UnsupportedVersion(version.to_string()));
+    }
     if room_id.is_none() != version.room_id_is_create_event() {
         return Err(bad(format!(
             "in room version {version} this create event's room_id is missing or too many"
@@ -240,11 +257,30 @@ fn check_signers(version: Version, draft: &Draft, server_name: &ServerName) -> R
     }
 }
 
-fn ids(ids: &[OwnedEventId]) -> CanonicalJsonValue {
-    let strings = ids
-        .iter()
-        .map(|id| CanonicalJsonValue::String(id.to_string()));
-    CanonicalJsonValue::Array(strings.collect())
+/// The id that this server chooses for its event before version 3: one that no other event of it can have, because it follows from what the
+/// event says.
+fn chosen_id(
+    object: &CanonicalJsonObject,
+    server_name: &ServerName,
+) -> Result<OwnedEventId, Reason> {
+    let hash = Sha256::digest(canonical_text(object)?.as_bytes());
+    let opaque = Base64::<UrlSafe, _>::new(&hash[..]).encode();
+    id(format!("${opaque}:{server_name}"))
+}
+
+/// How an event names others in its version. The hashes that stood beside the ids before version 3 say nothing that anybody checks, so
+/// they stay empty.
+fn ids(version: Version, ids: &[OwnedEventId]) -> CanonicalJsonValue {
+    let named = ids.iter().map(|id| {
+        let id = CanonicalJsonValue::String(id.to_string());
+        if version.has_chosen_event_ids() {
+            let hashes = [("sha256".to_owned(), String::new().into())].into();
+            CanonicalJsonValue::Array(vec![id, CanonicalJsonValue::Object(hashes)])
+        } else {
+            id
+        }
+    });
+    CanonicalJsonValue::Array(named.collect())
 }
 
 fn integer(name: &str, value: u64) -> Result<CanonicalJsonValue, Reason> {

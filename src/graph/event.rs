@@ -6,10 +6,13 @@ use ruma_common::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
 };
 use ruma_events::TimelineEventType;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
-use crate::{Reason, Version};
+use crate::{Reason, Version, json};
 
 /// An event that this server has made or verified: its canonical JSON in the form that servers exchange (without `unsigned`), and its
 /// header, read from that JSON. Nothing of it changes ever.
@@ -30,6 +33,8 @@ pub struct Event {
     auth_events: Vec<OwnedEventId>,
     redacts: Option<OwnedEventId>,
     content: Box<RawValue>,
+    /// The content as the authorisation rules must see it, where it is not this.
+    content_for_rules: Option<Box<RawValue>>,
 }
 
 /// What is read from an event's JSON. `room_id` is not: the caller knows it, and a create event of version 12 has none.
@@ -41,12 +46,28 @@ struct Header<'a> {
     state_key: Option<Box<str>>,
     origin_server_ts: MilliSecondsSinceUnixEpoch,
     depth: u64,
-    prev_events: Vec<OwnedEventId>,
-    auth_events: Vec<OwnedEventId>,
+    prev_events: Vec<Reference>,
+    auth_events: Vec<Reference>,
     // Only redactions must have an event id here; other events may have anything.
     #[serde(borrow)]
     redacts: Option<&'a RawValue>,
     content: Box<RawValue>,
+}
+
+/// How an event names another: by its id, or before version 3 by a pair of id and hashes, which are of no use.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reference {
+    Id(OwnedEventId),
+    WithHashes(OwnedEventId, IgnoredAny),
+}
+
+impl From<Reference> for OwnedEventId {
+    fn from(reference: Reference) -> Self {
+        match reference {
+            Reference::Id(event_id) | Reference::WithHashes(event_id, _) => event_id,
+        }
+    }
 }
 
 /// `content.redacts` of a redaction, since version 11.
@@ -86,6 +107,7 @@ impl Event {
         let header: Header<'_> = serde_json::from_str(&json)
             .map_err(|error| Reason::Damaged(format!("{event_id}: {error}")))?;
         let redacts = redaction_target(version, &header);
+        let content_for_rules = content_for_rules(version, &header);
         Ok(Self {
             version,
             event_id,
@@ -97,10 +119,11 @@ impl Event {
             state_key: header.state_key,
             origin_server_ts: header.origin_server_ts,
             depth: header.depth,
-            prev_events: header.prev_events,
-            auth_events: header.auth_events,
+            prev_events: header.prev_events.into_iter().map(Into::into).collect(),
+            auth_events: header.auth_events.into_iter().map(Into::into).collect(),
             redacts,
             content: header.content,
+            content_for_rules,
             json: json.into_boxed_str(),
         })
     }
@@ -116,7 +139,7 @@ impl Event {
         self.version
     }
 
-    /// The event's id: `$` and the reference hash.
+    /// The event's id: `$` and the reference hash; before version 3 what the server that made it chose.
     pub fn event_id(&self) -> &EventId {
         &self.event_id
     }
@@ -151,7 +174,8 @@ impl Event {
         self.origin_server_ts.get().into()
     }
 
-    /// One more than the greatest depth of the events before it; 1 for a create event. At most 2^53 - 1.
+    /// One more than the greatest depth of the events before it; 1 for a create event. At most 2^53 - 1, before version 6
+    /// 2^63 - 1.
     pub fn depth(&self) -> u64 {
         self.depth
     }
@@ -208,6 +232,15 @@ fn redaction_target(version: Version, header: &Header<'_>) -> Option<OwnedEventI
     }
 }
 
+/// Power levels with fractions, which only old rooms have, without these.
+fn content_for_rules(version: Version, header: &Header<'_>) -> Option<Box<RawValue>> {
+    if version.has_canonical_json() || &*header.type_name != "m.room.power_levels" {
+        return None;
+    }
+    let content = json::with_whole_levels(header.content.get(), version)?;
+    RawValue::from_string(content).ok()
+}
+
 impl fmt::Debug for Event {
     /// Shows what is needed to find the event, never its content: this may end up in a log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,7 +280,7 @@ impl ruma_state_res::Event for Event {
     }
 
     fn content(&self) -> &RawValue {
-        &self.content
+        self.content_for_rules.as_deref().unwrap_or(&self.content)
     }
 
     fn state_key(&self) -> Option<&str> {

@@ -6,7 +6,7 @@ use ruma_common::{OwnedUserId, UserId, room_version_rules::AuthorizationRules};
 use ruma_events::TimelineEventType;
 use ruma_state_res::events::{RoomCreateEvent, RoomPowerLevelsEvent, RoomPowerLevelsIntField};
 
-use crate::{Event, Reason};
+use crate::{Event, Reason, Version};
 
 /// The level of a room's creator where no power levels event says otherwise (before version 12).
 const CREATOR_LEVEL: i64 = 100;
@@ -150,6 +150,31 @@ impl PowerLevels {
             .copied()
             .unwrap_or(NOTIFICATION_LEVEL)
     }
+}
+
+/// The power of a sender, as far as a create and a power levels event tell it. Unlike [`PowerLevels::new`] it is never refused: events that
+/// a resolution orders may come from anywhere.
+pub(crate) fn sender_power(
+    sender: &UserId,
+    create: Option<&Event>,
+    power_levels: Option<&Event>,
+    version: Version,
+) -> PowerLevel {
+    let rules = &version.rules().authorization;
+    let creates = create.is_some_and(|create| {
+        RoomCreateEvent::new(create)
+            .creators(rules)
+            .is_ok_and(|creators| creators.iter().any(|creator| creator == sender))
+    });
+    if creates && version.creators_are_privileged() {
+        return PowerLevel::Infinite;
+    }
+    let Some(power_levels) = power_levels else {
+        return PowerLevel::Level(if creates { CREATOR_LEVEL } else { 0 });
+    };
+    let power_levels = RoomPowerLevelsEvent::new(power_levels);
+    let level = power_levels.user_power_level(sender, rules);
+    PowerLevel::Level(level.map_or(0, Into::into))
 }
 
 /// A power levels event that may be absent.

@@ -9,11 +9,22 @@ use ruma_common::{
 
 use crate::Reason;
 
-/// A room version that this server can create, join and authorise events for.
+/// A room version. Its rules are all known here; rooms are created only in those of [`Version::SUPPORTED`].
 ///
-/// Versions 1 to 5 are missing on purpose: they do not enforce canonical JSON, so two servers may disagree on an event's hash.
+/// Versions 1 to 5 do not enforce canonical JSON, so two servers may disagree on an event's hash: their old rooms can be taken part in, new ones
+/// are not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
+    /// Room version 1: event ids that servers choose, the first state resolution.
+    V1,
+    /// Room version 2: the second state resolution.
+    V2,
+    /// Room version 3: an event's id is its hash.
+    V3,
+    /// Room version 4: ids without `/` and `+`.
+    V4,
+    /// Room version 5: keys are valid only as long as they say.
+    V5,
     /// Room version 6.
     V6,
     /// Room version 7: knocking.
@@ -31,7 +42,23 @@ pub enum Version {
 }
 
 impl Version {
-    /// All versions, oldest first.
+    /// All versions whose rules are known, oldest first.
+    pub const KNOWN: [Self; 12] = [
+        Self::V1,
+        Self::V2,
+        Self::V3,
+        Self::V4,
+        Self::V5,
+        Self::V6,
+        Self::V7,
+        Self::V8,
+        Self::V9,
+        Self::V10,
+        Self::V11,
+        Self::V12,
+    ];
+
+    /// The versions that rooms are created in, oldest first.
     pub const SUPPORTED: [Self; 7] = [
         Self::V6,
         Self::V7,
@@ -42,10 +69,10 @@ impl Version {
         Self::V12,
     ];
 
-    /// Reads the name of a version as it stands in `content.room_version` of a create event: `"12"`.
+    /// Reads the name of a version that rooms are created in, as it stands in `content.room_version` of a create event: `"12"`.
     ///
     /// # Errors
-    /// [`Reason::UnsupportedVersion`] for any other name.
+    /// [`Reason::UnsupportedVersion`] for any other name, those of versions 1 to 5 too.
     pub fn parse(name: &str) -> Result<Self, Reason> {
         Self::SUPPORTED
             .into_iter()
@@ -53,16 +80,32 @@ impl Version {
             .ok_or_else(|| Reason::UnsupportedVersion(name.to_owned()))
     }
 
+    /// Reads the name of any version whose rules are known: for rooms of other servers.
+    ///
+    /// # Errors
+    /// [`Reason::UnsupportedVersion`] for any other name.
+    pub fn parse_known(name: &str) -> Result<Self, Reason> {
+        Self::KNOWN
+            .into_iter()
+            .find(|version| version.as_str() == name)
+            .ok_or_else(|| Reason::UnsupportedVersion(name.to_owned()))
+    }
+
     /// The version with this number, the inverse of [`Version::number`].
     pub fn from_number(number: u8) -> Option<Self> {
-        Self::SUPPORTED
+        Self::KNOWN
             .into_iter()
             .find(|version| version.number() == number)
     }
 
-    /// The version as a number, 6 to 12: for stored records.
+    /// The version as a number, 1 to 12: for stored records.
     pub fn number(self) -> u8 {
         match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+            Self::V3 => 3,
+            Self::V4 => 4,
+            Self::V5 => 5,
             Self::V6 => 6,
             Self::V7 => 7,
             Self::V8 => 8,
@@ -76,6 +119,11 @@ impl Version {
     /// The version's name in the protocol.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::V1 => "1",
+            Self::V2 => "2",
+            Self::V3 => "3",
+            Self::V4 => "4",
+            Self::V5 => "5",
             Self::V6 => "6",
             Self::V7 => "7",
             Self::V8 => "8",
@@ -89,6 +137,11 @@ impl Version {
     /// The version as the id that requests and answers carry.
     pub fn id(self) -> RoomVersionId {
         match self {
+            Self::V1 => RoomVersionId::V1,
+            Self::V2 => RoomVersionId::V2,
+            Self::V3 => RoomVersionId::V3,
+            Self::V4 => RoomVersionId::V4,
+            Self::V5 => RoomVersionId::V5,
             Self::V6 => RoomVersionId::V6,
             Self::V7 => RoomVersionId::V7,
             Self::V8 => RoomVersionId::V8,
@@ -102,6 +155,11 @@ impl Version {
     /// Everything in which the version differs from others.
     pub fn rules(self) -> &'static RoomVersionRules {
         match self {
+            Self::V1 => &RoomVersionRules::V1,
+            Self::V2 => &RoomVersionRules::V2,
+            Self::V3 => &RoomVersionRules::V3,
+            Self::V4 => &RoomVersionRules::V4,
+            Self::V5 => &RoomVersionRules::V5,
             Self::V6 => &RoomVersionRules::V6,
             Self::V7 => &RoomVersionRules::V7,
             Self::V8 => &RoomVersionRules::V8,
@@ -144,6 +202,30 @@ impl Version {
         self.rules().redaction.content_field_redacts
     }
 
+    /// Whether events must be canonical JSON as it is specified (since 6). Before, numbers may have fractions and any size.
+    pub fn has_canonical_json(self) -> bool {
+        self.rules().authorization.strict_canonical_json
+    }
+
+    /// Whether servers choose the ids of events, and events name others by pairs of id and hashes (before 3).
+    pub fn has_chosen_event_ids(self) -> bool {
+        self.rules().event_format.require_event_id
+    }
+
+    /// Whether a key vouches only for events made while it was valid (since 5).
+    pub fn enforces_key_validity(self) -> bool {
+        self.rules().enforce_key_validity
+    }
+
+    /// Which algorithm resolves the forks of a room's state.
+    pub fn state_resolution(self) -> StateResolution {
+        match self {
+            Self::V1 => StateResolution::V1,
+            Self::V12 => StateResolution::V2_1,
+            _ => StateResolution::V2,
+        }
+    }
+
     /// Whether the `knock` membership and join rule exist (since 7).
     pub fn knows_knocking(self) -> bool {
         self.rules().authorization.knocking
@@ -175,6 +257,17 @@ impl Version {
             content.remove("creator");
         }
     }
+}
+
+/// The algorithms of state resolution (room versions, "State resolution").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateResolution {
+    /// Of room version 1, which can bring old state back.
+    V1,
+    /// Of room versions 2 to 11.
+    V2,
+    /// Since room version 12 (MSC4297): begins with an empty state and replays what lies between the conflicting events.
+    V2_1,
 }
 
 impl fmt::Display for Version {

@@ -2,8 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 mod build;
+mod forks;
 mod json;
+mod receipt;
+mod received;
 mod redaction;
+mod refusals;
+mod resolution;
 mod room;
 mod rules;
 mod stored;
+mod stories;

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use graph::{
-    AuthState, Draft, Event, Parents, PowerLevels, Reason, SigningKey, Version, authorise, build,
-    canonical, state_keys,
+    AuthState, Draft, Event, Parents, PowerLevels, Reason, SigningKey, Unchecked, Version,
+    authorise, build, canonical, state_keys,
 };
 use ruma_common::{CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId};
 use serde_json::{Value, json};
@@ -43,6 +43,20 @@ pub(crate) fn draft(
         redacts: None,
         origin_server_ts: 1_700_000_000_000,
     }
+}
+
+/// An event of another server as if it had been checked.
+pub(crate) fn believed(unchecked: &Unchecked, version: Version) -> Event {
+    let json = unchecked.json().into();
+    let room_id = unchecked.room_id().to_owned();
+    Event::from_stored(
+        json,
+        unchecked.event_id().to_owned(),
+        version,
+        room_id,
+        false,
+    )
+    .unwrap()
 }
 
 pub(crate) struct Room {
