@@ -88,6 +88,9 @@ tables! {
     ANNOTATION_BY_EVENT: (EventSerial, UserSerial, String) => EventSerial, 66, Family::Scan;
     /// Where an annotation stands in `ANNOTATION_BY_EVENT`, for when it is redacted.
     ANNOTATED_BY_ANNOTATION: EventSerial => AnnotationRecord, 67, Family::Index;
+    /// The state events whose content was redacted, in the order of the log, each with its
+    /// redaction.
+    REDACTED_STATE_BY_ROOM: (RoomSerial, Position, EventSerial) => EventSerial, 73, Family::Changes;
     /// What a user has not read of a room, as counted up to a commit: so that not
     /// everything need be counted again after a restart.
     UNREAD_BY_USER: (UserSerial, RoomSerial) => UnreadRecord, 72, Family::Index;

@@ -183,6 +183,10 @@ fn event_rows(
         && !latest.contains(&tables::REDACTION_BY_EVENT, &target.serial)?
     {
         batch.put(&tables::REDACTION_BY_EVENT, &target.serial, &serial);
+        if target.is_state {
+            let key = (room, progress.position, target.serial);
+            batch.put(&tables::REDACTED_STATE_BY_ROOM, &key, &serial);
+        }
         forget_annotation(latest, batch, target.serial)?;
         forget_relation(room, target, progress, latest, batch)?;
     }

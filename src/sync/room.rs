@@ -17,6 +17,7 @@ use crate::{
     fields::only_fields,
     json::{Composer, events, quoted},
     members::{heroes, senders, summary},
+    redacted_state::{StateEvent, redacted_unseen},
 };
 
 /// What a client wants to see of its rooms.
@@ -277,6 +278,16 @@ impl<'a> RoomReader<'a> {
             }
             wanted.push(serial);
         }
+        if let Some(since) = self.since.filter(|_| !self.view.full_state) {
+            for (event_type, state_key, serial) in self.redacted(to, since, timeline)? {
+                if !wanted.contains(&serial) {
+                    wanted.push(serial);
+                }
+                if event_type == "m.room.member" {
+                    told.insert(state_key);
+                }
+            }
+        }
         let mut others = speakers;
         if self.view.lazy_members && (from == EMPTY_STATE || !told.is_empty()) {
             // Who names the room must be known by name.
@@ -300,6 +311,17 @@ impl<'a> RoomReader<'a> {
         }
         state.sort_by_key(|event| (event.meta.depth, event.meta.tie_break));
         Ok(state)
+    }
+
+    /// The events of the state under `root` that the client has with a content which was
+    /// redacted after `since`, and no redaction to learn that from.
+    pub(crate) fn redacted(
+        &self,
+        root: StateRoot,
+        since: Position,
+        timeline: &Timeline,
+    ) -> Result<Vec<StateEvent>, SyncError> {
+        redacted_unseen(&self.reader, root, since, self.end, &timeline.events)
     }
 
     fn wanted_state(&self, serial: EventSerial) -> Result<Option<ClientEvent>, SyncError> {

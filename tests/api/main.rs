@@ -57,6 +57,7 @@ mod sync_first;
 mod sync_membership;
 mod sync_next;
 mod sync_state_after;
+mod sync_redactions;
 mod threads;
 mod tls;
 mod to_device;
