@@ -17,6 +17,7 @@ mod dehydrated_devices;
 mod device_keys;
 mod device_lists;
 mod devices;
+mod directory_backfill;
 mod filters;
 mod hashing;
 mod ignored_users;

@@ -19,9 +19,9 @@ pub mod tables;
 pub use account::{
     AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord, BackedUpKeyRecord,
     CrossSigningKeyRecord, DehydratedDeviceRecord, DeviceKeysRecord, DeviceListRecord,
-    DeviceRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord, KeyBackupsRecord,
-    KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord, ToDeviceQueueRecord,
-    ToDeviceTransactionRecord, TokenHash,
+    DeviceRecord, DirectoryProgressRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord,
+    KeyBackupsRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
+    ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{device_scope, media_scope, room_scope, user_scope};

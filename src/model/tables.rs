@@ -1,15 +1,15 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 139 accounts, 150 to
-//! 169 media, 170 to 189 push.
+//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 74 and 80 to 139 accounts, 75 and
+//! 150 to 169 media, 170 to 189 push.
 
 use store::{Family, Position, tables};
 
 use crate::{
     AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord, BackedUpKeyRecord,
     CrossSigningKeyRecord, DehydratedDeviceRecord, DeviceKeysRecord, DeviceListRecord,
-    DeviceRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord, KeyBackupsRecord,
-    KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord, ToDeviceQueueRecord,
-    ToDeviceTransactionRecord, TokenHash,
+    DeviceRecord, DirectoryProgressRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord,
+    KeyBackupsRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
+    ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
 };
 use crate::{
     AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership,
@@ -178,6 +178,8 @@ tables! {
     KEY_BACKUPS_BY_USER: UserSerial => KeyBackupsRecord, 116, Family::Index;
     /// The keys in a user's backup of a version, by room id and session id.
     BACKED_UP_KEY_BY_VERSION: (UserSerial, u64, String, String) => BackedUpKeyRecord, 117, Family::Scan;
+    /// How far the accounts of before the user directory have been put into it.
+    DIRECTORY_PROGRESS: () => DirectoryProgressRecord, 74, Family::Index;
     /// A user's dehydrated device, which is also one of the user's devices.
     DEHYDRATED_DEVICE_BY_USER: UserSerial => DehydratedDeviceRecord, 118, Family::Index;
     /// The local users by the words of their name and id: the first bytes of each word
