@@ -1,13 +1,19 @@
 //! Making a room (client-server API, "Creation").
 
 use graph::{Reason, Version};
-use model::{RoomSerial, tables};
+use model::RoomSerial;
 use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomAliasId};
 use store::Latest;
 
 use crate::{
-    AppendError, NewEvent, Rooms, Sender, aliases::add_alias, membership::member_event, profile,
-    rows::Extra, send::named_aliases, staging::Staging, user_serial,
+    AppendError, NewEvent, Rooms, Sender,
+    aliases::{add_alias, publish},
+    membership::member_event,
+    profile,
+    rows::Extra,
+    send::named_aliases,
+    staging::Staging,
+    user_serial,
 };
 
 /// The most events that a room can begin with.
@@ -112,7 +118,7 @@ impl Rooms {
                 add_alias(latest, batch, alias, room, user)?;
             }
             if published {
-                batch.put(&tables::PUBLISHED_ROOM, &room, &());
+                publish(batch, room);
             }
             Ok(())
         });

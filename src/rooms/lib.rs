@@ -17,6 +17,7 @@ mod append;
 mod at_time;
 mod create;
 mod digest;
+mod directory_order;
 mod error;
 mod event;
 mod filter;
@@ -126,6 +127,8 @@ struct Inner {
     /// Serials by room id; neither ever changes.
     serials: Mutex<HashMap<OwnedRoomId, RoomSerial>>,
     /// The time of the newest room made here, in ms since the Unix epoch.
+    directory: directory_order::DirectoryOrder,
+    ignored: ignored::IgnoredCache,
     last_creation: AtomicU64,
 }
 
@@ -151,6 +154,8 @@ impl Rooms {
                 last_creation: AtomicU64::new(0),
                 store,
                 clock,
+                directory: directory_order::DirectoryOrder::default(),
+                ignored: ignored::IgnoredCache::default(),
                 random,
                 server_name,
                 key,

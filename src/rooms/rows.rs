@@ -401,6 +401,9 @@ fn member_rows(
     };
     count(Membership::Join, &mut staging.head.joined);
     count(Membership::Invite, &mut staging.head.invited);
+    if (before == Some(Membership::Join)) != (after == Membership::Join) {
+        batch.wake(model::occupancy_scope());
+    }
     batch.put(&tables::MEMBER_BY_ROOM, &(room, member), &after);
     let (last_join, left_at) =
         earlier.map_or((0, 0), |earlier| (earlier.last_join, earlier.left_at));

@@ -14,6 +14,7 @@ use store::{Batch, Latest, Read, Writing, Written};
 
 use crate::{
     AppendError, NewEvent, ReadError, Rooms, Sender,
+    aliases::{publish, unpublish},
     create::{contradiction, object},
     membership::member_event,
     power_levels, profile,
@@ -476,8 +477,8 @@ fn move_publication(
     new: RoomSerial,
 ) -> Result<(), AppendError> {
     if latest.contains(&tables::PUBLISHED_ROOM, &old)? {
-        batch.delete(&tables::PUBLISHED_ROOM, &old);
-        batch.put(&tables::PUBLISHED_ROOM, &new, &());
+        unpublish(batch, old);
+        publish(batch, new);
     }
     Ok(())
 }
