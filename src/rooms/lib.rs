@@ -42,6 +42,7 @@ mod restricted;
 mod rows;
 mod send;
 mod staging;
+mod space_links;
 mod state;
 mod state_map;
 mod stays;
@@ -76,6 +77,7 @@ pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
+pub use space_links::SpaceLink;
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;

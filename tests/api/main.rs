@@ -64,6 +64,7 @@ mod to_device;
 mod tokens;
 mod upgrades;
 mod user_directory;
+mod upgraded_spaces;
 mod visibility;
 mod web_floor;
 
