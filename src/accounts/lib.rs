@@ -70,7 +70,7 @@ pub use self::{
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
     filters::{FilterError, filter},
-    ignored_users::ignored_users,
+    ignored_users::{ignored_users, ignored_users_position},
     invitations::{Invitation, InvitationError, NewInvitation},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
     names::UsernameError,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use model::{EventSerial, Membership, RoomSerial, room_scope};
+use rooms::ReceiptViewer;
 use store::Position;
 
 use super::{
@@ -183,7 +184,8 @@ impl Sync {
     }
 
     /// `{"rooms":{…}}` with the receipts in the rooms of `scope` that moved; in a timeline
-    /// that begins anew those at its events, and the user's own.
+    /// that begins anew those at its events, and the user's own. An answer has one
+    /// `m.receipt` for a room: what it has no room for comes with the next.
     fn told_receipts(
         &self,
         asking: &Asking<'_>,
@@ -193,29 +195,44 @@ impl Sync {
     ) -> Result<Composer, SyncError> {
         let (snapshot, user) = (asking.snapshot, asking.question.session.user);
         let mut rooms = Composer::object();
+        let viewer = ReceiptViewer {
+            user,
+            ignored: &asking.user.ignored,
+        };
+        let mut untold = std::mem::take(&mut known.untold_receipts);
         for (room, told) in joined(scope, known) {
-            let content = match (fresh.get(&room), told.receipts) {
-                (Some(events), since) => rooms::receipts_at(snapshot, room, user, events, since)?,
-                (None, None) => rooms::receipts_at(snapshot, room, user, &[], None)?,
+            let left = untold.remove(&room).unwrap_or_default();
+            let receipts = match (fresh.get(&room), told.receipts) {
+                (Some(events), since) => rooms::receipts_at(snapshot, room, viewer, events, since)?,
+                (None, None) => rooms::receipts_at(snapshot, room, viewer, &[], None)?,
                 (None, Some(since)) => {
-                    if !self.inner.store.changed_since(room_scope(room), since)
-                        && !asking.user.has_read_privately(room, since)
-                    {
+                    let is_quiet = !self.inner.store.changed_since(room_scope(room), since)
+                        && !asking.user.has_read_privately(room, since);
+                    if is_quiet && left.is_empty() {
                         continue;
                     }
                     match moved_receipts(snapshot, room, since)? {
-                        Some(moved) => rooms::receipts_of(snapshot, room, user, moved)?,
-                        None => rooms::receipts(snapshot, room, user)?,
+                        Some(moved) => {
+                            let moved = left.into_iter().chain(moved);
+                            rooms::receipts_of(snapshot, room, viewer, moved)?
+                        }
+                        None => rooms::receipts(snapshot, room, viewer)?,
                     }
                 }
             };
             Arc::make_mut(told).receipts = Some(snapshot.position());
+            let (content, rest) = receipts.split(snapshot)?;
+            if !rest.is_empty() {
+                untold.insert(room, rest);
+            }
             if let Some(content) = content
                 && let Some(room_id) = model::room_id(snapshot, room)?
             {
                 rooms.field(&room_id, &basic_event("m.receipt", &content));
             }
         }
+        untold.retain(|room, _| known.rooms.contains_key(room));
+        known.untold_receipts = untold;
         Ok(in_rooms(rooms))
     }
 
@@ -228,7 +245,8 @@ impl Sync {
     ) -> Result<Composer, SyncError> {
         let mut rooms = Composer::object();
         for (room, told) in joined(scope, known) {
-            let (users, sequence) = self.inner.rooms.typing(room);
+            let ignored = &asking.user.ignored;
+            let (users, sequence) = self.inner.rooms.typing_for(room, ignored);
             if sequence <= told.typing || (told.typing == 0 && users.is_empty()) {
                 continue;
             }

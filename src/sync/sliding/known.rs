@@ -2,12 +2,14 @@
 //! only what is new.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use model::{EventSerial, Membership, MembershipRecord, RoomSerial};
 use store::Position;
+
+use crate::room::MovedReceipt;
 
 use super::{facts::UserFacts, required::RequiredState};
 
@@ -33,6 +35,8 @@ pub(crate) struct Known {
     pub(crate) account_data: Option<Position>,
     /// Rooms whose account data changed while nobody wanted it.
     pub(crate) untold_data: BTreeSet<RoomSerial>,
+    /// Receipts for which the last answer had no room.
+    pub(crate) untold_receipts: BTreeMap<RoomSerial, Vec<MovedReceipt>>,
 }
 
 /// What a client has been told of one room.

@@ -246,6 +246,7 @@ impl Sync {
         known.asked == question.fingerprint
             // With fewer to-device messages than there were, more may be waiting.
             && question.to_device.is_none_or(|since| since >= known.position)
+            && (known.untold_receipts.is_empty() || !question.extensions.receipts.enabled)
             && self.inner.rooms.typing_sequence() <= known.ephemeral
             && !scopes
                 .iter()

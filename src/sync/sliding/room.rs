@@ -64,6 +64,7 @@ impl Sync {
         let is_current = |told: &KnownRoom| {
             self.is_current(room, told, record, config, is_direct)
                 && !asking.user.has_read_privately(room, told.told)
+                && !asking.user.recounts(told.told)
         };
         if told.is_some_and(is_current) {
             return Ok(None);
