@@ -206,6 +206,8 @@ tables! {
     THUMBNAIL_BY_AGE: (u64, ContentHash, String) => u64, 157, Family::Queue;
     /// The bytes that all thumbnails count together.
     THUMBNAIL_USAGE: () => u64, 158, Family::Index;
+    /// The bytes of small files; larger ones lie in the folder for files.
+    SMALL_FILE_BY_CONTENT: ContentHash => Vec<u8>, 75, Family::Files;
 
     // Push.
 
