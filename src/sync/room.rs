@@ -7,7 +7,7 @@ use model::{
     tables,
 };
 use rooms::{
-    ClientEvent, EMPTY_STATE, EventFilter, EventReader, PlaceToken, ReadError, Visibility,
+    ClientEvent, EMPTY_STATE, EventFilter, EventReader, PlaceToken, ReadError, StateAt, Visibility,
 };
 use store::{Position, Read, Snapshot};
 
@@ -264,7 +264,7 @@ impl<'a> RoomReader<'a> {
         };
         let mut wanted = Vec::new();
         let mut told = BTreeSet::new();
-        for (event_type, state_key, serial) in self.reader.maps().changed(from, to)? {
+        for (event_type, state_key, serial) in self.state_between(from, to)? {
             if event_type == "m.room.member" {
                 // A change of members in a gap is told whoever spoke.
                 let needed = from != EMPTY_STATE
@@ -311,6 +311,19 @@ impl<'a> RoomReader<'a> {
         }
         state.sort_by_key(|event| (event.meta.depth, event.meta.tie_break));
         Ok(state)
+    }
+
+    /// The state under `to` that is not the same under `from`.
+    fn state_between(&self, from: StateRoot, to: StateRoot) -> Result<Vec<StateEvent>, SyncError> {
+        let key = &self.reader.room;
+        if from == EMPTY_STATE
+            && let Some(head) = self.reader.view.get(&tables::HEAD_BY_ROOM, key)?
+            && head.state == to
+        {
+            // The current state is also kept flat: one scan instead of a walk.
+            return Ok(StateAt::Current.all(&self.reader)?);
+        }
+        Ok(self.reader.maps().changed(from, to)?)
     }
 
     /// The events of the state under `root` that the client has with a content which was

@@ -49,18 +49,33 @@ impl Sync {
         }
         let mut ephemeral = Vec::new();
         if wanted.account_data.enabled {
-            let scope = selection.scope(&wanted.account_data);
+            // Where only rooms changed, there is none to be told.
+            let scope = match asking.changed {
+                Some(_) => BTreeSet::new(),
+                None => selection.scope(&wanted.account_data),
+            };
             ephemeral.push(("account_data", self.told_data(asking, &scope, known)?));
         }
         if wanted.receipts.enabled {
-            let scope = selection.scope(&wanted.receipts);
+            let scope = match &asking.changed {
+                Some(changed) => {
+                    let untold = known.untold_receipts.keys().copied();
+                    let rooms = changed.iter().copied().chain(untold);
+                    selection.scope_among(&wanted.receipts, rooms)
+                }
+                None => selection.scope(&wanted.receipts),
+            };
             ephemeral.push((
                 "receipts",
                 self.told_receipts(asking, &scope, fresh, known)?,
             ));
         }
         if wanted.typing.enabled {
-            let scope = selection.scope(&wanted.typing);
+            let is_quiet = self.inner.rooms.typing_sequence() <= known.ephemeral;
+            let scope = match asking.changed {
+                Some(_) if is_quiet => BTreeSet::new(),
+                _ => selection.scope(&wanted.typing),
+            };
             ephemeral.push(("typing", self.told_typing(asking, &scope, known)?));
         }
         for (name, part) in ephemeral {
@@ -200,7 +215,10 @@ impl Sync {
             ignored: &asking.user.ignored,
         };
         let mut untold = std::mem::take(&mut known.untold_receipts);
-        for (room, told) in joined(scope, known) {
+        for room in scope.iter().copied() {
+            let Some(told) = joined(known, room) else {
+                continue;
+            };
             let left = untold.remove(&room).unwrap_or_default();
             let receipts = match (fresh.get(&room), told.receipts) {
                 (Some(events), since) => rooms::receipts_at(snapshot, room, viewer, events, since)?,
@@ -244,7 +262,10 @@ impl Sync {
         known: &mut Known,
     ) -> Result<Composer, SyncError> {
         let mut rooms = Composer::object();
-        for (room, told) in joined(scope, known) {
+        for room in scope.iter().copied() {
+            let Some(told) = joined(known, room) else {
+                continue;
+            };
             let ignored = &asking.user.ignored;
             let (users, sequence) = self.inner.rooms.typing_for(room, ignored);
             if sequence <= told.typing || (told.typing == 0 && users.is_empty()) {
@@ -259,16 +280,10 @@ impl Sync {
     }
 }
 
-/// What the client knows of those rooms of `scope` that the user is in.
-fn joined<'a>(
-    scope: &'a BTreeSet<RoomSerial>,
-    known: &'a mut Known,
-) -> impl Iterator<Item = (RoomSerial, &'a mut Arc<KnownRoom>)> {
-    known
-        .rooms
-        .iter_mut()
-        .filter(|(room, told)| told.membership == Membership::Join && scope.contains(room))
-        .map(|(room, told)| (*room, told))
+/// What the client knows of a room that the user is in.
+fn joined(known: &mut Known, room: RoomSerial) -> Option<&mut Arc<KnownRoom>> {
+    let told = known.rooms.get_mut(&room);
+    told.filter(|told| told.membership == Membership::Join)
 }
 
 fn in_rooms(rooms: Composer) -> Composer {

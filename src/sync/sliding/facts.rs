@@ -252,6 +252,11 @@ impl UserFactsCache {
 }
 
 impl UserFacts {
+    /// Whether these are the facts of the same moment.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+
     /// Whether a private receipt of the user moved in a room after `since`.
     pub(crate) fn has_read_privately(&self, room: RoomSerial, since: Position) -> bool {
         let moved = self.private_receipts.get(&room);

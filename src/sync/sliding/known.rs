@@ -11,7 +11,7 @@ use store::Position;
 
 use crate::room::MovedReceipt;
 
-use super::{facts::UserFacts, required::RequiredState};
+use super::{facts::UserFacts, lists::Selection, required::RequiredState};
 
 /// The most members of a room that are remembered as told.
 const MOST_MEMBERS: usize = 1000;
@@ -27,6 +27,8 @@ pub(crate) struct Known {
     pub(crate) asked: u64,
     /// What the rooms were chosen by.
     pub(crate) user: UserFacts,
+    /// The rooms that the last answer was about.
+    pub(crate) selection: Option<Arc<Selection>>,
     /// The rooms that were told.
     pub(crate) rooms: HashMap<RoomSerial, Arc<KnownRoom>>,
     /// Up to where device lists were told, once they were.
@@ -93,7 +95,8 @@ impl Known {
     pub(crate) fn bytes(&self) -> usize {
         let rooms = self.rooms.values().map(|room| room.bytes());
         let facts = self.user.memberships.len() * size_of::<MembershipRecord>();
-        size_of::<Self>() + facts + rooms.sum::<usize>()
+        let selection = self.selection.as_ref().map_or(0, |one| one.bytes());
+        size_of::<Self>() + facts + selection + rooms.sum::<usize>()
     }
 }
 
