@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::UserSerial;
 use serde::{Deserialize, de::IgnoredAny};
-use store::{Read, StoreError};
+use store::{Position, Read, StoreError};
 
 use crate::account_data;
 
@@ -29,6 +29,15 @@ pub fn ignored_users(view: &impl Read, user: UserSerial) -> Result<BTreeSet<Stri
         ignored.remove(&own);
     }
     Ok(ignored)
+}
+
+/// The commit that changed whom a user ignores last, if there was any.
+///
+/// # Errors
+/// If the database fails.
+pub fn ignored_users_position(view: &impl Read, user: UserSerial) -> Result<Position, StoreError> {
+    let entry = account_data(view, user, None, EVENT_TYPE)?;
+    Ok(entry.map_or(Position(0), |entry| entry.position))
 }
 
 /// A content of another form ignores nobody.

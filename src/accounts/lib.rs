@@ -17,6 +17,7 @@ mod dehydrated_devices;
 mod device_keys;
 mod device_lists;
 mod devices;
+mod directory_backfill;
 mod filters;
 mod hashing;
 mod ignored_users;
@@ -70,7 +71,7 @@ pub use self::{
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
     filters::{FilterError, filter},
-    ignored_users::ignored_users,
+    ignored_users::{ignored_users, ignored_users_position},
     invitations::{Invitation, InvitationError, NewInvitation},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
     names::UsernameError,

@@ -3,7 +3,7 @@
 
 use accounts::{AccountDataError, PushRuleError, Session};
 use model::{RoomSerial, UserSerial, tables};
-use rooms::{AppendError, ReadError};
+use rooms::{AppendError, ReadError, SpaceLink};
 use ruma_common::{
     OwnedRoomId, OwnedUserId, RoomId,
     push::{
@@ -64,7 +64,55 @@ impl Actions {
             .upgrade(&sender(session), room_id, version, additional_creators)
             .await?;
         self.take_settings_along(session, &new).await;
+        self.move_space_links(session, room_id, &new).await;
         Ok(new)
+    }
+
+    /// Lets the spaces that named the old room as their child name the new one, and the
+    /// rooms that named it as their parent (MSC4168): those that the caller is in and has
+    /// the power to change. What cannot be moved is logged.
+    async fn move_space_links(&self, session: &Session, old: &RoomId, new: &RoomId) {
+        let (rooms, user, room_id) = (self.rooms.clone(), session.user, old.to_owned());
+        let find = move |view: &Snapshot| rooms.links_to(view, user, &room_id);
+        let links = match self.rooms.store().read(find).await {
+            Ok(links) => links,
+            Err(error) => {
+                log::warn!("the spaces of an upgraded room were not found: {error}");
+                return;
+            }
+        };
+        for link in links {
+            match self.move_space_link(session, link, old, new).await {
+                Ok(()) => {}
+                Err(AppendError::Refused(_) | AppendError::Forbidden(_)) => {
+                    log::debug!("an upgraded room keeps its old place in a space");
+                }
+                Err(error) => log::warn!("a space of an upgraded room stays as it was: {error}"),
+            }
+        }
+    }
+
+    async fn move_space_link(
+        &self,
+        session: &Session,
+        link: SpaceLink,
+        old: &RoomId,
+        new: &RoomId,
+    ) -> Result<(), AppendError> {
+        let mut content = link.content;
+        // Nobody else is in the new room yet.
+        let via = Value::from(vec![self.rooms.server_name().as_str()]);
+        content.insert("via".to_owned(), via);
+        let content = Value::Object(content).to_string();
+        let (rooms, sender) = (&self.rooms, sender(session));
+        // In this order there is always one of them.
+        for (key, content) in [(new, content.as_str()), (old, "{}")] {
+            let (kind, content) = (link.event_type, content.as_bytes());
+            rooms
+                .set_state(&sender, &link.room_id, kind, key.as_str(), content)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Gives a room what the user has set for the room that it replaces, if it replaces

@@ -24,6 +24,7 @@ mod profile;
 mod prover;
 mod push_rules;
 mod pushers;
+mod put_push_rule;
 mod registration;
 mod rooms;
 mod sliding_sync;

@@ -12,7 +12,7 @@ use ruma_common::push::{AnyPushRuleRef, RuleKind, Ruleset};
 use store::{Snapshot, Store};
 use web::{ApiError, Part, Reply, Routes, User};
 
-use crate::ClientParts;
+use crate::{ClientParts, put_push_rule};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new()
@@ -78,7 +78,7 @@ async fn get_rule(
 async fn set_rule(
     Part(accounts): Part<Accounts>,
     caller: User,
-    request: set_rule::Request,
+    put_push_rule::Request(request): put_push_rule::Request,
 ) -> Reply<set_rule::Response> {
     accounts
         .put_push_rule(caller.user, request.rule, request.before, request.after)

@@ -4,7 +4,7 @@ use model::{
     ContentHash, MediaRecord, MediaState, ThumbnailRecord,
     tables::{
         MEDIA_BY_CONTENT, MEDIA_BY_ID, MEDIA_BY_ROOM, MEDIA_BY_USER, MEDIA_USAGE_BY_USER,
-        PENDING_MEDIA_BY_USER, THUMBNAIL_BY_CONTENT,
+        PENDING_MEDIA_BY_USER, SMALL_FILE_BY_CONTENT, THUMBNAIL_BY_CONTENT,
     },
 };
 use store::{Batch, Latest, Read as _, Snapshot, StoreError};
@@ -106,6 +106,14 @@ fn delete_rows(
     batch.put(&MEDIA_USAGE_BY_USER, &user, &usage);
     if let Some(room) = record.room {
         batch.delete(&MEDIA_BY_ROOM, &(room, media_id.clone()));
+    }
+    // Two rows tell whether there is another one.
+    let mut is_needed = false;
+    for row in latest.scan(&MEDIA_BY_CONTENT, &(content.hash,)).take(2) {
+        is_needed |= row?.0.1 != media_id;
+    }
+    if !is_needed {
+        batch.delete(&SMALL_FILE_BY_CONTENT, &content.hash);
     }
     batch.delete(&MEDIA_BY_CONTENT, &(content.hash, media_id.clone()));
     batch.delete(&MEDIA_BY_USER, &(user, record.created_at, media_id));

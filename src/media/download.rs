@@ -1,6 +1,6 @@
 //! Downloads: a file is looked up and opened, then read in pieces.
 
-use std::{fs::File, io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     DownloadError, Media, PIECE_BYTES, StorageError,
-    folder::{self, Folder},
+    folder::Folder,
     id,
+    original::{MAX_ROW_BYTES, Original, found},
     running::Running,
 };
 
@@ -42,7 +43,7 @@ pub enum Eagerness {
 /// A file or thumbnail that was found and can be read.
 pub struct StoredFile {
     media: Media,
-    file: Arc<File>,
+    file: Arc<Original>,
     /// How many bytes it has.
     pub length: u64,
     /// The `Content-Type` that its uploader gave; of thumbnails, their true one. Empty
@@ -59,7 +60,7 @@ pub struct StoredFile {
 
 /// An open file and its first piece.
 pub(crate) struct Opened {
-    file: File,
+    file: Original,
     length: u64,
     first: Option<Bytes>,
 }
@@ -67,17 +68,13 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens a file that must have `length` bytes.
     pub(crate) fn new(
-        file: io::Result<File>,
+        file: Original,
         length: u64,
         eagerness: Eagerness,
     ) -> Result<Self, StorageError> {
-        let file = file.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StorageError::Missing(error.to_string()),
-            _ => error.into(),
-        })?;
         let first = match eagerness {
             Eagerness::OpenOnly => None,
-            Eagerness::ReadFirstPiece => Some(folder::read(&file, 0, piece(0, length))?),
+            Eagerness::ReadFirstPiece => Some(file.piece(0, piece(0, length))?),
         };
         Ok(Self {
             file,
@@ -88,15 +85,19 @@ impl Opened {
 
     /// Opens the bytes of a file.
     pub(crate) fn content(
+        view: &Snapshot,
         folder: &Folder,
         content: &StoredContent,
         eagerness: Eagerness,
     ) -> Result<Self, StorageError> {
-        Self::new(
-            folder.open_content(&content.hash),
-            content.length,
-            eagerness,
-        )
+        let file = match content.length {
+            // Too long for a row: the database need not be asked.
+            length if length > MAX_ROW_BYTES as u64 => {
+                Original::File(found(folder.open_content(&content.hash))?)
+            }
+            _ => Original::find(view, folder, &content.hash)?,
+        };
+        Self::new(file, content.length, eagerness)
     }
 }
 
@@ -121,8 +122,8 @@ impl Media {
     ) -> Result<StoredFile, DownloadError> {
         let running = self.begin_download(viewer, server_name, media_id)?;
         let folder = self.inner.folder.clone();
-        let open = move |_: &Snapshot, content: StoredContent| {
-            let opened = Opened::content(&folder, &content, eagerness)?;
+        let open = move |view: &Snapshot, content: StoredContent| {
+            let opened = Opened::content(view, &folder, &content, eagerness)?;
             Ok((content, opened))
         };
         let (content, opened) = self.when_uploaded(viewer, media_id, wait, open).await?;
@@ -251,7 +252,7 @@ impl StoredFile {
         let permit = self.media.inner.pieces.acquire().await;
         let _permit = permit.map_err(|_| LaneError::Stopped)?;
         let (file, length) = (self.file.clone(), piece(offset, end.min(self.length)));
-        let read = move || folder::read(&file, offset, length);
+        let read = move || file.piece(offset, length);
         Ok(self.media.inner.readers.run(read).await??)
     }
 

@@ -76,6 +76,16 @@ impl Folder {
         bytes: u64,
     ) -> Result<(), StorageError> {
         let disk = rustix::fs::fstatvfs(&unfinished.file).map_err(io::Error::from)?;
+        self.check_free(&disk, bytes)
+    }
+
+    /// Whether the disk has room for `bytes` more in the database.
+    pub(crate) fn check_space_beside(&self, bytes: u64) -> Result<(), StorageError> {
+        let disk = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
+        self.check_free(&disk, bytes)
+    }
+
+    fn check_free(&self, disk: &rustix::fs::StatVfs, bytes: u64) -> Result<(), StorageError> {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free < self.reserved.saturating_add(bytes) {
             return Err(StorageError::DiskFull);

@@ -6,6 +6,8 @@
 //!
 //! - The same bytes are stored once, under their SHA-256 ([`mod@folder`]). A media id is a
 //!   row that names them; ids are random, hashes are never told.
+//! - A small file is a row of the database ([`mod@original`]); what follows is about the
+//!   others.
 //! - Bytes are on disk, under their last name, before the row that names them is
 //!   committed. What an upload left behind that never got so far is removed: files
 //!   that were not finished at start, bytes that no row names by [`Media::sweep`].
@@ -25,6 +27,7 @@ mod folder;
 mod id;
 mod in_flight;
 mod options;
+mod original;
 mod running;
 mod sweep;
 mod thumbnails;

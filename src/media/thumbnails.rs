@@ -26,7 +26,6 @@ mod still;
 
 use std::{
     collections::HashMap,
-    fs::File,
     io::{self, BufReader},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -50,6 +49,7 @@ use crate::{
     DownloadError, Eagerness, Media, StorageError, StoredFile, Viewer,
     download::{Opened, tag},
     folder::Folder,
+    original::{Original, found},
 };
 
 /// The most pixels of an image, or of all frames of an animation together.
@@ -167,7 +167,7 @@ impl Media {
         let look = move |view: &Snapshot, content: StoredContent| {
             let known = known(view, &content.hash, kind)?;
             let opened = match known {
-                Some((kind, record)) => open(&folder, &content, kind, record, eagerness)?,
+                Some((kind, record)) => open(view, &folder, &content, kind, record, eagerness)?,
                 None => None,
             };
             Ok((content, opened))
@@ -178,7 +178,8 @@ impl Media {
             None => {
                 let (kind, record) = self.make_thumbnail(&content, kind).await?;
                 let (folder, content) = (self.inner.folder.clone(), content.clone());
-                let open = move || open(&folder, &content, kind, record, eagerness);
+                let view = self.store().snapshot();
+                let open = move || open(&view, &folder, &content, kind, record, eagerness);
                 let opened = self.inner.readers.run(open).await??;
                 opened.ok_or_else(|| StorageError::Missing("a thumbnail just made".to_owned()))?
             }
@@ -257,6 +258,7 @@ type Found = (Opened, ImageFormat, Option<String>);
 
 /// Opens what a record says. None if the cache has lost it.
 fn open(
+    view: &Snapshot,
     folder: &Folder,
     content: &StoredContent,
     kind: Kind,
@@ -270,14 +272,15 @@ fn open(
         ThumbnailRecord::Refused { .. } => Err(DownloadError::NoImage),
         ThumbnailRecord::Still { .. } => Ok(None),
         ThumbnailRecord::Original { format, .. } => Ok(Some((
-            Opened::content(folder, content, eagerness)?,
+            Opened::content(view, folder, content, eagerness)?,
             format,
             None,
         ))),
         ThumbnailRecord::Made { format, length, .. } => {
             let key = kind.key();
-            let file = folder.open_thumbnail(&content.hash, &key);
-            match Opened::new(file, length, eagerness) {
+            let file = found(folder.open_thumbnail(&content.hash, &key));
+            let opened = file.and_then(|file| Opened::new(Original::File(file), length, eagerness));
+            match opened {
                 Ok(opened) => Ok(Some((opened, format, Some(key)))),
                 Err(StorageError::Missing(_)) => Ok(None),
                 Err(error) => Err(error.into()),
@@ -319,8 +322,7 @@ fn make_records(
         {
             return Ok((kind, record, new));
         }
-        let file = folder.open_content(&hash);
-        let file = file.map_err(|error| StorageError::Missing(error.to_string()))?;
+        let file = Original::find(latest, folder, &hash)?;
         // A decoder that panics has met a damaged image.
         let made = catch_unwind(AssertUnwindSafe(|| make(&file, kind)));
         let made_at = now;
@@ -351,7 +353,7 @@ fn make_records(
 }
 
 /// Makes a thumbnail of an image.
-fn make(file: &File, kind: Kind) -> Result<Made, Failure> {
+fn make(file: &Original, kind: Kind) -> Result<Made, Failure> {
     let image = probe(&mut BufReader::new(file))?.ok_or(Failure::NoImage)?;
     let fits = kind.plan(image.width, image.height);
     if kind.is_animated {

@@ -6,7 +6,7 @@ use model::{
     UserSerial, media_scope,
     tables::{
         MEDIA_BY_CONTENT, MEDIA_BY_ID, MEDIA_BY_ROOM, MEDIA_BY_USER, MEDIA_USAGE_BY_USER,
-        MEMBERSHIP_BY_USER, PENDING_MEDIA_BY_USER, ROOM_BY_ID,
+        MEMBERSHIP_BY_USER, PENDING_MEDIA_BY_USER, ROOM_BY_ID, SMALL_FILE_BY_CONTENT,
     },
 };
 use ruma_common::{OwnedRoomId, ServerName};
@@ -19,6 +19,7 @@ use crate::{
     folder::{Folder, Unfinished},
     id,
     in_flight::{self, InFlight},
+    original::MAX_ROW_BYTES,
     running::Running,
 };
 
@@ -286,18 +287,17 @@ impl Upload {
             ..
         } = self;
         let received = received.ok_or(LaneError::Stopped)?;
+        if let Some(bytes) = received.small(&pieces) {
+            let media_id = store_small(&media, file, bytes).await;
+            drop(running);
+            return media_id;
+        }
         let (folder, in_flight) = (media.inner.folder.clone(), media.inner.in_flight.clone());
         let latest = media.store().latest();
         let store = move || received.store(&folder, &in_flight, &latest, &pieces);
         let (hash, length, in_flight) = media.inner.writers.run(store).await??;
         let media_id = file.media_id.clone();
-        let content = StoredContent {
-            hash,
-            length,
-            content_type: file.content_type.clone(),
-            filename: file.filename.clone(),
-            uploaded_at: media.now(),
-        };
+        let content = file.content(hash, length, media.now());
         let options = media.inner.options.clone();
         let commit = media
             .store()
@@ -317,7 +317,45 @@ impl Upload {
     }
 }
 
+/// Stores a small file: a row with its bytes in the commit of the row that names them.
+async fn store_small(media: &Media, file: NewFile, bytes: Vec<u8>) -> Result<String, UploadError> {
+    let length = bytes.len() as u64;
+    media.inner.folder.check_space_beside(length)?;
+    let hash: ContentHash = Sha256::digest(&bytes).into();
+    let (media_id, options) = (file.media_id.clone(), media.inner.options.clone());
+    let content = file.content(hash, length, media.now());
+    media
+        .store()
+        .commit(move |latest, _, batch| {
+            // Where a file has these bytes already, they are there, in a row or not.
+            if !in_flight::is_needed(latest, &hash)? {
+                batch.put(&SMALL_FILE_BY_CONTENT, &hash, &bytes);
+            }
+            commit_file(latest, batch, &file, content, &options)
+        })
+        .await?;
+    Ok(media_id)
+}
+
+impl NewFile {
+    fn content(&self, hash: ContentHash, length: u64, uploaded_at: u64) -> StoredContent {
+        StoredContent {
+            hash,
+            length,
+            content_type: self.content_type.clone(),
+            filename: self.filename.clone(),
+            uploaded_at,
+        }
+    }
+}
+
 impl Received {
+    /// All bytes, if these are the last of few.
+    fn small(&self, last: &[Bytes]) -> Option<Vec<u8>> {
+        let length = last.iter().map(Bytes::len).sum::<usize>();
+        (self.length == 0 && length <= MAX_ROW_BYTES).then(|| last.concat())
+    }
+
     fn hash(&mut self, pieces: &[Bytes]) {
         for piece in pieces {
             self.hasher.update(piece);

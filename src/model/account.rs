@@ -126,6 +126,15 @@ pub struct FallbackKeyRecord {
     pub is_used: bool,
 }
 
+/// How far the accounts of before the user directory have been put into it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryProgressRecord {
+    /// The serial of the last account that was looked at.
+    pub last: u64,
+    /// Whether there are no more.
+    pub is_complete: bool,
+}
+
 /// How many keys of a device can still be claimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyCountsRecord {
@@ -257,6 +266,7 @@ stored! {
     InvitationRecord = 1,
     DeviceRecord = 1,
     LastSeenRecord = 1,
+    DirectoryProgressRecord = 1,
     AccessTokenRecord = 1,
     RefreshTokenRecord = 1,
     DeviceListRecord = 1,

@@ -34,6 +34,16 @@ pub fn room_scope(room: RoomSerial) -> Scope {
     }
 }
 
+/// The scope of which rooms stand in the public directory.
+pub fn publication_scope() -> Scope {
+    Scope { kind: 5, serial: 0 }
+}
+
+/// The scope of how many people are in rooms, all rooms together.
+pub fn occupancy_scope() -> Scope {
+    Scope { kind: 5, serial: 1 }
+}
+
 /// The scope of a file that is waited for. Files with the same beginning of their
 /// media ids share it, which only wakes somebody in vain.
 pub fn media_scope(media_id: &str) -> Scope {

@@ -19,12 +19,14 @@ pub mod tables;
 pub use account::{
     AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord, BackedUpKeyRecord,
     CrossSigningKeyRecord, DehydratedDeviceRecord, DeviceKeysRecord, DeviceListRecord,
-    DeviceRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord, KeyBackupsRecord,
-    KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord, ToDeviceQueueRecord,
-    ToDeviceTransactionRecord, TokenHash,
+    DeviceRecord, DirectoryProgressRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord,
+    KeyBackupsRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
+    ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
-pub use change::{device_scope, media_scope, room_scope, user_scope};
+pub use change::{
+    device_scope, media_scope, occupancy_scope, publication_scope, room_scope, user_scope,
+};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};

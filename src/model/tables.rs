@@ -1,15 +1,15 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 139 accounts, 150 to
-//! 169 media, 170 to 189 push.
+//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 74 and 80 to 139 accounts, 75 and
+//! 150 to 169 media, 170 to 189 push.
 
 use store::{Family, Position, tables};
 
 use crate::{
     AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord, BackedUpKeyRecord,
     CrossSigningKeyRecord, DehydratedDeviceRecord, DeviceKeysRecord, DeviceListRecord,
-    DeviceRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord, KeyBackupsRecord,
-    KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord, ToDeviceQueueRecord,
-    ToDeviceTransactionRecord, TokenHash,
+    DeviceRecord, DirectoryProgressRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord,
+    KeyBackupsRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
+    ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
 };
 use crate::{
     AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership,
@@ -88,6 +88,9 @@ tables! {
     ANNOTATION_BY_EVENT: (EventSerial, UserSerial, String) => EventSerial, 66, Family::Scan;
     /// Where an annotation stands in `ANNOTATION_BY_EVENT`, for when it is redacted.
     ANNOTATED_BY_ANNOTATION: EventSerial => AnnotationRecord, 67, Family::Index;
+    /// The state events whose content was redacted, in the order of the log, each with its
+    /// redaction.
+    REDACTED_STATE_BY_ROOM: (RoomSerial, Position, EventSerial) => EventSerial, 73, Family::Changes;
     /// What a user has not read of a room, as counted up to a commit: so that not
     /// everything need be counted again after a restart.
     UNREAD_BY_USER: (UserSerial, RoomSerial) => UnreadRecord, 72, Family::Index;
@@ -178,6 +181,8 @@ tables! {
     KEY_BACKUPS_BY_USER: UserSerial => KeyBackupsRecord, 116, Family::Index;
     /// The keys in a user's backup of a version, by room id and session id.
     BACKED_UP_KEY_BY_VERSION: (UserSerial, u64, String, String) => BackedUpKeyRecord, 117, Family::Scan;
+    /// How far the accounts of before the user directory have been put into it.
+    DIRECTORY_PROGRESS: () => DirectoryProgressRecord, 74, Family::Index;
     /// A user's dehydrated device, which is also one of the user's devices.
     DEHYDRATED_DEVICE_BY_USER: UserSerial => DehydratedDeviceRecord, 118, Family::Index;
     /// The local users by the words of their name and id: the first bytes of each word
@@ -204,6 +209,8 @@ tables! {
     THUMBNAIL_BY_AGE: (u64, ContentHash, String) => u64, 157, Family::Queue;
     /// The bytes that all thumbnails count together.
     THUMBNAIL_USAGE: () => u64, 158, Family::Index;
+    /// The bytes of small files; larger ones lie in the folder for files.
+    SMALL_FILE_BY_CONTENT: ContentHash => Vec<u8>, 75, Family::Files;
 
     // Push.
 

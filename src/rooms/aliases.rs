@@ -138,9 +138,9 @@ impl Rooms {
             .store
             .commit(move |_, _, batch| {
                 if published {
-                    batch.put(&tables::PUBLISHED_ROOM, &room, &());
+                    publish(batch, room);
                 } else {
-                    batch.delete(&tables::PUBLISHED_ROOM, &room);
+                    unpublish(batch, room);
                 }
                 Ok(())
             })
@@ -257,6 +257,18 @@ pub fn aliases(
         aliases.push(row?.0.1);
     }
     Ok(aliases)
+}
+
+/// Puts a room into the public directory. Runs inside the commit's closure.
+pub(crate) fn publish(batch: &mut Batch, room: RoomSerial) {
+    batch.put(&tables::PUBLISHED_ROOM, &room, &());
+    batch.wake(model::publication_scope());
+}
+
+/// Takes a room out of it. Runs inside the commit's closure.
+pub(crate) fn unpublish(batch: &mut Batch, room: RoomSerial) {
+    batch.delete(&tables::PUBLISHED_ROOM, &room);
+    batch.wake(model::publication_scope());
 }
 
 /// Whether a room stands in the public directory.

@@ -6,8 +6,14 @@ use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUse
 use store::{Latest, Read as _};
 
 use crate::{
-    AppendError, NewEvent, Rooms, Sender, aliases::add_alias, membership::member_event, profile,
-    rows::Extra, send::named_aliases, staging::Staging, user_serial,
+    AppendError, NewEvent, Rooms, Sender,
+    aliases::{add_alias, publish},
+    membership::member_event,
+    profile,
+    rows::Extra,
+    send::named_aliases,
+    staging::Staging,
+    user_serial,
 };
 
 /// The most events that a room can begin with.
@@ -120,7 +126,7 @@ impl Rooms {
                 batch.put(&tables::NOTICE_ROOM_BY_USER, &user, &room);
             }
             if published {
-                batch.put(&tables::PUBLISHED_ROOM, &room, &());
+                publish(batch, room);
             }
             Ok(())
         });

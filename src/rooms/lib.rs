@@ -17,6 +17,7 @@ mod append;
 mod at_time;
 mod create;
 mod digest;
+mod directory_order;
 mod error;
 mod event;
 mod filter;
@@ -37,16 +38,19 @@ mod profile;
 mod public_rooms;
 mod queue;
 mod receipts;
+mod recounts;
 mod relations;
 mod restricted;
 mod rows;
 mod send;
+mod space_links;
 mod staging;
 mod state;
 mod state_map;
 mod stays;
 mod summary;
 mod timeline;
+mod told_receipts;
 mod transactions;
 mod typing;
 mod unread;
@@ -63,6 +67,7 @@ pub use error::{AppendError, ReadError};
 pub use event::{ClientEvent, EventReader, Viewer};
 pub use filter::EventFilter;
 pub use hierarchy::{HierarchyPage, HierarchyRequest};
+pub use ignored::Ignored;
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
 pub use news::{MovedReceipt, NewsEvent, RoomCommit, RoomNews};
@@ -72,12 +77,14 @@ pub use notify::{PushSubject, member_name};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
 pub use public_rooms::{PublicRoom, PublicRoomsPage, PublicRoomsRequest};
-pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_at, receipts_of};
+pub use receipts::{ReadMarkers, ReceiptKind};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest};
+pub use space_links::SpaceLink;
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
+pub use told_receipts::{ReceiptViewer, ToldReceipts, receipts, receipts_at, receipts_of};
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;
 pub use visibility::{Access, Visibility};
@@ -122,6 +129,8 @@ struct Inner {
     unread: unread::UnreadCache,
     stays: stays::StaysCache,
     news: news::NewsCache,
+    directory: directory_order::DirectoryOrder,
+    ignored: ignored::IgnoredCache,
     /// The transaction ids of events below this serial are forgotten already.
     forgotten: AtomicU64,
     rules: notify::RulesCache,
@@ -147,6 +156,8 @@ impl Rooms {
                 unread: unread::UnreadCache::default(),
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),
+                directory: directory_order::DirectoryOrder::default(),
+                ignored: ignored::IgnoredCache::default(),
                 forgotten: AtomicU64::new(0),
                 rules: notify::RulesCache::default(),
                 serials: Mutex::default(),

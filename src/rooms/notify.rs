@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use store::{Position, Read, Snapshot, StoreError};
 
 use crate::{
-    ClientEvent, EventReader, ReadError, Rooms, StateMaps, Viewer, event::load_event, room_record,
+    ClientEvent, EventReader, Ignored, ReadError, Rooms, StateMaps, Viewer, event::load_event,
+    room_record,
 };
 
 /// The most users whose rules are remembered.
@@ -213,6 +214,7 @@ pub(crate) struct Scales<'a> {
     room: RoomSerial,
     user: UserSerial,
     rules: Arc<PushRules>,
+    ignored: Arc<Ignored>,
     how: How,
     /// For events that must be read.
     reader: OnceCell<EventReader<'a, Snapshot>>,
@@ -237,6 +239,7 @@ impl<'a> Scales<'a> {
             room,
             user,
             rules,
+            ignored: rooms.ignored_by(view, user)?,
             how,
             reader: OnceCell::new(),
         })
@@ -244,6 +247,9 @@ impl<'a> Scales<'a> {
 
     /// What an event of others is worth.
     pub(crate) fn weigh(&self, change: &EventChange) -> Result<Weight, ReadError> {
+        if self.ignored.has(change.sender) {
+            return Ok(Weight::default());
+        }
         let by_default = Weight::by_default(change, self.user);
         match self.how {
             How::Digest => Ok(by_default),

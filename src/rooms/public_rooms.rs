@@ -1,15 +1,15 @@
 //! The public directory: the rooms that stand in it, with what they say of themselves
 //! (client-server API, "Published room directory").
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
-use model::{RoomSerial, UserSerial, tables};
+use model::{RoomSerial, UserSerial};
 use ruma_common::{MxcUri, OwnedServerName, RoomAliasId};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use store::{Read, StoreError};
+use store::{Read, Snapshot};
 
-use crate::{EventReader, ReadError, Rooms, StateAt, Viewer};
+use crate::{EventReader, ReadError, Rooms, StateAt, Viewer, directory_order::Place};
 
 /// Rooms of a page when the client does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -80,9 +80,6 @@ pub struct PublicRoomsPage {
     pub total: usize,
 }
 
-/// Where a room stands: after those with more members, and those that are older.
-type Place = (Reverse<u64>, RoomSerial);
-
 /// A token: the rooms after a place, or those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
@@ -119,9 +116,9 @@ impl Rooms {
     /// # Errors
     /// [`ReadError::Invalid`] for a token that is none of this server's;
     /// [`ReadError::NotFound`] for another server's directory.
-    pub fn public_rooms<R: Read>(
+    pub fn public_rooms(
         &self,
-        view: &R,
+        view: &Snapshot,
         request: &PublicRoomsRequest,
     ) -> Result<PublicRoomsPage, ReadError> {
         if let Some(server) = &request.server
@@ -141,7 +138,7 @@ impl Rooms {
         let directory = Directory {
             view,
             secret: self.inner.store.secret(),
-            places: places(view)?,
+            places: self.inner.directory.of(&self.inner.store, view)?,
             filter: Filter::new(request)?,
         };
         let limit = match request.limit {
@@ -154,20 +151,6 @@ impl Rooms {
 
 fn foreign_token() -> ReadError {
     ReadError::Invalid("the token is none of this server's".to_owned())
-}
-
-/// All rooms of the directory that somebody is in, in its order.
-fn places(view: &impl Read) -> Result<Vec<Place>, StoreError> {
-    let mut places = Vec::new();
-    for row in view.scan(&tables::PUBLISHED_ROOM, &()) {
-        let (room, ()) = row?;
-        let head = view.get(&tables::HEAD_BY_ROOM, &room)?.unwrap_or_default();
-        if head.joined > 0 {
-            places.push((Reverse(head.joined), room));
-        }
-    }
-    places.sort_unstable();
-    Ok(places)
 }
 
 /// What a client looks for.
@@ -209,7 +192,7 @@ impl Filter {
 struct Directory<'a, R> {
     view: &'a R,
     secret: &'a [u8; 32],
-    places: Vec<Place>,
+    places: Arc<Vec<Place>>,
     filter: Filter,
 }
 

@@ -1,7 +1,5 @@
 //! How far everybody has read (client-server API, "Receipts" and "Fully read markers").
 
-use std::collections::{BTreeMap, HashMap};
-
 use accounts::AccountDataError;
 use model::{
     Changes, EventSerial, LogEntry, Membership, ReceiptRecord, RoomChange, RoomSerial, UserSerial,
@@ -9,7 +7,7 @@ use model::{
 };
 use ruma_common::{EventId, OwnedEventId, RoomId};
 use serde::Deserialize;
-use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
+use store::{Batch, Latest, Position, Read, Snapshot};
 
 use crate::{
     AppendError, EventReader, Rooms, Sender,
@@ -22,8 +20,6 @@ use crate::{
 const FULLY_READ: &str = "m.fully_read";
 /// The thread of everything that is in no other.
 const MAIN: &str = "main";
-/// The most receipts of a room that are told at once.
-const MAX_RECEIPTS: usize = 20_000;
 
 /// What a receipt says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,149 +281,4 @@ fn write_fully_read(
             AccountDataError::Store(error) => AppendError::Store(error),
             other => AppendError::Invalid(other.to_string()),
         })
-}
-
-/// Receipts as they stand in `m.receipt`: by event, kind and user.
-#[derive(Default)]
-struct Receipts {
-    events: BTreeMap<EventSerial, BTreeMap<String, BTreeMap<UserSerial, Told>>>,
-}
-
-struct Told {
-    at: u64,
-    thread: String,
-}
-
-impl Receipts {
-    fn add(&mut self, user: UserSerial, kind: String, thread: String, record: &ReceiptRecord) {
-        let told = Told {
-            at: record.at,
-            thread,
-        };
-        let users = self.events.entry(record.event).or_default();
-        let users = users.entry(kind).or_default();
-        // The form has room for one receipt of a user at one event: the newest.
-        match users.get(&user) {
-            Some(other) if other.at > told.at => {}
-            _ => {
-                users.insert(user, told);
-            }
-        }
-    }
-
-    fn json(&self, view: &impl Read) -> Result<Option<String>, StoreError> {
-        let mut names = HashMap::new();
-        let mut events = Vec::new();
-        for (event, kinds) in &self.events {
-            let Some(stored) = view.get(&tables::EVENT_BY_SERIAL, event)? else {
-                continue;
-            };
-            let mut parts = Vec::new();
-            for (kind, users) in kinds {
-                let mut receipts = Vec::new();
-                for (user, told) in users {
-                    if !names.contains_key(user) {
-                        names.insert(*user, model::user_id(view, *user)?.unwrap_or_default());
-                    }
-                    let name = names.get(user).map(String::as_str).unwrap_or_default();
-                    receipts.push(format!("{}:{}", quoted(name), told.json()));
-                }
-                parts.push(format!("{}:{{{}}}", quoted(kind), receipts.join(",")));
-            }
-            events.push(format!(
-                "{}:{{{}}}",
-                quoted(&stored.event_id),
-                parts.join(",")
-            ));
-        }
-        Ok((!events.is_empty()).then(|| format!("{{{}}}", events.join(","))))
-    }
-}
-
-impl Told {
-    fn json(&self) -> String {
-        if self.thread.is_empty() {
-            return format!("{{\"ts\":{}}}", self.at);
-        }
-        format!(
-            "{{\"ts\":{},\"thread_id\":{}}}",
-            self.at,
-            quoted(&self.thread)
-        )
-    }
-}
-
-/// Whether a receipt is for `viewer` to see.
-fn may_see(viewer: UserSerial, user: UserSerial, kind: &str) -> bool {
-    kind == ReceiptKind::Read.name() || user == viewer
-}
-
-/// The content of an `m.receipt` with all receipts of a room that `viewer` may see, as
-/// JSON; none if there are none.
-///
-/// # Errors
-/// If the database fails.
-pub fn receipts(
-    view: &impl Read,
-    room: RoomSerial,
-    viewer: UserSerial,
-) -> Result<Option<String>, StoreError> {
-    let mut receipts = Receipts::default();
-    let rows = view.scan(&tables::RECEIPT_BY_ROOM, &(room,));
-    for row in rows.take(MAX_RECEIPTS) {
-        let ((_, user, kind, thread), record) = row?;
-        if may_see(viewer, user, &kind) {
-            receipts.add(user, kind, thread, &record);
-        }
-    }
-    receipts.json(view)
-}
-
-/// The same with those receipts alone that are at some events, that moved after a commit
-/// if one is given, and the viewer's own.
-///
-/// # Errors
-/// If the database fails.
-pub fn receipts_at(
-    view: &impl Read,
-    room: RoomSerial,
-    viewer: UserSerial,
-    events: &[EventSerial],
-    since: Option<Position>,
-) -> Result<Option<String>, StoreError> {
-    let moved = |record: &ReceiptRecord| since.is_some_and(|since| record.change.0 > since.0);
-    let mut receipts = Receipts::default();
-    let rows = view.scan(&tables::RECEIPT_BY_ROOM, &(room,));
-    for row in rows.take(MAX_RECEIPTS) {
-        let ((_, user, kind, thread), record) = row?;
-        let wanted = user == viewer || events.contains(&record.event) || moved(&record);
-        if wanted && may_see(viewer, user, &kind) {
-            receipts.add(user, kind, thread, &record);
-        }
-    }
-    receipts.json(view)
-}
-
-/// The same with those receipts alone that are named by user, kind and thread: those of
-/// the room's changes.
-///
-/// # Errors
-/// If the database fails.
-pub fn receipts_of(
-    view: &impl Read,
-    room: RoomSerial,
-    viewer: UserSerial,
-    changed: impl IntoIterator<Item = (UserSerial, String, String)>,
-) -> Result<Option<String>, StoreError> {
-    let mut receipts = Receipts::default();
-    for (user, kind, thread) in changed {
-        if !may_see(viewer, user, &kind) {
-            continue;
-        }
-        let key = (room, user, kind, thread);
-        if let Some(record) = view.get(&tables::RECEIPT_BY_ROOM, &key)? {
-            receipts.add(user, key.2, key.3, &record);
-        }
-    }
-    receipts.json(view)
 }

@@ -183,6 +183,10 @@ fn event_rows(
         && !latest.contains(&tables::REDACTION_BY_EVENT, &target.serial)?
     {
         batch.put(&tables::REDACTION_BY_EVENT, &target.serial, &serial);
+        if target.is_state {
+            let key = (room, progress.position, target.serial);
+            batch.put(&tables::REDACTED_STATE_BY_ROOM, &key, &serial);
+        }
         forget_annotation(latest, batch, target.serial)?;
         forget_relation(room, target, progress, latest, batch)?;
     }
@@ -397,6 +401,9 @@ fn member_rows(
     };
     count(Membership::Join, &mut staging.head.joined);
     count(Membership::Invite, &mut staging.head.invited);
+    if (before == Some(Membership::Join)) != (after == Membership::Join) {
+        batch.wake(model::occupancy_scope());
+    }
     batch.put(&tables::MEMBER_BY_ROOM, &(room, member), &after);
     let (last_join, left_at) =
         earlier.map_or((0, 0), |earlier| (earlier.last_join, earlier.left_at));

@@ -36,6 +36,8 @@ pub(crate) struct Staged {
 /// An event that a staged one redacts.
 pub(crate) struct Redacted {
     pub(crate) serial: EventSerial,
+    /// Whether it is a state event.
+    pub(crate) is_state: bool,
     /// Where it stands among the relations of its own target, and its sender.
     pub(crate) relation: Option<(RelationKeys, String)>,
 }
@@ -228,7 +230,11 @@ impl Staging {
         let relation = place
             .and_then(|place| RelationKeys::of(&event, serial, place))
             .map(|keys| (keys, event.sender().to_string()));
-        Ok(Redacted { serial, relation })
+        Ok(Redacted {
+            serial,
+            is_state: event.state_key().is_some(),
+            relation,
+        })
     }
 
     /// Builds one event on the staged end of the room and authorises it.

@@ -152,7 +152,8 @@ impl Rooms {
     /// An event as JSON: `GET /rooms/{roomId}/event/{eventId}`.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`] if it is not in the room or the viewer may not see it.
+    /// [`ReadError::NotFound`] if it is not in the room, the viewer may not see it, or ignores
+    /// its sender.
     pub fn event<R: Read>(
         &self,
         view: &R,
@@ -161,14 +162,15 @@ impl Rooms {
         event_id: &EventId,
     ) -> Result<String, ReadError> {
         let reader = self.reader(view, room_id, viewer).map_err(hidden)?;
-        let event = visible_event(&reader, event_id)?;
+        let event = heard_event(&reader, event_id)?;
         reader.json(&event, true)
     }
 
     /// An event with the events around it: `GET /rooms/{roomId}/context/{eventId}`.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`] if it is not in the room or the viewer may not see it.
+    /// [`ReadError::NotFound`] if it is not in the room, the viewer may not see it, or ignores
+    /// its sender.
     pub fn context<R: Read>(
         &self,
         view: &R,
@@ -178,7 +180,7 @@ impl Rooms {
         request: &ContextRequest,
     ) -> Result<Context, ReadError> {
         let reader = self.reader(view, room_id, viewer).map_err(hidden)?;
-        let event = visible_event(&reader, event_id)?;
+        let event = heard_event(&reader, event_id)?;
         let here = PlaceToken::below(&event);
         let limit = request.limit.min(MAX_LIMIT);
         let side = |direction, from, limit| {
@@ -241,6 +243,19 @@ pub(crate) fn visible_event<R: Read>(
     } else {
         Err(not_found())
     }
+}
+
+/// The same, if its sender is not ignored or it is state: what else they said is not sent
+/// to whoever ignores them (client-server API, "Ignoring Users").
+fn heard_event<R: Read>(
+    reader: &EventReader<'_, R>,
+    event_id: &EventId,
+) -> Result<ClientEvent, ReadError> {
+    let event = visible_event(reader, event_id)?;
+    if reader.is_ignored(&event)? {
+        return Err(not_found());
+    }
+    Ok(event)
 }
 
 /// Where a page begins when the client does not say.

@@ -13,7 +13,7 @@ use runtime::{Stop, Timestamp};
 use store::Read;
 use tokio::sync::Notify;
 
-use crate::{AppendError, Rooms, Sender, visibility::not_in_the_room};
+use crate::{AppendError, Ignored, Rooms, Sender, visibility::not_in_the_room};
 
 /// How long somebody types who does not say how long.
 const DEFAULT: Duration = Duration::from_secs(30);
@@ -40,6 +40,40 @@ struct RoomTyping {
     sequence: u64,
     /// In the order in which they began.
     users: Vec<Typist>,
+    /// The number of the last change of each who lately began or ended.
+    changes: Vec<(UserSerial, u64)>,
+}
+
+impl RoomTyping {
+    fn changed(&mut self, user: UserSerial, number: u64) {
+        self.sequence = number;
+        self.changes.retain(|(other, _)| *other != user);
+        if self.changes.len() >= 2 * MAX_USERS {
+            // The oldest: what is left says more.
+            self.changes.remove(0);
+        }
+        self.changes.push((user, number));
+    }
+
+    /// Lets those go on of whom `keep` says so, and numbers the change that it is for the
+    /// others. Returns whether there is any.
+    fn retain(&mut self, keep: impl Fn(&Typist) -> bool, next: impl FnOnce() -> u64) -> bool {
+        let gone: Vec<UserSerial> = self
+            .users
+            .iter()
+            .filter(|typist| !keep(typist))
+            .map(|typist| typist.user)
+            .collect();
+        if gone.is_empty() {
+            return false;
+        }
+        self.users.retain(keep);
+        let number = next();
+        for user in gone {
+            self.changed(user, number);
+        }
+        true
+    }
 }
 
 struct Typist {
@@ -88,7 +122,7 @@ impl Typing {
             user_id,
             until,
         });
-        typing.sequence = self.next();
+        typing.changed(user, self.next());
         self.started.notify_one();
         true
     }
@@ -103,13 +137,7 @@ impl Typing {
         let Some(typing) = rooms.get_mut(&room) else {
             return false;
         };
-        let before = typing.users.len();
-        typing.users.retain(keep);
-        if typing.users.len() == before {
-            return false;
-        }
-        typing.sequence = self.next();
-        true
+        typing.retain(keep, || self.next())
     }
 
     /// Whether nobody types in this room.
@@ -126,10 +154,7 @@ impl Typing {
         let mut changed = Vec::new();
         let mut rooms = self.rooms.lock();
         for (room, typing) in rooms.iter_mut() {
-            let before = typing.users.len();
-            typing.users.retain(|typist| typist.until > now);
-            if typing.users.len() != before {
-                typing.sequence = self.next();
+            if typing.retain(|typist| typist.until > now, || self.next()) {
                 changed.push(*room);
             }
         }
@@ -192,6 +217,21 @@ impl Rooms {
                 (users, typing.sequence)
             }
         }
+    }
+
+    /// The same without those whom somebody ignores: neither they nor what they change.
+    pub fn typing_for(&self, room: RoomSerial, ignored: &Ignored) -> (Vec<OwnedUserId>, u64) {
+        let (mut users, sequence) = self.typing(room);
+        if ignored.is_empty() {
+            return (users, sequence);
+        }
+        users.retain(|user| !ignored.has_id(user.as_str()));
+        let rooms = self.inner.typing.rooms.lock();
+        let changes = rooms.get(&room).map(|typing| typing.changes.as_slice());
+        let changes = changes.unwrap_or_default().iter();
+        let heard = changes.filter(|(user, _)| !ignored.has(*user));
+        let last = heard.map(|(_, number)| *number).max().unwrap_or(0);
+        (users, last.min(sequence))
     }
 
     /// The number of the last change of any room: what [`Rooms::typing`] gives later is

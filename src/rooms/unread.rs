@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use accounts::PushRules;
 use model::{
     EventChange, EventSerial, Membership, MembershipRecord, RoomChange, RoomSerial, UnreadCount,
     UnreadRecord, UserSerial, tables,
@@ -15,7 +16,7 @@ use parking_lot::Mutex;
 use store::{Position, Read, Snapshot, StoreError};
 
 use crate::{
-    ClientEvent, ReadError, RoomNews, Rooms,
+    ClientEvent, Ignored, ReadError, RoomNews, Rooms,
     notify::{Scales, Weight},
 };
 
@@ -64,7 +65,7 @@ pub(crate) struct Tally {
     position: u64,
     /// The commit by which the user came in: nothing before it counts.
     joined: u64,
-    /// The commit that changed the user's push rules last.
+    /// Stands for the user's push rules and whom the user ignores.
     rules: u64,
     /// What is read of all threads, of the main timeline, and of each thread: up to
     /// these positions.
@@ -157,6 +158,11 @@ impl Tally {
     /// Whether everything of a thread is read up to a position and beyond.
     pub(crate) fn has_read(&self, thread: Option<EventSerial>, position: u64) -> bool {
         position <= self.read_up_to(thread)
+    }
+
+    /// Whether everything of all threads is read up to a position and beyond.
+    pub(crate) fn has_read_all(&self, position: u64) -> bool {
+        position <= self.all
     }
 
     fn add(
@@ -293,10 +299,11 @@ impl Rooms {
         news: Option<(Position, &RoomNews)>,
     ) -> Result<Unread, ReadError> {
         let rules = self.rules_of(view, user)?;
+        let basis = basis(&rules, &*self.ignored_by(view, user)?);
         let known = self.inner.unread.tallies.lock().get(&(user, room)).cloned();
         let known = known.filter(|tally| {
             tally.joined == record.last_join
-                && tally.rules == rules.position.0
+                && tally.rules == basis
                 && tally.position <= view.position().0
         });
         if let Some(tally) = &known
@@ -304,7 +311,6 @@ impl Rooms {
         {
             return Ok(tally.unread(view)?);
         }
-        let changed = rules.position.0;
         let scales = Scales::new(self, view, room, user, rules)?;
         let counted = match &known {
             Some(tally) => match news.filter(|(since, _)| since.0 <= tally.position) {
@@ -316,7 +322,7 @@ impl Rooms {
         let tally = match counted {
             Some(tally) => tally,
             None => {
-                let begun = Tally::new(view, room, user, record.last_join, changed)?;
+                let begun = Tally::new(view, room, user, record.last_join, basis)?;
                 count(view, room, user, begun, known, &scales)?
             }
         };
@@ -396,6 +402,14 @@ impl Rooms {
         let changed = |scope| self.inner.store.changed_since(scope, Position(position));
         !scopes.into_iter().any(changed)
     }
+}
+
+/// Stands for what a count was made by: another one for every change of the rules and of
+/// the list. Whoever ignores nobody keeps the counts that were written down before lists
+/// mattered.
+fn basis(rules: &PushRules, ignored: &Ignored) -> u64 {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    rules.position.0 ^ ignored.position().0.wrapping_mul(SPREAD)
 }
 
 /// Counts what came after an earlier count; none if the user's receipts moved since.

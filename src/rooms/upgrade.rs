@@ -14,6 +14,7 @@ use store::{Batch, Latest, Read, Writing, Written};
 
 use crate::{
     AppendError, NewEvent, ReadError, Rooms, Sender,
+    aliases::{publish, unpublish},
     create::{contradiction, object},
     membership::member_event,
     power_levels, profile,
@@ -42,8 +43,8 @@ const POWER_LEVELS: &str = "m.room.power_levels";
 const TOMBSTONE: &str = "m.room.tombstone";
 /// The most bans that a new room takes over.
 const MAX_BANS: usize = 2000;
-/// The most children that a new space takes over.
-const MAX_CHILDREN: usize = 1000;
+/// The most children that a new space takes over, and the most parents of a new room.
+const MAX_LINKS: usize = 1000;
 
 /// What a new room takes from the old one.
 struct Legacy {
@@ -257,8 +258,9 @@ impl Legacy {
             }
         }
         if creation.get("type").and_then(CanonicalJsonValue::as_str) == Some("m.space") {
-            state.extend(children(latest, old)?);
+            state.extend(links(latest, old, "m.space.child")?);
         }
+        state.extend(links(latest, old, "m.space.parent")?);
         state.extend(bans(latest, old)?);
         let canonical = content(latest, old, CANONICAL_ALIAS, "")?.unwrap_or_default();
         let aliases = aliases_of(latest, old.room)?;
@@ -293,20 +295,23 @@ fn content(
     Ok(Some(kept.event.content_as()?))
 }
 
-/// The children of a space that are still in it.
-fn children(latest: &Latest, old: &mut Staging) -> Result<Vec<NewEvent>, AppendError> {
-    const CHILD: &str = "m.space.child";
-    let mut children = Vec::new();
-    let rows = latest.scan(&tables::STATE_BY_ROOM, &(old.room, CHILD.to_owned()));
-    let rows = rows.take(MAX_CHILDREN).collect::<Result<Vec<_>, _>>()?;
+/// What links the room to its spaces, or a space to what is in it, and still holds.
+fn links(
+    latest: &Latest,
+    old: &mut Staging,
+    event_type: &str,
+) -> Result<Vec<NewEvent>, AppendError> {
+    let mut links = Vec::new();
+    let rows = latest.scan(&tables::STATE_BY_ROOM, &(old.room, event_type.to_owned()));
+    let rows = rows.take(MAX_LINKS).collect::<Result<Vec<_>, _>>()?;
     for ((_, _, state_key), _) in rows {
-        if let Some(content) = content(latest, old, CHILD, &state_key)?
+        if let Some(content) = content(latest, old, event_type, &state_key)?
             && content.contains_key("via")
         {
-            children.push(NewEvent::state(CHILD, &state_key, content));
+            links.push(NewEvent::state(event_type, &state_key, content));
         }
     }
-    Ok(children)
+    Ok(links)
 }
 
 /// The bans of the old room, with their reasons.
@@ -476,8 +481,8 @@ fn move_publication(
     new: RoomSerial,
 ) -> Result<(), AppendError> {
     if latest.contains(&tables::PUBLISHED_ROOM, &old)? {
-        batch.delete(&tables::PUBLISHED_ROOM, &old);
-        batch.put(&tables::PUBLISHED_ROOM, &new, &());
+        unpublish(batch, old);
+        publish(batch, new);
     }
     Ok(())
 }

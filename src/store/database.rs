@@ -214,6 +214,18 @@ fn family_options(family: Family, cache: &Cache) -> Options {
             blocks.set_block_size(16 << 10);
             blocks.set_bloom_filter(10.0, false);
         }
+        Family::Files => {
+            blocks.set_block_size(8 << 10);
+            blocks.set_bloom_filter(10.0, false);
+            // Long values stand in files of their own: sorting keys moves none of them.
+            // What people upload is compressed or encrypted already.
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(512);
+            options.set_blob_file_size(32 << 20);
+            options.set_blob_compression_type(DBCompressionType::None);
+            options.set_enable_blob_gc(true);
+            options.set_blob_gc_force_threshold(0.5);
+        }
         Family::Changes | Family::Queue => blocks.set_block_size(16 << 10),
     }
     options.set_block_based_table_factory(&blocks);

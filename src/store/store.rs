@@ -260,6 +260,21 @@ impl Store {
         self.inner.shared.watchers.changed_since(scope, since)
     }
 
+    /// Which of `scopes` may have changed after `since`: as [`Store::changed_since`] of
+    /// each of them, for less.
+    pub fn changed_among(
+        &self,
+        scopes: impl IntoIterator<Item = Scope>,
+        since: Position,
+    ) -> Vec<Scope> {
+        self.inner.shared.watchers.changed_among(scopes, since)
+    }
+
+    /// Whether any of `scopes` may have changed after `since`.
+    pub fn any_changed_since(&self, scopes: &[Scope], since: Position) -> bool {
+        self.inner.shared.watchers.any_changed_since(scopes, since)
+    }
+
     /// Wakes those who wait for `scope`, for changes that are only in memory.
     pub fn wake(&self, scope: Scope) {
         self.inner.shared.watchers.wake([scope]);

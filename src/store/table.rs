@@ -20,17 +20,20 @@ pub enum Family {
     State,
     /// Queues: written once, read once, deleted.
     Queue,
+    /// Bytes of files: kilobytes each, immutable, read by key.
+    Files,
 }
 
 impl Family {
     /// Every family, in a fixed order.
-    pub const ALL: [Family; 6] = [
+    pub const ALL: [Family; 7] = [
         Family::Events,
         Family::Index,
         Family::Scan,
         Family::Changes,
         Family::State,
         Family::Queue,
+        Family::Files,
     ];
 
     /// The family's name on disk.
@@ -42,6 +45,7 @@ impl Family {
             Family::Changes => "changes",
             Family::State => "state",
             Family::Queue => "queue",
+            Family::Files => "files",
         }
     }
 }

@@ -28,7 +28,16 @@ pub(crate) struct Watchers {
 /// `floor`.
 struct Newest {
     floor: Position,
+    /// The newest change of any scope.
+    last: Position,
     changes: HashMap<Scope, Position>,
+}
+
+impl Newest {
+    fn changed_since(&self, scope: Scope, since: Position) -> bool {
+        let changed = self.changes.get(&scope);
+        self.floor > since || changed.is_some_and(|position| *position > since)
+    }
 }
 
 /// How many scopes' newest changes are remembered.
@@ -40,6 +49,7 @@ impl Watchers {
             waiting: Mutex::default(),
             newest: Mutex::new(Newest {
                 floor,
+                last: floor,
                 changes: HashMap::new(),
             }),
         }
@@ -53,6 +63,7 @@ impl Watchers {
             newest.changes.clear();
             newest.floor = position;
         }
+        newest.last = newest.last.max(position);
         for scope in scopes {
             newest.changes.insert(*scope, position);
         }
@@ -60,12 +71,30 @@ impl Watchers {
 
     /// Whether `scope` may have changed after `since`.
     pub(crate) fn changed_since(&self, scope: Scope, since: Position) -> bool {
+        self.newest.lock().changed_since(scope, since)
+    }
+
+    /// Which of `scopes` may have changed after `since`.
+    pub(crate) fn changed_among(
+        &self,
+        scopes: impl IntoIterator<Item = Scope>,
+        since: Position,
+    ) -> Vec<Scope> {
         let newest = self.newest.lock();
-        newest.floor > since
-            || newest
-                .changes
-                .get(&scope)
-                .is_some_and(|position| *position > since)
+        if newest.last <= since {
+            return Vec::new();
+        }
+        let scopes = scopes.into_iter();
+        scopes
+            .filter(|scope| newest.changed_since(*scope, since))
+            .collect()
+    }
+
+    /// Whether any of `scopes` may have changed after `since`.
+    pub(crate) fn any_changed_since(&self, scopes: &[Scope], since: Position) -> bool {
+        let newest = self.newest.lock();
+        let changed = |scope: &Scope| newest.changed_since(*scope, since);
+        newest.last > since && scopes.iter().any(changed)
     }
 
     pub(crate) fn watch(self: &Arc<Self>, scopes: &[Scope]) -> Watch {

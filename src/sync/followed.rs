@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use model::{EventSerial, MembershipRecord, RoomSerial};
-use rooms::{NewsEvent, PlaceToken, RoomNews};
+use rooms::{NewsEvent, PlaceToken, ReceiptViewer, RoomNews};
 
 use crate::{
     Sync, SyncError,
-    json::{Composer, basic_event, events, quoted, values},
-    sections::put_unread,
+    json::{Composer, events, quoted, values},
+    sections::{put_unread, receipt_events},
     v3::Question,
     window::Window,
 };
@@ -31,6 +31,7 @@ impl Sync {
         window: &Window<'_>,
         (room, record): (RoomSerial, &MembershipRecord),
         typing: Option<String>,
+        recounted: bool,
     ) -> Result<Followed, SyncError> {
         let since = window.since.filter(|since| record.last_join <= since.0);
         // A private receipt is no news of the room: only its user is told.
@@ -49,15 +50,15 @@ impl Sync {
         let timeline: Vec<&NewsEvent> = news
             .events()
             .filter(|event| filter.allows(&event.event.stored.json))
-            .filter(|event| ignored.is_empty() || !ignored.contains(&event.event.sender()))
+            .filter(|event| !ignored.has(event.change.sender))
             .collect();
         if timeline.len() > question.view.limit {
             return Ok(Followed::NeedsReading(typing));
         }
         let (receipts, own_receipt) = self.news_receipts(question, window, room, &news)?;
         let data = self.room_data(question, window, room, false)?;
-        let quiet = timeline.is_empty() && !own_receipt && data.is_empty();
-        if quiet && receipts.is_none() && typing.is_none() {
+        let quiet = timeline.is_empty() && !own_receipt && data.is_empty() && !recounted;
+        if quiet && receipts.is_empty() && typing.is_none() {
             return Ok(Followed::Told(None));
         }
         let mut answer = Composer::object();
@@ -146,18 +147,19 @@ impl Sync {
         window: &Window<'_>,
         room: RoomSerial,
         news: &RoomNews,
-    ) -> Result<(Option<String>, bool), SyncError> {
+    ) -> Result<(Vec<String>, bool), SyncError> {
         let user = window.user;
         let own = news.receipts().any(|(whose, _, _)| *whose == user);
         if news.receipts().next().is_none() || !question.view.ephemeral.allows_type("m.receipt") {
-            return Ok((None, own));
+            return Ok((Vec::new(), own));
         }
         let moved = news.receipts().cloned();
-        let content = rooms::receipts_of(window.snapshot, room, user, moved)?;
-        Ok((
-            content.map(|content| basic_event("m.receipt", &content)),
-            own,
-        ))
+        let viewer = ReceiptViewer {
+            user,
+            ignored: window.ignored()?,
+        };
+        let receipts = rooms::receipts_of(window.snapshot, room, viewer, moved)?;
+        Ok((receipt_events(&receipts.contents(window.snapshot)?), own))
     }
 }
 

@@ -7,7 +7,7 @@ use model::{
     tables,
 };
 use rooms::{
-    ClientEvent, EMPTY_STATE, EventFilter, EventReader, PlaceToken, ReadError, Visibility,
+    ClientEvent, EMPTY_STATE, EventFilter, EventReader, PlaceToken, ReadError, StateAt, Visibility,
 };
 use store::{Position, Read, Snapshot};
 
@@ -17,6 +17,7 @@ use crate::{
     fields::only_fields,
     json::{Composer, events, quoted},
     members::{heroes, senders, summary},
+    redacted_state::{StateEvent, redacted_unseen},
 };
 
 /// What a client wants to see of its rooms.
@@ -269,7 +270,7 @@ impl<'a> RoomReader<'a> {
         };
         let mut wanted = Vec::new();
         let mut told = BTreeSet::new();
-        for (event_type, state_key, serial) in self.reader.maps().changed(from, to)? {
+        for (event_type, state_key, serial) in self.state_between(from, to)? {
             if event_type == "m.room.member" {
                 // A change of members in a gap is told whoever spoke.
                 let needed = from != EMPTY_STATE
@@ -282,6 +283,16 @@ impl<'a> RoomReader<'a> {
                 told.insert(state_key);
             }
             wanted.push(serial);
+        }
+        if let Some(since) = self.since.filter(|_| !self.view.full_state) {
+            for (event_type, state_key, serial) in self.redacted(to, since, timeline)? {
+                if !wanted.contains(&serial) {
+                    wanted.push(serial);
+                }
+                if event_type == "m.room.member" {
+                    told.insert(state_key);
+                }
+            }
         }
         let mut others = speakers;
         if self.view.lazy_members && (from == EMPTY_STATE || !told.is_empty()) {
@@ -307,6 +318,30 @@ impl<'a> RoomReader<'a> {
         }
         state.sort_by_key(|event| (event.meta.depth, event.meta.tie_break));
         Ok(state)
+    }
+
+    /// The state under `to` that is not the same under `from`.
+    fn state_between(&self, from: StateRoot, to: StateRoot) -> Result<Vec<StateEvent>, SyncError> {
+        let key = &self.reader.room;
+        if from == EMPTY_STATE
+            && let Some(head) = self.reader.view.get(&tables::HEAD_BY_ROOM, key)?
+            && head.state == to
+        {
+            // The current state is also kept flat: one scan instead of a walk.
+            return Ok(StateAt::Current.all(&self.reader)?);
+        }
+        Ok(self.reader.maps().changed(from, to)?)
+    }
+
+    /// The events of the state under `root` that the client has with a content which was
+    /// redacted after `since`, and no redaction to learn that from.
+    pub(crate) fn redacted(
+        &self,
+        root: StateRoot,
+        since: Position,
+        timeline: &Timeline,
+    ) -> Result<Vec<StateEvent>, SyncError> {
+        redacted_unseen(&self.reader, root, since, self.end, &timeline.events)
     }
 
     fn wanted_state(&self, serial: EventSerial) -> Result<Option<ClientEvent>, SyncError> {

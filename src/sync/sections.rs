@@ -1,7 +1,7 @@
 //! The parts of an answer of `/sync`.
 
 use model::{DeviceSerial, Membership, MembershipRecord, RoomSerial, device_scope};
-use rooms::{Counts, EventReader, Unread};
+use rooms::{Counts, EventReader, ReceiptViewer, Unread};
 use ruma_common::OwnedUserId;
 use store::{Position, Snapshot};
 
@@ -46,32 +46,41 @@ impl Sync {
         record: &MembershipRecord,
     ) -> Result<Option<(String, String)>, SyncError> {
         let is_new = window.is_new(record.last_join) || question.view.full_state;
-        let typing = self.typing(question, room, window.is_new(record.last_join))?;
+        let typing = self.typing(question, window, room, window.is_new(record.last_join))?;
         let changed = window.since.is_none_or(|since| {
             self.inner
                 .store
                 .changed_since(model::room_scope(room), since)
         });
-        let has_own =
-            window.room_data.contains_key(&room) || window.private_receipts.contains(&room);
+        let recounted = window.recounts()
+            && self.inner.rooms.has_unread_events(
+                window.snapshot,
+                room,
+                question.session.user,
+                record,
+            )?;
+        let has_own = window.room_data.contains_key(&room)
+            || window.private_receipts.contains(&room)
+            || recounted;
         if !is_new && !changed && typing.is_none() && !has_own {
             return Ok(None);
         }
-        let typing = match self.followed_room(question, window, (room, record), typing)? {
-            Followed::Told(told) => return Ok(told),
-            Followed::NeedsReading(typing) => typing,
-        };
+        let typing =
+            match self.followed_room(question, window, (room, record), typing, recounted)? {
+                Followed::Told(told) => return Ok(told),
+                Followed::NeedsReading(typing) => typing,
+            };
         let reader = self.room_reader(question, window, room, record)?;
         if !question.rooms.allows_room(&reader.reader.room_id) {
             return Ok(None);
         }
         let timeline = reader.timeline()?;
-        let (receipts, own_receipt) = self.receipts(question, &reader)?;
+        let (receipts, own_receipt) = self.receipts(question, window, &reader)?;
         let data = self.room_data(question, window, room, reader.since.is_none())?;
         let mut answer = Composer::object();
         let told = reader.history(&timeline, &mut answer)?;
-        let news = told || is_new || own_receipt || !data.is_empty();
-        if !news && receipts.is_none() && typing.is_none() {
+        let news = told || is_new || own_receipt || !data.is_empty() || recounted;
+        if !news && receipts.is_empty() && typing.is_none() {
             return Ok(None);
         }
         let ephemeral: Vec<String> = receipts.into_iter().chain(typing).collect();
@@ -137,7 +146,7 @@ impl Sync {
                 if !window.is_new(record.position) {
                     continue;
                 }
-                if membership == Membership::Invite && window.ignores(record.sender)? {
+                if membership == Membership::Invite && window.ignored()?.has(record.sender) {
                     continue;
                 }
                 let reader = self.event_reader(question, window.snapshot, room)?;
@@ -324,10 +333,11 @@ impl Sync {
     fn typing(
         &self,
         question: &Question,
+        window: &Window<'_>,
         room: RoomSerial,
         is_new: bool,
     ) -> Result<Option<String>, SyncError> {
-        let (users, sequence) = self.inner.rooms.typing(room);
+        let (users, sequence) = self.inner.rooms.typing_for(room, window.ignored()?);
         let is_news = match question.since {
             Some(since) if !is_new => sequence > since.ephemeral,
             _ => !users.is_empty(),
@@ -338,29 +348,38 @@ impl Sync {
         Ok(Some(typing_event(&users)))
     }
 
-    /// The `m.receipt` event of a room, if there is news; and whether the user's own
+    /// The `m.receipt` events of a room, if there is news; and whether the user's own
     /// receipt moved, which changes the unread counts.
     fn receipts(
         &self,
         question: &Question,
+        window: &Window<'_>,
         reader: &RoomReader<'_>,
-    ) -> Result<(Option<String>, bool), SyncError> {
+    ) -> Result<(Vec<String>, bool), SyncError> {
         let (view, room) = (reader.reader.view, reader.reader.room);
         let user = question.session.user;
-        let (content, own) = match reader.moved_receipts()? {
+        let viewer = ReceiptViewer {
+            user,
+            ignored: window.ignored()?,
+        };
+        let (receipts, own) = match reader.moved_receipts()? {
             Some(moved) => {
                 let own = moved.iter().any(|(whose, _, _)| *whose == user);
-                (rooms::receipts_of(view, room, user, moved)?, own)
+                (rooms::receipts_of(view, room, viewer, moved)?, own)
             }
-            None => (rooms::receipts(view, room, user)?, false),
+            None => (rooms::receipts(view, room, viewer)?, false),
         };
-        let shown = question.view.ephemeral.allows_type("m.receipt");
-        let content = content.filter(|_| shown);
-        Ok((
-            content.map(|content| basic_event("m.receipt", &content)),
-            own,
-        ))
+        if !question.view.ephemeral.allows_type("m.receipt") {
+            return Ok((Vec::new(), own));
+        }
+        Ok((receipt_events(&receipts.contents(view)?), own))
     }
+}
+
+/// `m.receipt` events with these contents.
+pub(crate) fn receipt_events(contents: &[String]) -> Vec<String> {
+    let event = |content: &String| basic_event("m.receipt", content);
+    contents.iter().map(event).collect()
 }
 
 /// `unread_notifications` and, where wanted, `unread_thread_notifications`.

@@ -164,9 +164,7 @@ impl Sync {
             // With fewer to-device messages than there were, more are waiting.
             since.to_device >= since.position
                 && self.inner.rooms.typing_sequence() <= since.ephemeral
-                && !scopes
-                    .iter()
-                    .any(|scope| self.inner.store.changed_since(*scope, since.position))
+                && !self.inner.store.any_changed_since(scopes, since.position)
         })
     }
 

@@ -10,7 +10,7 @@ use model::{
     DeviceSerial, Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, device_scope,
     room_scope, tables, user_scope,
 };
-use rooms::{RoomNews, Rooms, Stays};
+use rooms::{Ignored, RoomNews, Rooms, Stays};
 use store::{Position, Read, Scope, Snapshot};
 
 use crate::SyncError;
@@ -34,7 +34,7 @@ pub(crate) struct Window<'a> {
     reader: &'a Rooms,
     /// What happened in rooms, as far as it was asked for.
     news: RefCell<HashMap<RoomSerial, Option<Arc<RoomNews>>>>,
-    ignored: OnceCell<BTreeSet<String>>,
+    ignored: OnceCell<Arc<Ignored>>,
 }
 
 impl<'a> Window<'a> {
@@ -125,23 +125,21 @@ impl<'a> Window<'a> {
         self.since.is_none_or(|since| position > since.0)
     }
 
-    /// The ids of those whom the user ignores.
-    pub(crate) fn ignored(&self) -> Result<&BTreeSet<String>, SyncError> {
+    /// Those whom the user ignores.
+    pub(crate) fn ignored(&self) -> Result<&Ignored, SyncError> {
         if let Some(known) = self.ignored.get() {
             return Ok(known);
         }
-        let ignored = accounts::ignored_users(self.snapshot, self.user)?;
+        let ignored = self.reader.ignored_by(self.snapshot, self.user)?;
         Ok(self.ignored.get_or_init(|| ignored))
     }
 
-    /// Whether the user ignores another one: no invitation of theirs is told.
-    pub(crate) fn ignores(&self, other: UserSerial) -> Result<bool, SyncError> {
-        let ignored = self.ignored()?;
-        if ignored.is_empty() {
-            return Ok(false);
-        }
-        let other = model::user_id(self.snapshot, other)?;
-        Ok(other.is_some_and(|other| ignored.contains(&other)))
+    /// Whether the counts of rooms may be others though nothing happened in them: the
+    /// push rules or the list of ignored users changed.
+    pub(crate) fn recounts(&self) -> bool {
+        ["m.push_rules", "m.ignored_user_list"]
+            .into_iter()
+            .any(|name| self.global_data.contains(name))
     }
 
     /// The rooms that the user is joined to.

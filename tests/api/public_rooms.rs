@@ -285,3 +285,60 @@ async fn other_networks_and_servers_are_answered_cleanly() {
         .await
         .refused(400, "M_INVALID_PARAM");
 }
+
+#[tokio::test]
+async fn the_order_follows_those_who_come_and_go() {
+    let mut server = Server::start();
+    let api = server.api();
+    let (alice, bob, carol) = (
+        api.register("alice").await,
+        api.register("bob").await,
+        api.register("carol").await,
+    );
+    let mut rooms = Vec::new();
+    for name in ["One", "Two", "Three", "Four"] {
+        rooms.push(published(&alice, name, json!({})).await);
+    }
+    assert_eq!(
+        names(&list(&api, "").await),
+        ["One", "Two", "Three", "Four"]
+    );
+    bob.join(&rooms[3]).await;
+    bob.join(&rooms[1]).await;
+    carol.join(&rooms[3]).await;
+    let order = ["Four", "Two", "One", "Three"];
+    assert_eq!(names(&list(&api, "").await), order);
+    // Page by page, there and back.
+    let mut pages = vec![list(&api, "?limit=1").await];
+    while let Some(next) = pages.last().unwrap()["next_batch"].as_str() {
+        pages.push(list(&api, &format!("?limit=1&since={next}")).await);
+    }
+    let there: Vec<&str> = pages.iter().flat_map(names).collect();
+    assert_eq!(there, order);
+    let mut page = pages.pop().unwrap();
+    let mut back = vec![names(&page)[0].to_owned()];
+    while let Some(before) = page["prev_batch"].as_str() {
+        page = list(&api, &format!("?limit=1&since={before}")).await;
+        back.push(names(&page)[0].to_owned());
+    }
+    back.reverse();
+    assert_eq!(back, order);
+
+    carol.leave(&rooms[3]).await;
+    bob.leave(&rooms[3]).await;
+    carol.join(&rooms[2]).await;
+    bob.join(&rooms[2]).await;
+    let order = ["Three", "Two", "One", "Four"];
+    assert_eq!(names(&list(&api, "").await), order);
+    // A room that everybody has left is not shown, until somebody is in it again.
+    alice.leave(&rooms[0]).await;
+    let page = list(&api, "").await;
+    assert_eq!(names(&page), ["Three", "Two", "Four"]);
+    assert_eq!(page["total_room_count_estimate"], 3);
+    let path = format!("v3/directory/list/room/{}", rooms[1]);
+    let private = json!({ "visibility": "private" });
+    alice.put(path, private).await.ok();
+    assert_eq!(names(&list(&api, "").await), ["Three", "Four"]);
+    server.restart();
+    assert_eq!(names(&list(&server.api(), "").await), ["Three", "Four"]);
+}

@@ -9,24 +9,24 @@ use crate::server;
 const PATH: &str = "unstable/org.matrix.simplified_msc3575/sync";
 
 /// An answer of a sliding sync.
-struct Slid(Value);
+pub(crate) struct Slid(pub(crate) Value);
 
 impl Slid {
-    fn pos(&self) -> &str {
+    pub(crate) fn pos(&self) -> &str {
         self.0["pos"].as_str().expect("a pos")
     }
 
-    fn room(&self, room: &str) -> &Value {
+    pub(crate) fn room(&self, room: &str) -> &Value {
         &self.0["rooms"][room]
     }
 
-    fn timeline(&self, room: &str) -> &[Value] {
+    pub(crate) fn timeline(&self, room: &str) -> &[Value] {
         self.room(room)["timeline"]
             .as_array()
             .map_or(&[], Vec::as_slice)
     }
 
-    fn extension(&self, name: &str) -> &Value {
+    pub(crate) fn extension(&self, name: &str) -> &Value {
         &self.0["extensions"][name]
     }
 }
@@ -36,18 +36,18 @@ async fn try_slide(user: &User, query: &str, body: &Value) -> Answer {
 }
 
 /// The first answer of a connection.
-async fn begin(user: &User, body: &Value) -> Slid {
+pub(crate) async fn begin(user: &User, body: &Value) -> Slid {
     Slid(try_slide(user, "", body).await.ok())
 }
 
 /// The next one, after at most `wait` milliseconds.
-async fn next(user: &User, earlier: &Slid, wait: u64, body: &Value) -> Slid {
+pub(crate) async fn next(user: &User, earlier: &Slid, wait: u64, body: &Value) -> Slid {
     let query = format!("pos={}&timeout={wait}", earlier.pos());
     Slid(try_slide(user, &query, body).await.ok())
 }
 
 /// All rooms, ten events of each.
-fn all_rooms() -> Value {
+pub(crate) fn all_rooms() -> Value {
     json!({ "lists": { "all": {
         "ranges": [[0, 99]],
         "timeline_limit": 10,
@@ -56,13 +56,13 @@ fn all_rooms() -> Value {
 }
 
 /// The same with an extension.
-fn with(extension: &str, asked: Value) -> Value {
+pub(crate) fn with(extension: &str, asked: Value) -> Value {
     let mut body = all_rooms();
     body["extensions"] = json!({ extension: asked });
     body
 }
 
-fn enabled() -> Value {
+pub(crate) fn enabled() -> Value {
     json!({ "enabled": true })
 }
 

@@ -14,6 +14,7 @@
 
 mod client;
 mod disk;
+mod keys;
 mod load;
 mod media;
 mod options;
@@ -48,5 +49,6 @@ async fn measure(options: &Options) -> Report {
     sliding::measure(options, &mut report).await;
     sends::measure(options, &mut report).await;
     media::measure(options, &mut report).await;
+    keys::measure(options, &mut report).await;
     report
 }

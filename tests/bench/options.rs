@@ -34,10 +34,16 @@ pub(crate) enum Measure {
     SmallFiles,
     /// Downloads of 1 MiB, beside a plain file server.
     LargeFiles,
+    /// The keys of 100 devices.
+    KeyQuery,
+    /// A one-time key of each of 100 devices.
+    KeyClaim,
+    /// A message to each of 100 devices.
+    ToDevice,
 }
 
 impl Measure {
-    const ALL: [(&'static str, Self); 13] = [
+    const ALL: [(&'static str, Self); 16] = [
         ("sends-in-many-rooms", Self::SendsInManyRooms),
         ("sends-in-one-room", Self::SendsInOneRoom),
         ("one-sender", Self::OneSender),
@@ -51,6 +57,9 @@ impl Measure {
         ("start-up", Self::StartUp),
         ("small-files", Self::SmallFiles),
         ("large-files", Self::LargeFiles),
+        ("key-query", Self::KeyQuery),
+        ("key-claim", Self::KeyClaim),
+        ("to-device", Self::ToDevice),
     ];
 }
 

@@ -4,6 +4,7 @@ mod cross_signing;
 mod data;
 mod dehydrated_devices;
 mod device_lists;
+mod directory_backfill;
 mod house;
 mod key_backups;
 mod keys;

@@ -114,6 +114,14 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
     });
+    let accounts = parts.accounts.clone();
+    server
+        .tasks
+        .spawn("complete-user-directory", move |stop| async move {
+            if let Err(error) = accounts.complete_user_directory(stop).await {
+                log::error!("the user directory is not complete, until a restart: {error}");
+            }
+        });
     server.tasks.spawn("sweep-media", move |stop| async move {
         media.sweep(stop).await;
     });

@@ -270,7 +270,9 @@ impl Routing<'_> {
             if !rule.triggers_notification() || !may_be_told(&reader, subject)? {
                 continue;
             }
-            if is_ignored(self.view, user, subject.json()["sender"].as_str())? {
+            let ignored = self.push.rooms().ignored_by(self.view, user)?;
+            let sender = subject.json()["sender"].as_str();
+            if sender.is_some_and(|sender| ignored.has_id(sender)) {
                 continue;
             }
             let record = PushRecord {
@@ -381,16 +383,6 @@ pub(super) fn may_be_told(
         Membership::Invite => Ok(record.event == subject.event().serial),
         _ => Ok(false),
     }
-}
-
-/// Whether a user ignores another (client-server API, "Ignoring Users").
-fn is_ignored(view: &Snapshot, user: UserSerial, sender: Option<&str>) -> Result<bool, StoreError> {
-    let entry = accounts::account_data(view, user, None, "m.ignored_user_list")?;
-    let (Some(entry), Some(sender)) = (entry, sender) else {
-        return Ok(false);
-    };
-    let content: Value = serde_json::from_slice(&entry.json).unwrap_or_default();
-    Ok(content["ignored_users"].get(sender).is_some())
 }
 
 /// What is kept of an event and the rule that notifies about it.

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use model::{
     EventSerial, Membership, MembershipRecord, RoomSerial, UserSerial,
-    tables::{MEMBERSHIP_BY_USER, ROOM_BY_ID},
+    tables::{MEMBERSHIP_BY_USER, ROOM_BY_ID, SMALL_FILE_BY_CONTENT},
 };
 use ruma_common::{OwnedServerName, ServerName};
 use runtime::{Clock, Metrics, Random, Tasks, Timestamp};
@@ -197,6 +197,11 @@ impl House {
                 && !path.starts_with(self.below("thumbnails"))
         };
         all.into_iter().filter(is_content).collect()
+    }
+
+    /// How many contents are stored, in files or in rows.
+    pub(super) fn contents(&self) -> usize {
+        self.files().len() + self.rows(&SMALL_FILE_BY_CONTENT).len()
     }
 
     pub(super) fn below(&self, name: &str) -> PathBuf {

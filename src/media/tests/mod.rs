@@ -2,5 +2,6 @@
 
 mod downloads;
 mod house;
+mod small_files;
 mod thumbnails;
 mod uploads;

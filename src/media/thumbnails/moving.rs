@@ -1,15 +1,12 @@
 //! Animated thumbnails: every frame made smaller, written as a GIF, which all clients
 //! show.
 
-use std::{
-    fs::File,
-    io::{BufReader, Seek as _},
-};
+use std::io::{BufReader, Seek as _};
 
 use model::ImageFormat;
 
 use super::{
-    Failure, Image, most_bytes,
+    Failure, Image, Original, most_bytes,
     probe::Probe,
     shrink::Shrinker,
     size::Plan,
@@ -32,8 +29,8 @@ struct Shown<'a> {
 }
 
 /// Makes an animated thumbnail.
-pub(super) fn make(file: &File, probe: &Probe, plan: Plan) -> Result<Image, Failure> {
-    if file.metadata()?.len() > most_bytes(probe.format) {
+pub(super) fn make(file: &Original, probe: &Probe, plan: Plan) -> Result<Image, Failure> {
+    if file.length()? > most_bytes(probe.format) {
         return Err(Failure::TooLarge);
     }
     let mut reader = BufReader::new(file);
@@ -183,7 +180,11 @@ impl Canvas {
     }
 }
 
-fn gif_frames(reader: BufReader<&File>, probe: &Probe, writer: &mut Writer) -> Result<(), Failure> {
+fn gif_frames(
+    reader: BufReader<&Original>,
+    probe: &Probe,
+    writer: &mut Writer,
+) -> Result<(), Failure> {
     let mut decoder = gif_decoder(reader, probe)?;
     let global = decoder.global_palette().map(<[u8]>::to_vec);
     let mut canvas = Canvas::new(probe);
@@ -215,7 +216,11 @@ fn gif_frames(reader: BufReader<&File>, probe: &Probe, writer: &mut Writer) -> R
     Ok(())
 }
 
-fn png_frames(reader: BufReader<&File>, probe: &Probe, writer: &mut Writer) -> Result<(), Failure> {
+fn png_frames(
+    reader: BufReader<&Original>,
+    probe: &Probe,
+    writer: &mut Writer,
+) -> Result<(), Failure> {
     let mut decoder = png_decoder(reader);
     decoder.set_transformations(
         png::Transformations::normalize_to_color8() | png::Transformations::ALPHA,
@@ -316,7 +321,7 @@ fn hundredths(numerator: u16, denominator: u16) -> u16 {
 }
 
 fn webp_frames(
-    reader: BufReader<&File>,
+    reader: BufReader<&Original>,
     probe: &Probe,
     writer: &mut Writer,
 ) -> Result<(), Failure> {

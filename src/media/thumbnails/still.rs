@@ -1,7 +1,6 @@
 //! Still thumbnails: the picture, or the first one of an animation.
 
 use std::{
-    fs::File,
     io::{BufReader, Seek as _},
     num::NonZeroU64,
 };
@@ -12,7 +11,7 @@ use image::{
 use model::ImageFormat;
 
 use super::{
-    Failure, Image, most_bytes,
+    Failure, Image, Original, most_bytes,
     probe::Probe,
     shrink::{Picture, Shrinker},
     size::{Kind, Plan},
@@ -71,8 +70,8 @@ fn plan(probe: &Probe, kind: Kind, orientation: u8) -> Plan {
 }
 
 /// Makes a still thumbnail, a PNG if it is transparent anywhere and a JPEG if not.
-pub(super) fn make(file: &File, probe: &Probe, kind: Kind) -> Result<Image, Failure> {
-    let length = file.metadata()?.len();
+pub(super) fn make(file: &Original, probe: &Probe, kind: Kind) -> Result<Image, Failure> {
+    let length = file.length()?;
     if length > most_bytes(probe.format) {
         return Err(Failure::TooLarge);
     }
@@ -105,7 +104,7 @@ fn orientation(exif: Option<&[u8]>) -> u8 {
 
 /// The picture, and its colour profile if that fits a thumbnail.
 fn from_jpeg(
-    reader: BufReader<&File>,
+    reader: BufReader<&Original>,
     probe: &Probe,
     kind: Kind,
 ) -> Result<(Picture, Option<Vec<u8>>), Failure> {
@@ -131,7 +130,7 @@ fn from_jpeg(
     Ok((making.finish()?, profile))
 }
 
-fn from_png(reader: BufReader<&File>, probe: &Probe, kind: Kind) -> Result<Picture, Failure> {
+fn from_png(reader: BufReader<&Original>, probe: &Probe, kind: Kind) -> Result<Picture, Failure> {
     let mut decoder = png_decoder(reader);
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(|_| Failure::NoImage)?;
@@ -160,7 +159,7 @@ fn from_png(reader: BufReader<&File>, probe: &Probe, kind: Kind) -> Result<Pictu
 }
 
 /// A PNG decoder that takes little memory and looks at nothing but the picture.
-pub(super) fn png_decoder(reader: BufReader<&File>) -> png::Decoder<BufReader<&File>> {
+pub(super) fn png_decoder(reader: BufReader<&Original>) -> png::Decoder<BufReader<&Original>> {
     let limits = png::Limits { bytes: 32 << 20 };
     let mut decoder = png::Decoder::new_with_limits(reader, limits);
     decoder.set_ignore_text_chunk(true);
@@ -169,7 +168,7 @@ pub(super) fn png_decoder(reader: BufReader<&File>) -> png::Decoder<BufReader<&F
 }
 
 /// The first frame of a GIF on a transparent ground.
-fn from_gif(reader: BufReader<&File>, probe: &Probe, kind: Kind) -> Result<Picture, Failure> {
+fn from_gif(reader: BufReader<&Original>, probe: &Probe, kind: Kind) -> Result<Picture, Failure> {
     let mut decoder = gif_decoder(reader, probe)?;
     let global = decoder.global_palette().map(<[u8]>::to_vec);
     let frame = decoder.read_next_frame().map_err(|_| Failure::NoImage)?;
@@ -188,9 +187,9 @@ fn from_gif(reader: BufReader<&File>, probe: &Probe, kind: Kind) -> Result<Pictu
 
 /// A GIF decoder that takes no more memory than the probe has counted.
 pub(super) fn gif_decoder<'a>(
-    reader: BufReader<&'a File>,
+    reader: BufReader<&'a Original>,
     probe: &Probe,
-) -> Result<gif::Decoder<BufReader<&'a File>>, Failure> {
+) -> Result<gif::Decoder<BufReader<&'a Original>>, Failure> {
     let mut options = gif::DecodeOptions::new();
     options.set_color_output(gif::ColorOutput::Indexed);
     let limit = NonZeroU64::MIN.saturating_add(probe.pixels().max(64 * 1_024));
@@ -224,7 +223,7 @@ pub(super) fn draw_gif_row(row: &mut [u8], frame: &gif::Frame<'_>, palette: &[u8
     }
 }
 
-fn from_webp(reader: BufReader<&File>, probe: &Probe, kind: Kind) -> Result<Picture, Failure> {
+fn from_webp(reader: BufReader<&Original>, probe: &Probe, kind: Kind) -> Result<Picture, Failure> {
     let mut decoder = webp_decoder(reader, probe)?;
     let exif = decoder.exif_metadata().ok().flatten();
     let channels = if decoder.has_alpha() { 4 } else { 3 };
@@ -240,9 +239,9 @@ fn from_webp(reader: BufReader<&File>, probe: &Probe, kind: Kind) -> Result<Pict
 
 /// A WebP decoder for exactly what the probe has seen.
 pub(super) fn webp_decoder<'a>(
-    reader: BufReader<&'a File>,
+    reader: BufReader<&'a Original>,
     probe: &Probe,
-) -> Result<image_webp::WebPDecoder<BufReader<&'a File>>, Failure> {
+) -> Result<image_webp::WebPDecoder<BufReader<&'a Original>>, Failure> {
     let mut decoder = image_webp::WebPDecoder::new(reader).map_err(|_| Failure::NoImage)?;
     decoder.set_memory_limit(MOST_EXIF_BYTES);
     if decoder.dimensions() != (probe.width, probe.height) {

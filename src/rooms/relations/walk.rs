@@ -159,7 +159,6 @@ fn page<R: Read>(
     request: &RelationsRequest,
 ) -> Result<(Vec<String>, Option<PlaceToken>), ReadError> {
     let visibility = Visibility::new(reader)?;
-    let ignored = reader.newest_bundled.ignored(reader)?;
     let limit = request.limit.clamp(1, MAX_LIMIT);
     let mut chunk = Vec::new();
     for (examined, child) in children.enumerate() {
@@ -181,12 +180,12 @@ fn page<R: Read>(
         let is = |wanted: &Option<String>, value: &String| {
             wanted.as_ref().is_none_or(|wanted| wanted == value)
         };
-        let is_wanted = is(&request.rel_type, &record.rel_type)
-            && is(&request.event_type, &record.event_type)
-            && !ignored.contains(&record.sender);
+        let is_wanted =
+            is(&request.rel_type, &record.rel_type) && is(&request.event_type, &record.event_type);
         if is_wanted
             && let Some(event) = reader.load(record.event)?
             && visibility.allows(&event)?
+            && !reader.is_ignored(&event)?
         {
             chunk.push(reader.json(&event, true)?);
         }

@@ -7,7 +7,9 @@ use runtime::Tasks;
 use serde_json::{Value, json};
 
 use super::{TestRoom, is_forbidden, parsed};
-use crate::{AppendError, Counts, ReadMarkers, ReceiptKind, Unread, receipts, room_serial};
+use crate::{
+    AppendError, Counts, ReadMarkers, ReceiptKind, ReceiptViewer, Unread, receipts, room_serial,
+};
 
 impl TestRoom {
     pub(super) async fn read(
@@ -30,8 +32,22 @@ impl TestRoom {
 
     fn receipts(&self, name: &str) -> Value {
         let view = self.rooms.store().snapshot();
-        let json = receipts(&view, self.serial(), self.who(name).user).unwrap();
-        json.map_or(Value::Null, |json| parsed(&json))
+        let contents = self.contents(&view, name);
+        assert!(contents.len() < 2, "{contents:?}");
+        contents
+            .first()
+            .map_or(Value::Null, |content| parsed(content))
+    }
+
+    /// The contents of all `m.receipt` events of the room.
+    fn contents(&self, view: &store::Snapshot, name: &str) -> Vec<String> {
+        let user = self.who(name).user;
+        let viewer = ReceiptViewer {
+            user,
+            ignored: &self.rooms.ignored_by(view, user).unwrap(),
+        };
+        let told = receipts(view, self.serial(), viewer).unwrap();
+        told.contents(view).unwrap()
     }
 
     pub(super) fn unread(&self, name: &str) -> Unread {

@@ -8,8 +8,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use model::{DeviceSerial, UserSerial, tables};
 use parking_lot::Mutex;
+use rooms::Stays;
 use runtime::Timestamp;
-use store::{Position, Read, Snapshot, StoreError};
+use store::{Position, Read, Scope, Snapshot, Store, StoreError, Watch};
 use tokio::sync::oneshot;
 
 use super::known::Known;
@@ -55,6 +56,43 @@ struct Connection {
     visit: u64,
     /// Dropped to tell that visit that another has come.
     alive: Option<oneshot::Sender<()>>,
+    /// What the last visit waited for: the next one most likely waits for the same.
+    watching: Option<Watching>,
+}
+
+/// A subscription to all that can be news on a connection.
+pub(crate) struct Watching {
+    pub(crate) watch: Watch,
+    pub(crate) scopes: Vec<Scope>,
+    /// What it was made for: the rooms, and what was asked.
+    memberships: Arc<Stays>,
+    asked: u64,
+}
+
+impl Watching {
+    /// Subscribes to `scopes` for a user with these rooms.
+    pub(crate) fn new(
+        store: &Store,
+        scopes: Vec<Scope>,
+        memberships: Arc<Stays>,
+        asked: u64,
+    ) -> Self {
+        Self {
+            watch: store.watch(&scopes),
+            scopes,
+            memberships,
+            asked,
+        }
+    }
+
+    /// Whether it is still what is to be waited for.
+    pub(crate) fn suits(&self, memberships: &Arc<Stays>, asked: u64) -> bool {
+        Arc::ptr_eq(&self.memberships, memberships) && self.asked == asked
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.scopes.len() * 4 * size_of::<Scope>()
+    }
 }
 
 impl Connection {
@@ -74,6 +112,8 @@ pub(crate) struct Visit {
     number: u64,
     /// The answer that it goes on from.
     pub(crate) base: Option<(u64, Arc<Known>)>,
+    /// What the visit before waited for.
+    pub(crate) watching: Option<Watching>,
     superseded: oneshot::Receiver<()>,
 }
 
@@ -112,7 +152,7 @@ impl Connections {
         table.visits += 1;
         let number = table.visits;
         let (_, mut superseded) = oneshot::channel();
-        let mut base = None;
+        let (mut base, mut watching) = (None, None);
         if let Some(token) = token {
             let device = table.devices.get_mut(&session.device);
             let connection = device
@@ -127,20 +167,28 @@ impl Connections {
             connection.states.drain(..place);
             base = connection.states.first().cloned();
             superseded = connection.begin(number);
+            watching = connection.watching.take();
         }
         Ok(Visit {
             device: session.device,
             conn_id: conn_id.to_owned(),
             number,
             base,
+            watching,
             superseded,
         })
     }
 
     /// Leaves an answer, and gives its number. It is kept only if no other request came
     /// on the connection meanwhile: the client cannot have wanted both.
-    pub(crate) fn leave(&self, session: &accounts::Session, visit: &Visit, known: Known) -> u64 {
+    pub(crate) fn leave(
+        &self,
+        session: &accounts::Session,
+        visit: &mut Visit,
+        known: Known,
+    ) -> u64 {
         let bytes = known.bytes();
+        let watching = visit.watching.take();
         let mut guard = self.0.lock();
         let table = &mut *guard;
         table.answers += 1;
@@ -157,7 +205,7 @@ impl Connections {
             _ => return answer,
         };
         // What two states have in common is counted twice.
-        let bytes = bytes * states.len();
+        let bytes = bytes * states.len() + watching.as_ref().map_or(0, Watching::bytes);
         let device = table.devices.entry(visit.device);
         let device = device.or_insert_with(|| Device {
             user: session.user,
@@ -168,6 +216,7 @@ impl Connections {
         table.bytes = (table.bytes + bytes).saturating_sub(connection.bytes);
         connection.states = states;
         connection.bytes = bytes;
+        connection.watching = watching;
         if visit.base.is_none() {
             connection.begin(visit.number);
         }
@@ -296,17 +345,17 @@ mod tests {
     fn an_answer_can_be_asked_for_again_until_the_next_is_confirmed() {
         let connections = Connections::new(Timestamp(5));
         let me = session(1);
-        let first = connections.visit(&me, "", None).unwrap();
-        let one = connections.leave(&me, &first, known(1));
-        let visit = connections.visit(&me, "", at(one)).unwrap();
+        let mut first = connections.visit(&me, "", None).unwrap();
+        let one = connections.leave(&me, &mut first, known(1));
+        let mut visit = connections.visit(&me, "", at(one)).unwrap();
         assert_eq!(stands(&visit), Some(1));
-        let two = connections.leave(&me, &visit, known(2));
+        let two = connections.leave(&me, &mut visit, known(2));
         // The second answer got lost.
-        let visit = connections.visit(&me, "", at(one)).unwrap();
+        let mut visit = connections.visit(&me, "", at(one)).unwrap();
         assert_eq!(stands(&visit), Some(1));
-        let again = connections.leave(&me, &visit, known(3));
+        let again = connections.leave(&me, &mut visit, known(3));
         assert!(connections.visit(&me, "", at(two)).is_err(), "was replaced");
-        let visit = connections.visit(&me, "", at(again)).unwrap();
+        let mut visit = connections.visit(&me, "", at(again)).unwrap();
         assert_eq!(stands(&visit), Some(3));
         assert!(connections.visit(&me, "", at(one)).is_err(), "came");
         assert!(connections.visit(&me, "other", at(again)).is_err());
@@ -317,20 +366,20 @@ mod tests {
     async fn of_two_requests_at_once_the_later_one_counts() {
         let connections = Connections::new(Timestamp(5));
         let me = session(1);
-        let first = connections.visit(&me, "", None).unwrap();
-        let one = connections.leave(&me, &first, known(1));
+        let mut first = connections.visit(&me, "", None).unwrap();
+        let one = connections.leave(&me, &mut first, known(1));
         let mut slow = connections.visit(&me, "", at(one)).unwrap();
-        let quick = connections.visit(&me, "", at(one)).unwrap();
+        let mut quick = connections.visit(&me, "", at(one)).unwrap();
         slow.superseded().await;
         slow.superseded().await;
-        let answer = connections.leave(&me, &quick, known(2));
-        connections.leave(&me, &slow, known(9));
-        let visit = connections.visit(&me, "", at(answer)).unwrap();
+        let answer = connections.leave(&me, &mut quick, known(2));
+        connections.leave(&me, &mut slow, known(9));
+        let mut visit = connections.visit(&me, "", at(answer)).unwrap();
         assert_eq!(stands(&visit), Some(2));
         // Whoever begins anew is answered, whatever a late request leaves.
-        let fresh = connections.visit(&me, "", None).unwrap();
-        let anew = connections.leave(&me, &fresh, known(5));
-        connections.leave(&me, &visit, known(3));
+        let mut fresh = connections.visit(&me, "", None).unwrap();
+        let anew = connections.leave(&me, &mut fresh, known(5));
+        connections.leave(&me, &mut visit, known(3));
         assert!(connections.visit(&me, "", at(anew)).is_ok());
     }
 
@@ -339,8 +388,8 @@ mod tests {
         let connections = Connections::new(Timestamp(5));
         let me = session(1);
         let begin = |name: &str| {
-            let visit = connections.visit(&me, name, None).unwrap();
-            connections.leave(&me, &visit, known(1))
+            let mut visit = connections.visit(&me, name, None).unwrap();
+            connections.leave(&me, &mut visit, known(1))
         };
         let oldest = begin("0");
         for number in 1..=MOST_OF_DEVICE {
@@ -358,8 +407,8 @@ mod tests {
     fn a_device_is_forgotten_with_all_it_had() {
         let connections = Connections::new(Timestamp(5));
         let me = session(1);
-        let visit = connections.visit(&me, "", None).unwrap();
-        let one = connections.leave(&me, &visit, known(1));
+        let mut visit = connections.visit(&me, "", None).unwrap();
+        let one = connections.leave(&me, &mut visit, known(1));
         connections.forget(me.device);
         assert!(connections.visit(&me, "", at(one)).is_err());
         assert_eq!(connections.0.lock().bytes, 0);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use model::{EventSerial, Membership, RoomSerial, room_scope};
+use rooms::ReceiptViewer;
 use store::Position;
 
 use super::{
@@ -48,18 +49,33 @@ impl Sync {
         }
         let mut ephemeral = Vec::new();
         if wanted.account_data.enabled {
-            let scope = selection.scope(&wanted.account_data);
+            // Where only rooms changed, there is none to be told.
+            let scope = match asking.changed {
+                Some(_) => BTreeSet::new(),
+                None => selection.scope(&wanted.account_data),
+            };
             ephemeral.push(("account_data", self.told_data(asking, &scope, known)?));
         }
         if wanted.receipts.enabled {
-            let scope = selection.scope(&wanted.receipts);
+            let scope = match &asking.changed {
+                Some(changed) => {
+                    let untold = known.untold_receipts.keys().copied();
+                    let rooms = changed.iter().copied().chain(untold);
+                    selection.scope_among(&wanted.receipts, rooms)
+                }
+                None => selection.scope(&wanted.receipts),
+            };
             ephemeral.push((
                 "receipts",
                 self.told_receipts(asking, &scope, fresh, known)?,
             ));
         }
         if wanted.typing.enabled {
-            let scope = selection.scope(&wanted.typing);
+            let is_quiet = self.inner.rooms.typing_sequence() <= known.ephemeral;
+            let scope = match asking.changed {
+                Some(_) if is_quiet => BTreeSet::new(),
+                _ => selection.scope(&wanted.typing),
+            };
             ephemeral.push(("typing", self.told_typing(asking, &scope, known)?));
         }
         for (name, part) in ephemeral {
@@ -183,7 +199,8 @@ impl Sync {
     }
 
     /// `{"rooms":{…}}` with the receipts in the rooms of `scope` that moved; in a timeline
-    /// that begins anew those at its events, and the user's own.
+    /// that begins anew those at its events, and the user's own. An answer has one
+    /// `m.receipt` for a room: what it has no room for comes with the next.
     fn told_receipts(
         &self,
         asking: &Asking<'_>,
@@ -193,29 +210,47 @@ impl Sync {
     ) -> Result<Composer, SyncError> {
         let (snapshot, user) = (asking.snapshot, asking.question.session.user);
         let mut rooms = Composer::object();
-        for (room, told) in joined(scope, known) {
-            let content = match (fresh.get(&room), told.receipts) {
-                (Some(events), since) => rooms::receipts_at(snapshot, room, user, events, since)?,
-                (None, None) => rooms::receipts_at(snapshot, room, user, &[], None)?,
+        let viewer = ReceiptViewer {
+            user,
+            ignored: &asking.user.ignored,
+        };
+        let mut untold = std::mem::take(&mut known.untold_receipts);
+        for room in scope.iter().copied() {
+            let Some(told) = joined(known, room) else {
+                continue;
+            };
+            let left = untold.remove(&room).unwrap_or_default();
+            let receipts = match (fresh.get(&room), told.receipts) {
+                (Some(events), since) => rooms::receipts_at(snapshot, room, viewer, events, since)?,
+                (None, None) => rooms::receipts_at(snapshot, room, viewer, &[], None)?,
                 (None, Some(since)) => {
-                    if !self.inner.store.changed_since(room_scope(room), since)
-                        && !asking.user.has_read_privately(room, since)
-                    {
+                    let is_quiet = !self.inner.store.changed_since(room_scope(room), since)
+                        && !asking.user.has_read_privately(room, since);
+                    if is_quiet && left.is_empty() {
                         continue;
                     }
                     match moved_receipts(snapshot, room, since)? {
-                        Some(moved) => rooms::receipts_of(snapshot, room, user, moved)?,
-                        None => rooms::receipts(snapshot, room, user)?,
+                        Some(moved) => {
+                            let moved = left.into_iter().chain(moved);
+                            rooms::receipts_of(snapshot, room, viewer, moved)?
+                        }
+                        None => rooms::receipts(snapshot, room, viewer)?,
                     }
                 }
             };
             Arc::make_mut(told).receipts = Some(snapshot.position());
+            let (content, rest) = receipts.split(snapshot)?;
+            if !rest.is_empty() {
+                untold.insert(room, rest);
+            }
             if let Some(content) = content
                 && let Some(room_id) = model::room_id(snapshot, room)?
             {
                 rooms.field(&room_id, &basic_event("m.receipt", &content));
             }
         }
+        untold.retain(|room, _| known.rooms.contains_key(room));
+        known.untold_receipts = untold;
         Ok(in_rooms(rooms))
     }
 
@@ -227,8 +262,12 @@ impl Sync {
         known: &mut Known,
     ) -> Result<Composer, SyncError> {
         let mut rooms = Composer::object();
-        for (room, told) in joined(scope, known) {
-            let (users, sequence) = self.inner.rooms.typing(room);
+        for room in scope.iter().copied() {
+            let Some(told) = joined(known, room) else {
+                continue;
+            };
+            let ignored = &asking.user.ignored;
+            let (users, sequence) = self.inner.rooms.typing_for(room, ignored);
             if sequence <= told.typing || (told.typing == 0 && users.is_empty()) {
                 continue;
             }
@@ -241,16 +280,10 @@ impl Sync {
     }
 }
 
-/// What the client knows of those rooms of `scope` that the user is in.
-fn joined<'a>(
-    scope: &'a BTreeSet<RoomSerial>,
-    known: &'a mut Known,
-) -> impl Iterator<Item = (RoomSerial, &'a mut Arc<KnownRoom>)> {
-    known
-        .rooms
-        .iter_mut()
-        .filter(|(room, told)| told.membership == Membership::Join && scope.contains(room))
-        .map(|(room, told)| (*room, told))
+/// What the client knows of a room that the user is in.
+fn joined(known: &mut Known, room: RoomSerial) -> Option<&mut Arc<KnownRoom>> {
+    let told = known.rooms.get_mut(&room);
+    told.filter(|told| told.membership == Membership::Join)
 }
 
 fn in_rooms(rooms: Composer) -> Composer {

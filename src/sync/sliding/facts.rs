@@ -6,9 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use model::{RoomSerial, UserChange, UserSerial, room_scope, tables, user_scope};
+use model::{
+    Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, room_scope, tables,
+    user_scope,
+};
 use parking_lot::Mutex;
-use rooms::{Rooms, Stays};
+use rooms::{Ignored, Rooms, Stays};
 use serde::Deserialize;
 use store::{Position, Read, Snapshot, Store, StoreError};
 
@@ -173,7 +176,7 @@ pub(crate) fn rooms_in_spaces(
         let is_joined = user
             .memberships
             .get(&space)
-            .is_some_and(|record| record.membership == model::Membership::Join);
+            .is_some_and(|record| record.membership == Membership::Join);
         if !is_joined {
             continue;
         }
@@ -203,6 +206,10 @@ pub(crate) struct UserFacts {
     /// When the user's private receipts moved last, by room: of these the room's own
     /// changes wake nobody.
     private_receipts: Arc<BTreeMap<RoomSerial, Position>>,
+    /// Whom the user ignores.
+    pub(crate) ignored: Arc<Ignored>,
+    /// When the user's push rules or list of ignored users changed last.
+    recounted: Position,
 }
 
 /// The facts of users who synced lately. Bounded.
@@ -245,10 +252,21 @@ impl UserFactsCache {
 }
 
 impl UserFacts {
+    /// Whether these are the facts of the same moment.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+
     /// Whether a private receipt of the user moved in a room after `since`.
     pub(crate) fn has_read_privately(&self, room: RoomSerial, since: Position) -> bool {
         let moved = self.private_receipts.get(&room);
         moved.is_some_and(|position| *position > since)
+    }
+
+    /// Whether counts may be others than they were at `since` though nothing happened in
+    /// the rooms.
+    pub(crate) fn recounts(&self, since: Position) -> bool {
+        self.recounted > since
     }
 
     fn read(
@@ -277,14 +295,31 @@ impl UserFacts {
                 Arc::make_mut(&mut private_receipts).insert(room, position);
             }
         }
+        let ignored = rooms.ignored_by(snapshot, user)?;
+        let rules = rooms.rules_of(snapshot, user)?;
         Ok(Self {
             private_receipts,
             at: snapshot.position(),
-            memberships: rooms.stays(snapshot, user)?,
+            memberships: heard(rooms.stays(snapshot, user)?, &ignored),
+            recounted: rules.position.max(ignored.position()),
+            ignored,
             direct,
             direct_at,
         })
     }
+}
+
+/// The stays without invitations of ignored users, which are not told.
+fn heard(stays: Arc<Stays>, ignored: &Ignored) -> Arc<Stays> {
+    let is_unheard = |record: &MembershipRecord| {
+        record.membership == Membership::Invite && ignored.has(record.sender)
+    };
+    if ignored.is_empty() || !stays.values().any(is_unheard) {
+        return stays;
+    }
+    let mut heard = Stays::clone(&stays);
+    heard.retain(|_, record| !is_unheard(record));
+    Arc::new(heard)
 }
 
 /// The rooms in the content of `m.direct`: room ids by user.

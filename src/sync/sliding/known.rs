@@ -2,14 +2,16 @@
 //! only what is new.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use model::{EventSerial, Membership, MembershipRecord, RoomSerial};
 use store::Position;
 
-use super::{facts::UserFacts, required::RequiredState};
+use crate::room::MovedReceipt;
+
+use super::{facts::UserFacts, lists::Selection, required::RequiredState};
 
 /// The most members of a room that are remembered as told.
 const MOST_MEMBERS: usize = 1000;
@@ -25,6 +27,8 @@ pub(crate) struct Known {
     pub(crate) asked: u64,
     /// What the rooms were chosen by.
     pub(crate) user: UserFacts,
+    /// The rooms that the last answer was about.
+    pub(crate) selection: Option<Arc<Selection>>,
     /// The rooms that were told.
     pub(crate) rooms: HashMap<RoomSerial, Arc<KnownRoom>>,
     /// Up to where device lists were told, once they were.
@@ -33,6 +37,8 @@ pub(crate) struct Known {
     pub(crate) account_data: Option<Position>,
     /// Rooms whose account data changed while nobody wanted it.
     pub(crate) untold_data: BTreeSet<RoomSerial>,
+    /// Receipts for which the last answer had no room.
+    pub(crate) untold_receipts: BTreeMap<RoomSerial, Vec<MovedReceipt>>,
 }
 
 /// What a client has been told of one room.
@@ -89,7 +95,8 @@ impl Known {
     pub(crate) fn bytes(&self) -> usize {
         let rooms = self.rooms.values().map(|room| room.bytes());
         let facts = self.user.memberships.len() * size_of::<MembershipRecord>();
-        size_of::<Self>() + facts + rooms.sum::<usize>()
+        let selection = self.selection.as_ref().map_or(0, |one| one.bytes());
+        size_of::<Self>() + facts + selection + rooms.sum::<usize>()
     }
 }
 

@@ -45,6 +45,9 @@ pub(crate) struct Selection {
     windows: BTreeMap<String, Vec<RoomSerial>>,
     /// The subscribed rooms by their id.
     subscribed: BTreeMap<String, RoomSerial>,
+    /// Whether it stays as it is while only the order of the rooms changes: every list
+    /// shows all of its rooms, and none of them is on its way out.
+    is_settled: bool,
     /// All of them, with what is wanted.
     pub(crate) rooms: BTreeMap<RoomSerial, Arc<RoomConfig>>,
 }
@@ -61,6 +64,45 @@ impl Selection {
             .filter(|(room_id, _)| extension.has_room(room_id))
             .map(|(_, room)| *room);
         in_lists.chain(subscribed).collect()
+    }
+
+    /// All of its rooms, or those of `changed`, with what is wanted.
+    pub(crate) fn among<'a>(
+        &'a self,
+        changed: Option<&'a [RoomSerial]>,
+    ) -> Box<dyn Iterator<Item = (&'a RoomSerial, &'a Arc<RoomConfig>)> + 'a> {
+        match changed {
+            None => Box::new(self.rooms.iter()),
+            Some(changed) => {
+                let wanted = |room: &'a RoomSerial| Some((room, self.rooms.get(room)?));
+                Box::new(changed.iter().filter_map(wanted))
+            }
+        }
+    }
+
+    /// Those of `rooms` that an extension is about.
+    pub(crate) fn scope_among(
+        &self,
+        extension: &ScopedRequest,
+        rooms: impl IntoIterator<Item = RoomSerial>,
+    ) -> BTreeSet<RoomSerial> {
+        let in_lists = |room: &RoomSerial| {
+            let mut lists = self.windows.iter();
+            lists.any(|(name, rooms)| extension.has_list(name) && rooms.contains(room))
+        };
+        let subscribed = |room: &RoomSerial| {
+            let mut rooms = self.subscribed.iter();
+            rooms.any(|(room_id, other)| other == room && extension.has_room(room_id))
+        };
+        let rooms = rooms.into_iter();
+        rooms
+            .filter(|room| in_lists(room) || subscribed(room))
+            .collect()
+    }
+
+    /// About how many bytes this takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.rooms.len() * 6 * size_of::<RoomSerial>()
     }
 }
 
@@ -89,6 +131,48 @@ fn may_subscribe(record: &MembershipRecord, awaits_leave: bool) -> bool {
 }
 
 impl Sync {
+    /// The rooms that changed since `before`, if they are all that is to be looked at: the
+    /// same is asked, the same rooms are selected, and nothing of the user's own changed.
+    pub(crate) fn only_changed(
+        &self,
+        question: &Question,
+        snapshot: &Snapshot,
+        user: &UserFacts,
+        before: &Known,
+    ) -> Result<Option<Vec<RoomSerial>>, SyncError> {
+        let lists = question.lists.iter();
+        let Some(selection) = &before.selection else {
+            return Ok(None);
+        };
+        if before.asked != question.fingerprint
+            || !selection.is_settled
+            || !user.is_same(&before.user)
+            // Of these the state of other rooms decides.
+            || lists.clone().any(|list| list.asked.filters.spaces.is_some())
+        {
+            return Ok(None);
+        }
+        let joined = user.memberships.iter();
+        let joined = joined.filter(|(_, record)| record.membership == Membership::Join);
+        let scopes = joined.map(|(room, _)| model::room_scope(*room));
+        let changed = self.inner.store.changed_among(scopes, before.position);
+        let changed: Vec<RoomSerial> = changed
+            .into_iter()
+            .map(|scope| RoomSerial(scope.serial))
+            .collect();
+        for list in lists {
+            let filter = Filter::new(self, snapshot, user, &list.asked.filters, question)?;
+            let window = selection.windows.get(&list.name);
+            for room in &changed {
+                let was_listed = window.is_some_and(|rooms| rooms.contains(room));
+                if filter.allows(*room)? != was_listed {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(changed))
+    }
+
     /// Which rooms an answer is about.
     pub(crate) fn select(
         &self,
@@ -97,7 +181,11 @@ impl Sync {
         user: &UserFacts,
         known: &Known,
     ) -> Result<Selection, SyncError> {
-        let mut selection = Selection::default();
+        let mut awaited = user.memberships.iter();
+        let mut selection = Selection {
+            is_settled: !awaited.any(|(room, record)| known.awaits_leave(*room, record)),
+            ..Selection::default()
+        };
         let mut rules: BTreeMap<RoomSerial, Vec<usize>> = BTreeMap::new();
         if !question.lists.is_empty() {
             let order = self.order(question, snapshot, user, known)?;
@@ -116,6 +204,7 @@ impl Sync {
                     count += 1;
                 }
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
+                selection.is_settled &= window.len() == count;
                 selection.counts.insert(list.name.clone(), count);
                 selection.windows.insert(list.name.clone(), window);
             }

@@ -32,11 +32,11 @@ use std::{
 use accounts::Session;
 use bytes::Bytes;
 use model::{EventSerial, RoomSerial};
-use store::{Position, Scope, Snapshot, Store, Watch};
+use store::{Position, Scope, Snapshot, Store};
 use tokio::time::Instant;
 
 use self::{
-    connections::{Visit, token},
+    connections::{Visit, Watching, token},
     facts::UserFacts,
     known::Known,
     lists::{RoomConfig, capped},
@@ -78,6 +78,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) user: &'a UserFacts,
     /// What was told before; none on a new connection.
     pub(crate) before: Option<&'a Known>,
+    /// The rooms that changed since, if no other has anything to be told.
+    pub(crate) changed: Option<Vec<RoomSerial>>,
 }
 
 /// An answer but for its token.
@@ -174,19 +176,23 @@ impl Sync {
         let mut known = visit.base.as_ref().map(|(_, known)| known.clone());
         loop {
             // Subscribe first, read second: what comes between is not missed.
-            let mut watch = self.watch_for(&question, known.as_deref().filter(|_| waits))?;
-            if let (Some((watch, scopes)), Some(known)) = (&mut watch, &known)
-                && self.is_unchanged(&question, known, scopes)
+            visit.watching = self.watch_for(
+                &question,
+                known.as_deref().filter(|_| waits),
+                visit.watching.take(),
+            )?;
+            if let (Some(watching), Some(before)) = (&visit.watching, &known)
+                && self.is_unchanged(&question, before, &watching.scopes)
             {
-                match self.wait_for(watch, &mut visit, deadline).await {
+                match self.wait_for(&mut visit, deadline).await {
                     Woken::Changed => continue,
                     Woken::Over => {}
                     Woken::Superseded => return Ok(self.nothing(&visit)),
                 }
             }
             let answer = self.told(question.clone(), known.clone()).await?;
-            if let Some((watch, _)) = watch.as_mut().filter(|_| !answer.has_news) {
-                match self.wait_for(watch, &mut visit, deadline).await {
+            if visit.watching.is_some() && !answer.has_news {
+                match self.wait_for(&mut visit, deadline).await {
                     Woken::Changed => {
                         // There was nothing to be told up to there.
                         known = Some(Arc::new(answer.known));
@@ -196,7 +202,7 @@ impl Sync {
                     Woken::Superseded => return Ok(self.nothing(&visit)),
                 }
             }
-            return Ok(self.finished(session, &visit, answer));
+            return Ok(self.finished(session, &mut visit, answer));
         }
     }
 
@@ -210,12 +216,13 @@ impl Sync {
             .ok_or(SyncError::UnknownPosition)
     }
 
-    /// A subscription to all that can be news.
+    /// A subscription to all that can be news: the one of before, if that is the same.
     fn watch_for(
         &self,
         question: &Question,
         known: Option<&Known>,
-    ) -> Result<Option<(Watch, Vec<Scope>)>, SyncError> {
+        earlier: Option<Watching>,
+    ) -> Result<Option<Watching>, SyncError> {
         let Some(known) = known else {
             return Ok(None);
         };
@@ -226,7 +233,11 @@ impl Sync {
             .inner
             .users
             .of(&self.inner.rooms, &snapshot, user, Some(&known.user))?;
-        let mut scopes = scopes_of(&facts.memberships, user, device);
+        let memberships = facts.memberships;
+        if let Some(earlier) = earlier.filter(|one| one.suits(&memberships, question.fingerprint)) {
+            return Ok(Some(earlier));
+        }
+        let mut scopes = scopes_of(&memberships, user, device);
         if question.lists.is_empty() && !question.extensions.e2ee.enabled {
             // Only what happens in the rooms themselves is news.
             let mut wanted = Vec::new();
@@ -236,7 +247,8 @@ impl Sync {
             let of_rooms = model::room_scope(RoomSerial(0)).kind;
             scopes.retain(|scope| scope.kind != of_rooms || wanted.contains(scope));
         }
-        Ok(Some((store.watch(&scopes), scopes)))
+        let asked = question.fingerprint;
+        Ok(Some(Watching::new(store, scopes, memberships, asked)))
     }
 
     /// Whether certainly nothing has changed since, nor what is asked: known without a
@@ -246,19 +258,23 @@ impl Sync {
         known.asked == question.fingerprint
             // With fewer to-device messages than there were, more may be waiting.
             && question.to_device.is_none_or(|since| since >= known.position)
+            && (known.untold_receipts.is_empty() || !question.extensions.receipts.enabled)
             && self.inner.rooms.typing_sequence() <= known.ephemeral
-            && !scopes
-                .iter()
-                .any(|scope| store.changed_since(*scope, known.position))
+            && !store.any_changed_since(scopes, known.position)
     }
 
-    async fn wait_for(&self, watch: &mut Watch, visit: &mut Visit, deadline: Instant) -> Woken {
-        tokio::select! {
-            changed = self.wait(watch, deadline) => {
+    async fn wait_for(&self, visit: &mut Visit, deadline: Instant) -> Woken {
+        let Some(mut watching) = visit.watching.take() else {
+            return Woken::Over;
+        };
+        let woken = tokio::select! {
+            changed = self.wait(&mut watching.watch, deadline) => {
                 if changed { Woken::Changed } else { Woken::Over }
             }
             () = visit.superseded() => Woken::Superseded,
-        }
+        };
+        visit.watching = Some(watching);
+        woken
     }
 
     /// The answer to a request that its client has given up: it stands where it stood.
@@ -272,7 +288,7 @@ impl Sync {
     }
 
     /// Leaves an answer with its connection and gives it its token.
-    fn finished(&self, session: &Session, visit: &Visit, mut answer: Answer) -> Bytes {
+    fn finished(&self, session: &Session, visit: &mut Visit, mut answer: Answer) -> Bytes {
         let position = answer.known.position;
         let number = self.inner.connections.leave(session, visit, answer.known);
         let token = token(self.inner.store.epoch(), number, position);
@@ -317,16 +333,25 @@ impl Sync {
         let rooms = &self.inner.rooms;
         let user = self.inner.users.of(rooms, snapshot, user, user_before)?;
         let mut known = before.cloned().unwrap_or_default();
-        let selection = self.select(question, snapshot, &user, &known)?;
+        let changed = match before {
+            Some(before) => self.only_changed(question, snapshot, &user, before)?,
+            None => None,
+        };
+        let kept = known.selection.clone().filter(|_| changed.is_some());
+        let selection = match kept {
+            Some(selection) => selection,
+            None => Arc::new(self.select(question, snapshot, &user, &known)?),
+        };
         let asking = Asking {
             question,
             snapshot,
             user: &user,
             before,
+            changed,
         };
         let mut rooms = Composer::object();
         let mut fresh: HashMap<RoomSerial, Vec<EventSerial>> = HashMap::new();
-        for (room, config) in &selection.rooms {
+        for (room, config) in selection.among(asking.changed.as_deref()) {
             let told = known.rooms.get(room).map(Arc::as_ref);
             let Some(part) = self.room_part(&asking, *room, config, told)? else {
                 continue;
@@ -339,6 +364,7 @@ impl Sync {
             }
             known.rooms.insert(*room, Arc::new(part.known));
         }
+        known.selection = Some(selection.clone());
         let mut extensions = Composer::object();
         let mut has_news = !rooms.is_empty();
         has_news |= self.extend(&asking, &selection, &fresh, &mut known, &mut extensions)?;

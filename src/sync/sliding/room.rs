@@ -19,6 +19,7 @@ use crate::{
     device_lists::root_at,
     json::{Composer, quoted, values},
     members::{hero_ids, senders},
+    redacted_state::StateEvent,
     room::{RoomReader, RoomView, Timeline, stripped_state},
     sections::was_inside,
 };
@@ -63,6 +64,7 @@ impl Sync {
         let is_current = |told: &KnownRoom| {
             self.is_current(room, told, record, config, is_direct)
                 && !asking.user.has_read_privately(room, told.told)
+                && !asking.user.recounts(told.told)
         };
         if told.is_some_and(is_current) {
             return Ok(None);
@@ -187,7 +189,7 @@ impl Sync {
             .inner
             .states
             .states(&self.inner.store, &reader.reader, &state);
-        let changed = look.changed(&reader, since)?;
+        let changed = look.changed(&reader, since, &timeline)?;
         let (wanted, members) = look.wanted(&reader.reader, &states, changed, &timeline)?;
         let summary = self.room_summary(&look, &reader.reader, &states)?;
 
@@ -292,13 +294,16 @@ impl Look<'_> {
         &self,
         reader: &RoomReader<'_>,
         since: Option<Position>,
-    ) -> Result<Vec<(String, String, EventSerial)>, SyncError> {
+        timeline: &Timeline,
+    ) -> Result<Vec<StateEvent>, SyncError> {
         let Some(since) = since else {
             return Ok(Vec::new());
         };
         let to = reader.state_at_end()?;
         let from = root_at(self.asking.snapshot, reader.reader.room, since)?.unwrap_or(to);
-        Ok(reader.reader.maps().changed(from, to)?)
+        let mut changed = reader.reader.maps().changed(from, to)?;
+        changed.extend(reader.redacted(to, since, timeline)?);
+        Ok(changed)
     }
 
     /// The state to be told, and the memberships among it.
@@ -306,7 +311,7 @@ impl Look<'_> {
         &self,
         reader: &EventReader<'_, Snapshot>,
         states: &States<'_>,
-        changed: Vec<(String, String, EventSerial)>,
+        changed: Vec<StateEvent>,
         timeline: &Timeline,
     ) -> Result<(Wanted, BTreeSet<EventSerial>), SyncError> {
         let required = &self.config.required;
@@ -321,7 +326,9 @@ impl Look<'_> {
         // Who holds the whole list of members keeps it true as long as there is no gap.
         let all_members = is_lazy && !timeline.limited;
         for (kind, key, event) in changed {
-            if required.wants(&kind, &key) || (all_members && kind == MEMBER) {
+            let has_it = |before: &KnownRoom| before.members.contains(&event);
+            let is_kept = kind == MEMBER && (all_members || self.before.is_some_and(has_it));
+            if required.wants(&kind, &key) || is_kept {
                 wanted.insert((kind, key), event);
             }
         }
