@@ -58,6 +58,8 @@ pub struct ClientParts {
     pub media: ::media::Media,
     /// What a person does across domains.
     pub actions: Actions,
+    /// Full-text search.
+    pub search: ::search::Search,
     /// How much one client may ask for.
     pub limits: Limits,
     /// The time.
@@ -98,6 +100,7 @@ part! {
     clock: Clock,
     info: Arc<ServerInfo>,
 }
+    search: ::search::Search,
 
 /// The database, for reads of one snapshot.
 impl FromRef<ClientParts> for Store {

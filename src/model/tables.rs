@@ -18,6 +18,7 @@ use crate::{
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
+use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 
 /// How deep an event stands in its room's graph.
@@ -107,6 +108,14 @@ tables! {
     /// The newest commit that brought a room a relation that is bundled: no event that
     /// came later has one.
     NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
+
+    /// The search index: the events of a room that have a word, by the word, when they were
+    /// sent, and the event.
+    WORD_BY_ROOM: (RoomSerial, String, u64, EventSerial) => WordRecord, 77, Family::Scan;
+    /// Under what each event stands in the search index.
+    INDEXED_BY_EVENT: EventSerial => IndexedRecord, 78, Family::Index;
+    /// How far the search index has come with the events that were there before it.
+    SEARCH_PROGRESS: () => SearchProgressRecord, 79, Family::Index;
 
     // Accounts.
 

@@ -45,6 +45,7 @@ mod registration;
 mod relations;
 mod restricted;
 mod room_versions;
+mod search;
 mod secret_storage;
 mod sending;
 mod shared_secret;

@@ -11,6 +11,7 @@ mod membership;
 mod reading;
 mod receipts;
 mod relations;
+mod search;
 mod sending;
 mod spaces;
 mod typing;
@@ -34,6 +35,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(receipts::routes())
         .merge(spaces::routes())
         .merge(relations::routes())
+        .merge(search::routes())
         .merge(typing::routes())
         .merge(upgrading::routes())
 }

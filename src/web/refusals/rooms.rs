@@ -4,6 +4,7 @@ use graph::Reason;
 use http::StatusCode;
 use rooms::{AppendError, ReadError};
 use ruma_common::api::error::ErrorCode;
+use search::SearchError;
 use sync::SyncError;
 
 use super::sentence;
@@ -84,6 +85,16 @@ impl From<SyncError> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+        }
+    }
+}
+
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Invalid(text) => Self::invalid_param(sentence(&text)),
+            SearchError::Read(error) => error.into(),
+            SearchError::Store(error) => error.into(),
 
     #[test]
     fn rooms_refuse_in_the_words_of_the_specification() {
