@@ -22,6 +22,7 @@ mod hashing;
 mod ignored_users;
 mod invitations;
 mod json;
+mod invite_permission;
 mod key_backups;
 mod names;
 mod one_time_keys;
@@ -39,6 +40,7 @@ mod signatures;
 mod tags;
 mod to_device;
 mod tokens;
+mod standing;
 mod uia;
 mod user_directory;
 
@@ -76,6 +78,7 @@ pub use self::{
     one_time_keys::{ClaimedKeys, key_counts},
     options::{
         AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
+    invite_permission::{InvitePermission, invite_permission},
     },
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
@@ -93,6 +96,7 @@ pub use self::{
 };
 use self::{
     hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, shared_secret::Nonces,
+    standing::standing,
     uia::Conversations,
 };
 

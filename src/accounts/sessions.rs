@@ -19,7 +19,7 @@ use crate::{
     cross_signing::is_key_id,
     dehydrated_devices,
     devices::{self, check_device_id, check_display_name, check_number},
-    find,
+    find, standing,
     tokens::{self, Tokens, token_hash},
 };
 
@@ -447,7 +447,7 @@ fn session_of(
         device_id: record.device_id.clone().into(),
         device: record.device,
         is_admin: account.is_admin,
-        is_guest: false,
+        is_guest: standing(view, record.user)?.is_guest,
     };
     Ok((session, record))
 }

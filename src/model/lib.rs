@@ -15,6 +15,7 @@ mod record;
 mod relation;
 mod room;
 mod search;
+mod standing;
 pub mod tables;
 
 pub use account::{
@@ -40,3 +41,4 @@ pub use room::{
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
 pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
+pub use standing::{OpenIdTokenRecord, ReportRecord, Reported, StandingRecord};

@@ -19,6 +19,7 @@ use crate::{
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
 use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
+use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 
 /// How deep an event stands in its room's graph.
@@ -136,6 +137,11 @@ tables! {
     /// The tokens of each device: 0 for access tokens, 1 for refresh tokens.
     TOKEN_BY_DEVICE: (DeviceSerial, u8, TokenHash) => (), 87, Family::Scan;
 
+    /// What limits an account: suspended, a guest's.
+    STANDING_BY_USER: UserSerial => StandingRecord, 88, Family::Index;
+    /// What people have reported to the administrators, by the commit that brought it.
+    REPORT_BY_POSITION: Position => ReportRecord, 89, Family::Scan;
+
     /// A user's profile: JSON by field name.
     PROFILE_FIELD_BY_USER: (UserSerial, String) => Vec<u8>, 90, Family::Scan;
     /// A user's account data, by room (serial 0: the account's own) and event type.
@@ -189,6 +195,11 @@ tables! {
     /// The local users by the words of their name and id: the first bytes of each word
     /// in lower case, filled up with zeros, so that rows sort as the words do.
     USER_BY_WORD: (DirectoryWord, UserSerial) => (), 119, Family::Scan;
+
+    /// The tokens by which other services learn who somebody is, by their hash.
+    OPENID_TOKEN_BY_HASH: TokenHash => OpenIdTokenRecord, 120, Family::Index;
+    /// The same by when they end, in ms since the Unix epoch.
+    OPENID_TOKEN_BY_END: (u64, TokenHash) => (), 121, Family::Queue;
 
     // Media.
 

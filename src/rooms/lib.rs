@@ -45,6 +45,7 @@ mod state;
 mod state_map;
 mod stays;
 mod summary;
+mod standing;
 mod timeline;
 mod transactions;
 mod typing;

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use accounts::InvitePermission;
 use model::{
     DeviceSerial, Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, device_scope,
     room_scope, tables, user_scope,
@@ -134,14 +135,14 @@ impl<'a> Window<'a> {
         Ok(self.ignored.get_or_init(|| ignored))
     }
 
-    /// Whether the user ignores another one: no invitation of theirs is told.
-    pub(crate) fn ignores(&self, other: UserSerial) -> Result<bool, SyncError> {
-        let ignored = self.ignored()?;
-        if ignored.is_empty() {
-            return Ok(false);
-        }
-        let other = model::user_id(self.snapshot, other)?;
-        Ok(other.is_some_and(|other| ignored.contains(&other)))
+    /// Whether the user is told of the invitations of another: those whom the user ignores
+    /// or of whom the user takes none are passed over.
+    pub(crate) fn is_told_of(&self, other: UserSerial) -> Result<bool, SyncError> {
+        let Some(other) = model::user_id(self.snapshot, other)? else {
+            return Ok(true);
+        };
+        let permission = accounts::invite_permission(self.snapshot, self.user, &other)?;
+        Ok(permission == InvitePermission::Allow && !self.ignored()?.contains(&other))
     }
 
     /// The rooms that the user is joined to.

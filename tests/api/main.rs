@@ -22,6 +22,7 @@ mod hierarchy;
 mod ignored_users;
 mod invitations;
 mod joining;
+mod invite_permission;
 mod key_backups;
 mod keys;
 mod knocking;

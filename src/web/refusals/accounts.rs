@@ -27,6 +27,11 @@ fn locked() -> ApiError {
     .with("soft_logout", true)
 }
 
+/// Client-server API, "Account suspension".
+pub(super) fn suspended(text: String) -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, ErrorCode::UserSuspended, text)
+}
+
 /// ruma has no name for this code.
 fn invalid_signature(text: String) -> ApiError {
     ApiError::new(BAD, ErrorCode::from("M_INVALID_SIGNATURE"), text)
@@ -261,6 +266,8 @@ impl From<ProfileError> for ApiError {
             ProfileError::Store(error) => error.into(),
         }
     }
+            ProfileError::Suspended => suspended(text),
+            ProfileError::Guest => Self::forbidden(text),
 }
 
 impl From<AccountDataError> for ApiError {

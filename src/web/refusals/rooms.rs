@@ -50,6 +50,13 @@ impl From<AppendError> for ApiError {
                 Self::new(BAD, ErrorCode::UnableToAuthorizeJoin, text)
             }
             AppendError::UnableToGrantJoin => Self::new(BAD, ErrorCode::UnableToGrantJoin, text),
+            AppendError::Suspended => super::accounts::suspended(text),
+            AppendError::GuestsForbidden => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::GuestAccessForbidden, text)
+            }
+            AppendError::InviteBlocked => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::InviteBlocked, text)
+            }
             AppendError::Store(error) => error.into(),
         }
     }
