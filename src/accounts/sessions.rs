@@ -322,6 +322,18 @@ impl Accounts {
                 };
                 access.ends = None;
                 batch.put(&ACCESS_TOKEN_BY_HASH, &hash, &access);
+    /// Who is behind an access token, also where the account is locked: for what a locked
+    /// user may do, which is to sign out (client-server API, "Account locking").
+    ///
+    /// # Errors
+    /// [`AuthenticateError`], never [`AuthenticateError::Locked`].
+    pub async fn authenticate_locked(&self, token: &str) -> Result<Session, AuthenticateError> {
+        let (hash, now) = (token_hash(token), self.now());
+        self.store()
+            .read(move |view| Ok(any_session_of(view, &hash, now)?.0))
+            .await
+    }
+
                 if let Some((_, refresh_hash)) = old.made
                     && let Some(mut refresh) = latest.get(&REFRESH_TOKEN_BY_HASH, &refresh_hash)?
                 {
@@ -432,12 +444,22 @@ fn session_of(
     if account.deactivated_at.is_some() {
         return Err(UNKNOWN);
     }
-    if account.is_locked {
-        return Err(AuthenticateError::Locked);
-    }
-    if record.expires_at.is_some_and(|end| end <= now) {
+    if !account.is_locked && record.expires_at.is_some_and(|end| end <= now) {
         return Err(AuthenticateError::UnknownToken { soft_logout: true });
     }
+    let (session, record, is_locked) = any_session_of(view, hash, now)?;
+    if is_locked {
+        return Err(AuthenticateError::Locked);
+    }
+    Ok((session, record))
+}
+
+/// The same, and whether the account is locked.
+fn any_session_of(
+    view: &impl Read,
+    hash: &TokenHash,
+    now: u64,
+) -> Result<(Session, AccessTokenRecord, bool), AuthenticateError> {
     let user_id = model::user_id(view, record.user)?
         .and_then(|user_id| OwnedUserId::try_from(user_id).ok())
         .ok_or(UNKNOWN)?;
@@ -449,7 +471,7 @@ fn session_of(
         is_admin: account.is_admin,
         is_guest: standing(view, record.user)?.is_guest,
     };
-    Ok((session, record))
+    Ok((session, record, account.is_locked))
 }
 
 /// One turn of a refresh token: writes the new tokens and ends what ends with the use of this one. Returns the device if tokens of it were taken

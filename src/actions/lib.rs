@@ -10,12 +10,15 @@ mod administration;
 mod database;
 mod deactivation;
 mod joining;
+mod moderation;
 mod profiles;
+mod reports;
 mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
 pub use deactivation::DeactivateError;
+pub use moderation::{ModerationError, Restraint};
 pub use profiles::SetProfileError;
 
 use accounts::{Accounts, Session};

@@ -9,6 +9,7 @@
 
 mod account;
 mod account_data;
+mod administration;
 mod answers;
 mod capabilities;
 mod dehydrated_devices;
@@ -136,6 +137,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(rooms::routes())
 }
 
+        .merge(administration::routes())
 #[cfg(test)]
 mod tests {
     use super::*;

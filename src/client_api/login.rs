@@ -16,7 +16,9 @@ use ruma_common::{
     },
 };
 use serde::Deserialize;
-use web::{Anonymous, ApiError, Limits, Origin, Part, Reply, Routes, User};
+use web::{
+    Anonymous, ApiError, Limits, LockedOrNot, Origin, Part, Reply, Routes,
+};
 
 use crate::{ClientParts, ServerInfo};
 
@@ -155,7 +157,7 @@ async fn refresh(
 /// `POST /_matrix/client/v3/logout`
 async fn log_out(
     Part(accounts): Part<Accounts>,
-    caller: User,
+    caller: LockedOrNot,
     _: logout::Request,
 ) -> Reply<logout::Response> {
     accounts.logout(&caller).await?;
@@ -165,7 +167,7 @@ async fn log_out(
 /// `POST /_matrix/client/v3/logout/all`
 async fn log_out_everywhere(
     Part(accounts): Part<Accounts>,
-    caller: User,
+    caller: LockedOrNot,
     _: logout_all::Request,
 ) -> Reply<logout_all::Response> {
     accounts.logout_all(&caller).await?;

@@ -93,6 +93,36 @@ impl Deref for Admin {
 
     fn deref(&self) -> &User {
         &self.0
+/// A signed-in user whose account may be locked: for signing out, which is all that such
+/// a user may do.
+#[derive(Clone, Debug)]
+pub struct LockedOrNot(Session);
+
+impl Deref for LockedOrNot {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl<S> FromRequestParts<S> for LockedOrNot
+where
+    Accounts: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let exchange = Exchange::of(parts)?;
+        exchange.limits.count_address(exchange.address)?;
+        let token = access_token(&parts.headers, parts.uri.query());
+        let token = token.ok_or_else(ApiError::missing_token)?;
+        let accounts = Accounts::from_ref(state);
+        Ok(Self(accounts.authenticate_locked(token).await?))
+    }
+}
+
     }
 }
 

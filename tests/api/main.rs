@@ -49,6 +49,8 @@ mod room_versions;
 mod search;
 mod secret_storage;
 mod sending;
+mod reports;
+mod restraints;
 mod shared_secret;
 mod signatures;
 mod sliding_sync;

@@ -11,6 +11,7 @@ mod membership;
 mod reading;
 mod receipts;
 mod relations;
+mod reporting;
 mod search;
 mod sending;
 mod spaces;
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(search::routes())
         .merge(typing::routes())
         .merge(upgrading::routes())
+        .merge(reporting::routes())
 }
 
 /// The caller as rooms know those who act.
