@@ -21,11 +21,12 @@ mod filters;
 mod hashing;
 mod ignored_users;
 mod invitations;
-mod json;
 mod invite_permission;
+mod json;
 mod key_backups;
 mod names;
 mod one_time_keys;
+mod open_id;
 mod options;
 mod passwords;
 mod profiles;
@@ -37,10 +38,11 @@ mod session_cache;
 mod sessions;
 mod shared_secret;
 mod signatures;
+mod standing;
 mod tags;
 mod to_device;
 mod tokens;
-mod standing;
+mod turn;
 mod uia;
 mod user_directory;
 
@@ -73,12 +75,13 @@ pub use self::{
     filters::{FilterError, filter},
     ignored_users::ignored_users,
     invitations::{Invitation, InvitationError, NewInvitation},
+    invite_permission::{InvitePermission, invite_permission},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
     names::UsernameError,
     one_time_keys::{ClaimedKeys, key_counts},
+    open_id::OpenIdToken,
     options::{
         AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
-    invite_permission::{InvitePermission, invite_permission},
     },
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
@@ -89,14 +92,15 @@ pub use self::{
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
+    standing::standing,
     tags::tags,
     to_device::{SentToDevices, ToDeviceError, to_device},
+    turn::{TurnCredentials, TurnOptions, turn_credentials},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
     user_directory::{FoundUser, FoundUsers, search_users},
 };
 use self::{
     hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, shared_secret::Nonces,
-    standing::standing,
     uia::Conversations,
 };
 

@@ -20,6 +20,7 @@ mod keys;
 mod login;
 mod media;
 mod notifications;
+mod open_id;
 mod options;
 mod profile;
 mod prover;
@@ -32,13 +33,14 @@ mod sync;
 mod to_device;
 mod user_directory;
 mod versions;
+mod voip;
 mod well_known;
 
 pub use options::WellKnownOptions;
 
 use std::sync::Arc;
 
-use accounts::Accounts;
+use accounts::{Accounts, TurnOptions};
 use actions::Actions;
 use axum::extract::FromRef;
 use runtime::Clock;
@@ -55,12 +57,12 @@ pub struct ClientParts {
     pub rooms: ::rooms::Rooms,
     /// What changed for a device.
     pub sync: ::sync::Sync,
+    /// Full-text search.
+    pub search: ::search::Search,
     /// Files.
     pub media: ::media::Media,
     /// What a person does across domains.
     pub actions: Actions,
-    /// Full-text search.
-    pub search: ::search::Search,
     /// How much one client may ask for.
     pub limits: Limits,
     /// The time.
@@ -76,6 +78,8 @@ pub struct ServerInfo {
     pub default_room_version: String,
     /// What `/.well-known/matrix` says.
     pub well_known: WellKnownOptions,
+    /// The TURN servers.
+    pub turn: TurnOptions,
     /// Whether push gateways without TLS are taken: they are reached in listed private
     /// networks only.
     pub plain_push_gateways: bool,
@@ -95,13 +99,13 @@ part! {
     accounts: Accounts,
     rooms: ::rooms::Rooms,
     sync: ::sync::Sync,
+    search: ::search::Search,
     media: ::media::Media,
     actions: Actions,
     limits: Limits,
     clock: Clock,
     info: Arc<ServerInfo>,
 }
-    search: ::search::Search,
 
 /// The database, for reads of one snapshot.
 impl FromRef<ClientParts> for Store {
@@ -131,13 +135,15 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(dehydrated_devices::routes())
         .merge(to_device::routes())
         .merge(user_directory::routes())
+        .merge(administration::routes())
+        .merge(open_id::routes())
+        .merge(voip::routes())
         .merge(sync::routes())
         .merge(media::routes())
         .merge(sliding_sync::routes())
         .merge(rooms::routes())
 }
 
-        .merge(administration::routes())
 #[cfg(test)]
 mod tests {
     use super::*;

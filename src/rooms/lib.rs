@@ -25,6 +25,7 @@ mod hierarchy;
 mod ignored;
 mod members;
 mod membership;
+mod mutual;
 mod news;
 mod notifications;
 mod notify;
@@ -37,16 +38,16 @@ mod public_rooms;
 mod queue;
 mod receipts;
 mod relations;
+mod reports;
 mod restricted;
 mod rows;
 mod send;
-mod reports;
 mod staging;
+mod standing;
 mod state;
 mod state_map;
 mod stays;
 mod summary;
-mod standing;
 mod timeline;
 mod transactions;
 mod typing;
@@ -66,6 +67,7 @@ pub use filter::EventFilter;
 pub use hierarchy::{HierarchyPage, HierarchyRequest};
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
+pub use mutual::{MutualRooms, mutual_rooms};
 pub use news::{MovedReceipt, NewsEvent, RoomCommit, RoomNews};
 pub use notifications::{Notification, NotificationToken, Notifications};
 pub use notify::{PushSubject, member_name};
@@ -74,12 +76,12 @@ pub use place::PlaceToken;
 pub use public_rooms::{PublicRoom, PublicRoomsPage, PublicRoomsRequest};
 pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_at, receipts_of};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
+pub use reports::reports;
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
-pub use reports::reports;
 pub use upgrade::predecessor;
 pub use visibility::{Access, Visibility};
 pub use volume::{Volume, volume};
@@ -231,6 +233,21 @@ impl Rooms {
 /// If the database fails.
 pub fn room_serial(view: &impl Read, room_id: &str) -> Result<Option<RoomSerial>, StoreError> {
     view.get(&tables::ROOM_BY_ID, &room_id.to_owned())
+}
+
+/// The id of the room of an event, if the event is known here. Who may see it is not
+/// asked here.
+///
+/// # Errors
+/// If the database fails.
+pub fn room_of_event(view: &impl Read, event_id: &str) -> Result<Option<String>, StoreError> {
+    let Some(event) = view.get(&tables::EVENT_BY_ID, &event_id.to_owned())? else {
+        return Ok(None);
+    };
+    match view.get(&tables::EVENT_BY_SERIAL, &event)? {
+        Some(stored) => model::room_id(view, stored.room),
+        None => Ok(None),
+    }
 }
 
 /// The serial of a user id, if the user is known here.

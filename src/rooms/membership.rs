@@ -427,6 +427,11 @@ fn memberships(
 ///
 /// # Errors
 /// If the database fails.
+/// The rooms that a user is in.
+pub(crate) fn joined(view: &impl Read, user: UserSerial) -> Result<Vec<RoomSerial>, StoreError> {
+    memberships(view, user, &[Membership::Join])
+}
+
 pub fn joined_rooms(view: &impl Read, user: UserSerial) -> Result<Vec<String>, StoreError> {
     let mut room_ids = Vec::new();
     for room in memberships(view, user, &[Membership::Join])? {

@@ -101,6 +101,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         info: Arc::new(ServerInfo {
             default_room_version: config.rooms.default_version.clone(),
             well_known: config.well_known.clone(),
+            turn: config.turn.clone(),
             plain_push_gateways: outgoing.reaches_private_networks(),
         }),
     };

@@ -37,9 +37,9 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(spaces::routes())
         .merge(relations::routes())
         .merge(search::routes())
+        .merge(reporting::routes())
         .merge(typing::routes())
         .merge(upgrading::routes())
-        .merge(reporting::routes())
 }
 
 /// The caller as rooms know those who act.
