@@ -22,6 +22,7 @@ mod media;
 mod notifications;
 mod open_id;
 mod options;
+mod presence;
 mod profile;
 mod prover;
 mod push_rules;
@@ -138,6 +139,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(administration::routes())
         .merge(open_id::routes())
         .merge(voip::routes())
+        .merge(presence::routes())
         .merge(sync::routes())
         .merge(media::routes())
         .merge(sliding_sync::routes())

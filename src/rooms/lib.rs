@@ -33,6 +33,7 @@ mod options;
 mod place;
 mod plain;
 mod power_levels;
+mod presence;
 mod profile;
 mod public_rooms;
 mod queue;
@@ -73,6 +74,7 @@ pub use notifications::{Notification, NotificationToken, Notifications};
 pub use notify::{PushSubject, member_name};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
+pub use presence::{Present, ShownPresence};
 pub use public_rooms::{PublicRoom, PublicRoomsPage, PublicRoomsRequest};
 pub use receipts::{ReadMarkers, ReceiptKind, receipts, receipts_at, receipts_of};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
@@ -122,6 +124,7 @@ struct Inner {
     options: RoomsOptions,
     queues: queue::RoomQueues,
     typing: typing::Typing,
+    presences: presence::Presences,
     unread: unread::UnreadCache,
     stays: stays::StaysCache,
     news: news::NewsCache,
@@ -147,6 +150,7 @@ impl Rooms {
         Self {
             inner: Arc::new(Inner {
                 typing: typing::Typing::new(clock.now()),
+                presences: presence::Presences::default(),
                 unread: unread::UnreadCache::default(),
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),
@@ -235,20 +239,6 @@ pub fn room_serial(view: &impl Read, room_id: &str) -> Result<Option<RoomSerial>
     view.get(&tables::ROOM_BY_ID, &room_id.to_owned())
 }
 
-/// The id of the room of an event, if the event is known here. Who may see it is not
-/// asked here.
-///
-/// # Errors
-/// If the database fails.
-pub fn room_of_event(view: &impl Read, event_id: &str) -> Result<Option<String>, StoreError> {
-    let Some(event) = view.get(&tables::EVENT_BY_ID, &event_id.to_owned())? else {
-        return Ok(None);
-    };
-    match view.get(&tables::EVENT_BY_SERIAL, &event)? {
-        Some(stored) => model::room_id(view, stored.room),
-        None => Ok(None),
-    }
-}
 
 /// The serial of a user id, if the user is known here.
 ///

@@ -267,6 +267,7 @@ impl Rooms {
     ) -> Result<(), AppendError> {
         let rooms = self.clone();
         let who = sender.clone();
+        let comes = content.get("membership") == Some(&"join".to_owned().into());
         let out = content.get("membership") == Some(&"leave".to_owned().into())
             || content.get("membership") == Some(&"ban".to_owned().into());
         let user_id = target.clone();
@@ -279,6 +280,9 @@ impl Rooms {
             Ok(Plan::event(member_event(&target, content)))
         })
         .await?;
+        if comes {
+            self.show_presence_again(sender.user);
+        }
         if out {
             self.stop_typing(room, &user_id).await?;
         }
@@ -423,15 +427,15 @@ fn memberships(
     Ok(rooms)
 }
 
-/// The ids of the rooms that a user is in.
-///
-/// # Errors
-/// If the database fails.
 /// The rooms that a user is in.
 pub(crate) fn joined(view: &impl Read, user: UserSerial) -> Result<Vec<RoomSerial>, StoreError> {
     memberships(view, user, &[Membership::Join])
 }
 
+/// The ids of the rooms that a user is in.
+///
+/// # Errors
+/// If the database fails.
 pub fn joined_rooms(view: &impl Read, user: UserSerial) -> Result<Vec<String>, StoreError> {
     let mut room_ids = Vec::new();
     for room in memberships(view, user, &[Membership::Join])? {

@@ -17,6 +17,7 @@ mod followed;
 mod json;
 mod members;
 mod positions;
+mod presence;
 mod room;
 mod sections;
 mod sliding;

@@ -36,6 +36,7 @@ mod notifications;
 mod operator;
 mod pagination;
 mod passwords;
+mod presence;
 mod profiles;
 mod public_rooms;
 mod push_rules;

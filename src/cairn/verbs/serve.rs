@@ -118,8 +118,14 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         .await?;
     sweep(&parts, &server.tasks);
     deliver(&parts, &server, outgoing, &metrics);
-    let rooms = parts.rooms.clone();
+    let presence = parts.rooms.clone();
+    server
+        .tasks
+        .spawn("expire-presence", move |stop| async move {
+            presence.expire_presence(stop).await;
+        });
     server.tasks.spawn("search", |stop| search.run(stop));
+    let rooms = parts.rooms.clone();
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
     });

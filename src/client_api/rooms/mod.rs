@@ -43,7 +43,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 }
 
 /// The caller as rooms know those who act.
-fn sender(caller: &User) -> Sender {
+pub(crate) fn sender(caller: &User) -> Sender {
     Sender {
         user_id: caller.user_id.clone(),
         user: caller.user,

@@ -89,19 +89,19 @@ impl From<SyncError> for ApiError {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-        }
-    }
-}
-
 impl From<SearchError> for ApiError {
     fn from(error: SearchError) -> Self {
         match error {
             SearchError::Invalid(text) => Self::invalid_param(sentence(&text)),
             SearchError::Read(error) => error.into(),
             SearchError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn rooms_refuse_in_the_words_of_the_specification() {
