@@ -20,6 +20,7 @@ mod keys;
 mod login;
 mod media;
 mod notifications;
+mod old_sync;
 mod open_id;
 mod options;
 mod presence;
@@ -139,6 +140,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(administration::routes())
         .merge(open_id::routes())
         .merge(voip::routes())
+        .merge(old_sync::routes())
         .merge(presence::routes())
         .merge(sync::routes())
         .merge(media::routes())

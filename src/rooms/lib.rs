@@ -239,6 +239,20 @@ pub fn room_serial(view: &impl Read, room_id: &str) -> Result<Option<RoomSerial>
     view.get(&tables::ROOM_BY_ID, &room_id.to_owned())
 }
 
+/// The id of the room of an event, if the event is known here. Who may see it is not
+/// asked here.
+///
+/// # Errors
+/// If the database fails.
+pub fn room_of_event(view: &impl Read, event_id: &str) -> Result<Option<String>, StoreError> {
+    let Some(event) = view.get(&tables::EVENT_BY_ID, &event_id.to_owned())? else {
+        return Ok(None);
+    };
+    match view.get(&tables::EVENT_BY_SERIAL, &event)? {
+        Some(stored) => model::room_id(view, stored.room),
+        None => Ok(None),
+    }
+}
 
 /// The serial of a user id, if the user is known here.
 ///

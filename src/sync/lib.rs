@@ -16,6 +16,7 @@ mod fields;
 mod followed;
 mod json;
 mod members;
+mod old;
 mod positions;
 mod presence;
 mod room;

@@ -33,6 +33,7 @@ mod membership;
 mod moderation;
 mod mutual_rooms;
 mod notifications;
+mod old_syncs;
 mod operator;
 mod pagination;
 mod passwords;

@@ -18,6 +18,8 @@ mod spaces;
 mod typing;
 mod upgrading;
 
+pub(crate) use reading::place;
+
 use ::rooms::{ReadError, Rooms, Sender};
 use store::Snapshot;
 use web::{ApiError, Routes, User};
