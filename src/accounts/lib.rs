@@ -18,12 +18,14 @@ mod device_keys;
 mod device_lists;
 mod devices;
 mod filters;
+mod guests;
 mod hashing;
 mod ignored_users;
 mod invitations;
 mod invite_permission;
 mod json;
 mod key_backups;
+mod login_tokens;
 mod names;
 mod one_time_keys;
 mod open_id;
@@ -73,10 +75,12 @@ pub use self::{
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
     filters::{FilterError, filter},
+    guests::GuestProof,
     ignored_users::ignored_users,
     invitations::{Invitation, InvitationError, NewInvitation},
     invite_permission::{InvitePermission, invite_permission},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
+    login_tokens::{LoginToken, NewDevice},
     names::UsernameError,
     one_time_keys::{ClaimedKeys, key_counts},
     open_id::OpenIdToken,
@@ -121,6 +125,7 @@ struct Inner {
     sessions: Arc<SessionCache>,
     seen: Mutex<SeenTimes>,
     conversations: Mutex<Conversations>,
+    login_tokens: Mutex<login_tokens::LoginTokens>,
     nonces: Mutex<Nonces>,
 }
 
@@ -150,6 +155,7 @@ impl Accounts {
                 sessions: Arc::default(),
                 seen: Mutex::default(),
                 conversations: Mutex::default(),
+                login_tokens: Mutex::default(),
                 nonces: Mutex::default(),
             }),
         })

@@ -158,7 +158,8 @@ impl Accounts {
                 if latest.get(&PROFILE_FIELD_BY_USER, &key)? == value {
                     return Ok(false);
                 }
-                if key.1 == DISPLAY_NAME {
+                // Guests are nobody whom one looks for.
+                if key.1 == DISPLAY_NAME && !standing.is_guest {
                     let name = value.as_deref().and_then(display_name);
                     user_directory::rename(latest, batch, user, name.as_deref())?;
                 }

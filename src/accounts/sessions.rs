@@ -43,7 +43,7 @@ pub struct Session {
     pub device: DeviceSerial,
     /// Whether the user administers the server.
     pub is_admin: bool,
-    /// Whether this is a guest; there are none yet.
+    /// Whether this is a guest.
     pub is_guest: bool,
 }
 
@@ -229,6 +229,19 @@ impl Accounts {
         )?;
         let typed = self.typed_user_id(&login.user);
         let (user_id, user, password) = self.check_password(typed, login.password).await?;
+        self.open_session(draft, user_id, user, Some(password))
+            .await
+    }
+
+    /// Opens a session of somebody who has proved who they are; where a password proved
+    /// it, only if that is the user's still.
+    pub(crate) async fn open_session(
+        &self,
+        draft: SessionDraft,
+        user_id: OwnedUserId,
+        user: UserSerial,
+        password: Option<String>,
+    ) -> Result<SignedIn, LoginError> {
         let device_id = draft.device_id.clone();
         self.store()
             .read(move |view| check_number(view, user, &device_id).map_err(LoginError::from))
@@ -238,8 +251,7 @@ impl Accounts {
             .commit(move |latest, position, batch| {
                 // What was checked before may have changed since.
                 let account = account(latest, user)?.ok_or(LoginError::Forbidden)?;
-                let unchanged = latest.get(&PASSWORD_BY_USER, &user)? == Some(password);
-                if !unchanged {
+                if password.is_some() && latest.get(&PASSWORD_BY_USER, &user)? != password {
                     return Err(LoginError::Forbidden);
                 }
                 if account.deactivated_at.is_some() {
@@ -310,18 +322,6 @@ impl Accounts {
         Ok(session)
     }
 
-    /// The first use of an access token: the refresh token that made it ends. If a power cut takes this back, it ends with the next use.
-    async fn end_predecessors(&self, hash: TokenHash, ends: TokenHash) -> Result<(), StoreError> {
-        self.store()
-            .commit_later(move |latest, _, batch| {
-                let Some(mut access) = latest.get(&ACCESS_TOKEN_BY_HASH, &hash)? else {
-                    return Ok(());
-                };
-                let Some(old) = latest.get(&REFRESH_TOKEN_BY_HASH, &ends)? else {
-                    return Ok(());
-                };
-                access.ends = None;
-                batch.put(&ACCESS_TOKEN_BY_HASH, &hash, &access);
     /// Who is behind an access token, also where the account is locked: for what a locked
     /// user may do, which is to sign out (client-server API, "Account locking").
     ///
@@ -334,6 +334,18 @@ impl Accounts {
             .await
     }
 
+    /// The first use of an access token: the refresh token that made it ends. If a power cut takes this back, it ends with the next use.
+    async fn end_predecessors(&self, hash: TokenHash, ends: TokenHash) -> Result<(), StoreError> {
+        self.store()
+            .commit_later(move |latest, _, batch| {
+                let Some(mut access) = latest.get(&ACCESS_TOKEN_BY_HASH, &hash)? else {
+                    return Ok(());
+                };
+                let Some(old) = latest.get(&REFRESH_TOKEN_BY_HASH, &ends)? else {
+                    return Ok(());
+                };
+                access.ends = None;
+                batch.put(&ACCESS_TOKEN_BY_HASH, &hash, &access);
                 if let Some((_, refresh_hash)) = old.made
                     && let Some(mut refresh) = latest.get(&REFRESH_TOKEN_BY_HASH, &refresh_hash)?
                 {
@@ -438,15 +450,6 @@ fn session_of(
     hash: &TokenHash,
     now: u64,
 ) -> Result<(Session, AccessTokenRecord), AuthenticateError> {
-    const UNKNOWN: AuthenticateError = AuthenticateError::UnknownToken { soft_logout: false };
-    let record = view.get(&ACCESS_TOKEN_BY_HASH, hash)?.ok_or(UNKNOWN)?;
-    let account = view.get(&ACCOUNT_BY_USER, &record.user)?.ok_or(UNKNOWN)?;
-    if account.deactivated_at.is_some() {
-        return Err(UNKNOWN);
-    }
-    if !account.is_locked && record.expires_at.is_some_and(|end| end <= now) {
-        return Err(AuthenticateError::UnknownToken { soft_logout: true });
-    }
     let (session, record, is_locked) = any_session_of(view, hash, now)?;
     if is_locked {
         return Err(AuthenticateError::Locked);
@@ -460,6 +463,15 @@ fn any_session_of(
     hash: &TokenHash,
     now: u64,
 ) -> Result<(Session, AccessTokenRecord, bool), AuthenticateError> {
+    const UNKNOWN: AuthenticateError = AuthenticateError::UnknownToken { soft_logout: false };
+    let record = view.get(&ACCESS_TOKEN_BY_HASH, hash)?.ok_or(UNKNOWN)?;
+    let account = view.get(&ACCOUNT_BY_USER, &record.user)?.ok_or(UNKNOWN)?;
+    if account.deactivated_at.is_some() {
+        return Err(UNKNOWN);
+    }
+    if !account.is_locked && record.expires_at.is_some_and(|end| end <= now) {
+        return Err(AuthenticateError::UnknownToken { soft_logout: true });
+    }
     let user_id = model::user_id(view, record.user)?
         .and_then(|user_id| OwnedUserId::try_from(user_id).ok())
         .ok_or(UNKNOWN)?;

@@ -32,7 +32,7 @@ async fn get_capabilities(
         "m.set_avatar_url": { "enabled": true },
         "m.profile_fields": { "enabled": true },
         "m.3pid_changes": { "enabled": false },
-        "m.get_login_token": { "enabled": false },
+        "m.get_login_token": { "enabled": true },
         "m.account_moderation": { "lock": caller.is_admin, "suspend": caller.is_admin },
     }})))
 }

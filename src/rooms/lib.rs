@@ -21,6 +21,7 @@ mod error;
 mod event;
 mod filter;
 mod form;
+mod guests;
 mod hierarchy;
 mod ignored;
 mod members;

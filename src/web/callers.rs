@@ -8,12 +8,13 @@ use std::ops::Deref;
 
 use accounts::{Accounts, AuthenticateError, Session};
 use axum::extract::{FromRef, FromRequestParts};
-use http::{HeaderMap, header, request::Parts};
-use ruma_common::UserId;
+use http::{HeaderMap, StatusCode, header, request::Parts};
+use ruma_common::{UserId, api::error::ErrorCode};
 
 use crate::{
     ApiError,
     exchange::{Exchange, user_agent},
+    guests,
 };
 
 /// A signed-in user with the device and the rights of the session. Counts the
@@ -72,6 +73,14 @@ where
             Err(error) => return Err(error.into()),
         };
         exchange.limits.count_account(session.user)?;
+        if session.is_guest {
+            let endpoint = exchange.endpoint.get().copied().unwrap_or_default();
+            if !guests::may_ask(&parts.method, endpoint) {
+                let text = "Guests cannot do this.";
+                let code = ErrorCode::GuestAccessForbidden;
+                return Err(ApiError::new(StatusCode::FORBIDDEN, code, text));
+            }
+        }
         let _ = exchange.user_id.set(session.user_id.clone());
         let address = exchange.address.to_string();
         let user_agent = user_agent(&parts.headers);
@@ -84,15 +93,6 @@ where
     }
 }
 
-/// A [`User`] who administers the server; others get 403 `M_FORBIDDEN`.
-#[derive(Clone, Debug)]
-pub struct Admin(User);
-
-impl Deref for Admin {
-    type Target = User;
-
-    fn deref(&self) -> &User {
-        &self.0
 /// A signed-in user whose account may be locked: for signing out, which is all that such
 /// a user may do.
 #[derive(Clone, Debug)]
@@ -123,6 +123,15 @@ where
     }
 }
 
+/// A [`User`] who administers the server; others get 403 `M_FORBIDDEN`.
+#[derive(Clone, Debug)]
+pub struct Admin(User);
+
+impl Deref for Admin {
+    type Target = User;
+
+    fn deref(&self) -> &User {
+        &self.0
     }
 }
 

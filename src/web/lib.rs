@@ -26,6 +26,7 @@ mod errors;
 mod exchange;
 mod files;
 mod front;
+mod guests;
 mod json;
 mod limits;
 mod listener;

@@ -7,6 +7,7 @@ mod device_lists;
 mod house;
 mod key_backups;
 mod keys;
+mod login_tokens;
 mod open_id;
 mod registration;
 mod sessions;

@@ -80,7 +80,10 @@ impl From<RegisterError> for ApiError {
             RegisterError::Password(error) => error.into(),
             RegisterError::Profile(error) => error.into(),
             RegisterError::PasswordMissing => Self::missing_param(text),
-            RegisterError::Closed | RegisterError::Invitation => Self::forbidden(text),
+            RegisterError::Closed
+            | RegisterError::Invitation
+            | RegisterError::NoGuests
+            | RegisterError::NotAGuest => Self::forbidden(text),
             RegisterError::Device(error) => error.into(),
             RegisterError::Busy => Self::unavailable(text),
             RegisterError::Store(error) => error.into(),
@@ -263,11 +266,11 @@ impl From<ProfileError> for ApiError {
             ProfileError::InvalidValue(_) => Self::bad_json(text),
             ProfileError::TooLarge => Self::new(BAD, ErrorCode::ProfileTooLarge, text),
             ProfileError::NotFound => Self::not_found(text),
+            ProfileError::Suspended => suspended(text),
+            ProfileError::Guest => Self::forbidden(text),
             ProfileError::Store(error) => error.into(),
         }
     }
-            ProfileError::Suspended => suspended(text),
-            ProfileError::Guest => Self::forbidden(text),
 }
 
 impl From<AccountDataError> for ApiError {
