@@ -435,15 +435,22 @@ impl<'a> Run<'a> {
             Some(edit) => edit,
             None => &event,
         };
-        Ok(self.has_words(source).then_some(event))
+        Ok(self.has_words(reader, source)?.then_some(event))
     }
 
-    fn has_words(&self, source: &ClientEvent) -> bool {
-        let Some((field, text)) = searched(&source.stored.json) else {
-            return false;
+    /// Whether the words stand in what the viewer is shown of an event.
+    fn has_words(
+        &self,
+        reader: &EventReader<'_, Snapshot>,
+        source: &ClientEvent,
+    ) -> Result<bool, ReadError> {
+        let shown = reader.json_alone(source, false)?;
+        let Some((field, text)) = searched(shown.as_bytes()) else {
+            return Ok(false);
         };
         let all: HashSet<String> = words(&text).into_iter().collect();
-        self.question.fields.contains(&field) && self.words.iter().all(|word| all.contains(word))
+        let wanted = &self.question.fields;
+        Ok(wanted.contains(&field) && self.words.iter().all(|word| all.contains(word)))
     }
 
     fn token(&self, hit: &Hit, group: Option<(GroupKey, String)>) -> Token {

@@ -92,3 +92,6 @@ impl Search {
         let _ = timeout(CATCH_UP, waiting).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -412,3 +412,25 @@ async fn the_index_survives_a_kill() {
     let alice = server.api().login(&alice.user_id).await;
     assert_eq!(found_ids(&alice, "lynx").await, said);
 }
+
+#[tokio::test]
+async fn what_an_erased_user_said_is_found_by_those_who_were_there_alone() {
+    let api = server();
+    let (alice, bob, carol) = (
+        api.register("alice").await,
+        api.register("bob").await,
+        api.register("carol").await,
+    );
+    let room = alice.room_with(&[&bob]).await;
+    let said = bob.say(&room, "a thylacine").await;
+    bob.with_password(
+        reqwest::Method::POST,
+        "v3/account/deactivate",
+        json!({ "erase": true }),
+    )
+    .await
+    .ok();
+    carol.join(&room).await;
+    assert_eq!(found_ids(&alice, "thylacine").await, [&*said]);
+    assert!(found_ids(&carol, "thylacine").await.is_empty());
+}
