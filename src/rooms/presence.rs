@@ -23,6 +23,8 @@ use crate::{ReadError, Rooms, Sender, Viewer, membership::joined, user_serial};
 const EXPIRY: Duration = Duration::from_millis(500);
 /// How long after somebody did something they are shown as active.
 const ACTIVE: Duration = Duration::from_secs(60);
+/// How many people there may be in a room whose syncs a presence wakes.
+const LARGE: u64 = 200;
 /// The most people whose presence is known. Beyond, nobody's is.
 const MAX_USERS: usize = 100_000;
 /// The longest status message, in bytes.
@@ -186,10 +188,14 @@ impl Rooms {
         state.changes.insert(sequence, user);
     }
 
-    /// Wakes all who share a room with somebody.
+    /// Wakes all who share a room with somebody, but for large rooms: there somebody is
+    /// always coming or going, and it is told with what else happens.
     fn wake_acquaintances(&self, view: &impl Read, user: UserSerial) -> Result<(), StoreError> {
         for room in joined(view, user)? {
-            self.inner.store.wake(room_scope(room));
+            let head = view.get(&tables::HEAD_BY_ROOM, &room)?;
+            if head.is_some_and(|head| head.joined <= LARGE) {
+                self.inner.store.wake(room_scope(room));
+            }
         }
         self.inner.store.wake(user_scope(user));
         Ok(())

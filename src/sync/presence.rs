@@ -1,9 +1,9 @@
 //! Who is there, as `/sync` tells it (client-server API, "Presence").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use accounts::Session;
-use model::{Membership, UserSerial, tables};
+use model::{Membership, RoomSerial, UserSerial, tables};
 use rooms::{Present, ShownPresence};
 use ruma_common::presence::PresenceState;
 use serde_json::json;
@@ -36,9 +36,10 @@ impl Sync {
             return Ok(Vec::new());
         }
         let since = question.since.map(|token| token.ephemeral);
+        let own: HashSet<RoomSerial> = window.joined().map(|(room, _)| room).collect();
         let mut news = BTreeMap::new();
         for (user, presence) in rooms.presences_since(since) {
-            if self.is_acquainted(window, user)? {
+            if user == window.user || shares_room(window, &own, user)? {
                 news.insert(user, presence);
             }
         }
@@ -55,22 +56,21 @@ impl Sync {
         }
         Ok(events)
     }
+}
 
-    /// Whether the user is that other one, or in a room with them.
-    fn is_acquainted(&self, window: &Window<'_>, other: UserSerial) -> Result<bool, SyncError> {
-        if other == window.user {
+/// Whether another user is in one of these rooms.
+fn shares_room(
+    window: &Window<'_>,
+    own: &HashSet<RoomSerial>,
+    other: UserSerial,
+) -> Result<bool, SyncError> {
+    for row in window.snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(other,)) {
+        let ((_, room), record) = row?;
+        if record.membership == Membership::Join && own.contains(&room) {
             return Ok(true);
         }
-        for (room, _) in window.joined() {
-            let membership = window
-                .snapshot
-                .get(&tables::MEMBER_BY_ROOM, &(room, other))?;
-            if membership == Some(Membership::Join) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
+    Ok(false)
 }
 
 fn event(
