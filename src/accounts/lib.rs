@@ -19,13 +19,17 @@ mod device_lists;
 mod devices;
 mod directory_backfill;
 mod filters;
+mod guests;
 mod hashing;
 mod ignored_users;
 mod invitations;
+mod invite_permission;
 mod json;
 mod key_backups;
+mod login_tokens;
 mod names;
 mod one_time_keys;
+mod open_id;
 mod options;
 mod passwords;
 mod profiles;
@@ -38,9 +42,11 @@ mod session_cache;
 mod sessions;
 mod shared_secret;
 mod signatures;
+mod standing;
 mod tags;
 mod to_device;
 mod tokens;
+mod turn;
 mod uia;
 mod user_directory;
 
@@ -71,11 +77,15 @@ pub use self::{
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
     filters::{FilterError, filter},
+    guests::GuestProof,
     ignored_users::{ignored_users, ignored_users_position},
     invitations::{Invitation, InvitationError, NewInvitation},
+    invite_permission::{InvitePermission, invite_permission},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
+    login_tokens::{LoginToken, NewDevice},
     names::UsernameError,
     one_time_keys::{ClaimedKeys, key_counts},
+    open_id::OpenIdToken,
     options::{
         AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
     },
@@ -88,8 +98,10 @@ pub use self::{
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
+    standing::standing,
     tags::tags,
     to_device::{SentToDevices, ToDeviceError, to_device},
+    turn::{TurnCredentials, TurnOptions, turn_credentials},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
     user_directory::{FoundUser, FoundUsers, search_users},
 };
@@ -115,6 +127,7 @@ struct Inner {
     sessions: Arc<SessionCache>,
     seen: Mutex<SeenTimes>,
     conversations: Mutex<Conversations>,
+    login_tokens: Mutex<login_tokens::LoginTokens>,
     nonces: Mutex<Nonces>,
 }
 
@@ -144,6 +157,7 @@ impl Accounts {
                 sessions: Arc::default(),
                 seen: Mutex::default(),
                 conversations: Mutex::default(),
+                login_tokens: Mutex::default(),
                 nonces: Mutex::default(),
             }),
         })

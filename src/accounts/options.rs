@@ -1,5 +1,7 @@
 //! What an administrator may choose about accounts.
 
+use std::collections::BTreeMap;
+
 use runtime::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,14 @@ runtime::options! {
         /// The secret with which programs register users at /_synapse/admin/v1/register.
         /// Empty: nobody can.
         pub shared_secret: Secret = Secret::default(),
+        /// Whether guests may come, without a name or a password, to read and speak in rooms
+        /// that let guests in.
+        pub guests: bool = false,
+        /// What newcomers must accept: the addresses of your policies by their names,
+        /// { privacy_policy = "https://example.com/privacy" } for instance.
+        pub policies: BTreeMap<String, String> = BTreeMap::new(),
+        /// The version of these policies.
+        pub policies_version: String = "1".to_owned(),
     }
 }
 

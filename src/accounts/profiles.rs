@@ -7,7 +7,7 @@ use ruma_common::MxcUri;
 use serde_json::{Value, value::RawValue};
 use store::{Latest, Read, StoreError};
 
-use crate::{Accounts, is_active, json, user_directory};
+use crate::{Accounts, is_active, json, standing, user_directory};
 
 /// The longest field name, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -40,6 +40,12 @@ pub enum ProfileError {
     /// There is no such account (`M_NOT_FOUND`).
     #[error("there is no such account")]
     NotFound,
+    /// An administrator has suspended the account (403 `M_USER_SUSPENDED`).
+    #[error("you cannot change your profile while your account is suspended")]
+    Suspended,
+    /// A guest has a name and nothing else (`M_FORBIDDEN`).
+    #[error("guests may change their name only")]
+    Guest,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -141,11 +147,19 @@ impl Accounts {
                 if !is_active(latest, user)? {
                     return Err(ProfileError::NotFound);
                 }
+                let standing = standing(latest, user)?;
+                if standing.is_suspended {
+                    return Err(ProfileError::Suspended);
+                }
+                if standing.is_guest && name != DISPLAY_NAME {
+                    return Err(ProfileError::Guest);
+                }
                 let key = (user, name);
                 if latest.get(&PROFILE_FIELD_BY_USER, &key)? == value {
                     return Ok(false);
                 }
-                if key.1 == DISPLAY_NAME {
+                // Guests are nobody whom one looks for.
+                if key.1 == DISPLAY_NAME && !standing.is_guest {
                     let name = value.as_deref().and_then(display_name);
                     user_directory::rename(latest, batch, user, name.as_deref())?;
                 }

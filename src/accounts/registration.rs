@@ -1,8 +1,10 @@
 //! Registration: making accounts.
 
+use std::collections::BTreeMap;
+
 use model::{
-    AccountRecord, Changes, LogEntry, TokenHash, UserSerial, intern_user,
-    tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER, PROFILE_FIELD_BY_USER},
+    AccountRecord, Changes, LogEntry, StandingRecord, TokenHash, UserSerial, intern_user,
+    tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER, PROFILE_FIELD_BY_USER, STANDING_BY_USER},
 };
 use ruma_client_api::uiaa::{AuthFlow, AuthType};
 use ruma_common::{OwnedDeviceId, OwnedUserId};
@@ -10,10 +12,10 @@ use runtime::LaneError;
 use store::{Batch, Latest, Position, Read as _, StoreError};
 
 use crate::{
-    AccountDataError, Accounts, DeviceError, InvitationError, InvitationProof, PasswordError,
-    ProfileError, RegistrationMode, SignedIn, UsernameError,
+    AccountDataError, Accounts, DeviceError, GuestProof, InvitationError, InvitationProof,
+    PasswordError, ProfileError, RegistrationMode, SignedIn, UsernameError,
     account_data::{self, NewAccountData},
-    invitations,
+    display_name_and_avatar, guests, invitations,
     profiles::{self, DISPLAY_NAME},
     push_rules,
     sessions::SessionDraft,
@@ -65,6 +67,12 @@ pub enum RegisterError {
     /// There is no password (`M_MISSING_PARAM`).
     #[error("an account needs a password")]
     PasswordMissing,
+    /// There are no guests here (403 `M_FORBIDDEN`).
+    #[error("this server takes no guests")]
+    NoGuests,
+    /// The guest's token, or the name, is not the guest's (403 `M_FORBIDDEN`).
+    #[error("this is not the token of a guest with this name")]
+    NotAGuest,
     /// Nobody can register (403 `M_FORBIDDEN`).
     #[error("nobody can register on this server")]
     Closed,
@@ -98,6 +106,9 @@ struct Draft {
     push_rules: Vec<u8>,
     session: Option<SessionDraft>,
     invitation: Option<TokenHash>,
+    standing: StandingRecord,
+    /// The account of a guest who stays.
+    guest: Option<UserSerial>,
 }
 
 impl Accounts {
@@ -110,9 +121,16 @@ impl Accounts {
     pub fn registration_flows(&self) -> Vec<AuthFlow> {
         match self.registration_mode() {
             RegistrationMode::Closed => Vec::new(),
-            RegistrationMode::Open => vec![AuthFlow::new(vec![AuthType::Dummy])],
-            RegistrationMode::Invite => vec![AuthFlow::new(vec![AuthType::RegistrationToken])],
+            RegistrationMode::Open => vec![self.with_policies(AuthType::Dummy)],
+            RegistrationMode::Invite => vec![self.with_policies(AuthType::RegistrationToken)],
         }
+    }
+
+    /// A stage, and the acceptance of the server's policies if it has some.
+    fn with_policies(&self, stage: AuthType) -> AuthFlow {
+        let has_policies = !self.inner.registration.policies.is_empty();
+        let terms = has_policies.then_some(AuthType::Terms);
+        AuthFlow::new([stage].into_iter().chain(terms).collect())
     }
 
     /// Makes an account for somebody who has passed one of [`Accounts::registration_flows`]. An invitation is used in the same commit, also where none is
@@ -125,6 +143,19 @@ impl Accounts {
         new: NewAccount,
         invitation: Option<InvitationProof>,
     ) -> Result<Registered, RegisterError> {
+        self.register_or_keep(new, invitation, None).await
+    }
+
+    /// [`Accounts::register`], where a guest may keep the account that they have.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; then nothing was used up.
+    pub async fn register_or_keep(
+        &self,
+        new: NewAccount,
+        invitation: Option<InvitationProof>,
+        guest: Option<GuestProof>,
+    ) -> Result<Registered, RegisterError> {
         let invitation = match self.registration_mode() {
             RegistrationMode::Closed => return Err(RegisterError::Closed),
             RegistrationMode::Open => invitation.map(|proof| proof.0),
@@ -133,7 +164,18 @@ impl Accounts {
         if new.password.is_none() {
             return Err(RegisterError::PasswordMissing);
         }
-        self.make_account(new, false, invitation).await
+        let mut draft = self
+            .draft_account(new, false, invitation, guest.is_some())
+            .await?;
+        if let Some(guest) = guest {
+            // The name was proved to be the guest's own.
+            if guest.user_id != draft.user_id {
+                return Err(RegisterError::NotAGuest);
+            }
+            draft.guest = Some(guest.user);
+        }
+        draft.standing.accepted = self.policies_accepted();
+        self.write_account(draft).await
     }
 
     /// Makes an account in the name of an administrator, whoever may register.
@@ -145,20 +187,46 @@ impl Accounts {
         new: NewAccount,
         is_admin: bool,
     ) -> Result<Registered, RegisterError> {
-        self.make_account(new, is_admin, None).await
+        self.make_account(new, is_admin, None, StandingRecord::default())
+            .await
     }
 
-    async fn make_account(
+    /// What newcomers have accepted when they have an account.
+    fn policies_accepted(&self) -> BTreeMap<String, String> {
+        let options = &self.inner.registration;
+        let version = &options.policies_version;
+        let policies = options.policies.keys();
+        policies
+            .map(|name| (name.clone(), version.clone()))
+            .collect()
+    }
+
+    pub(crate) async fn make_account(
         &self,
         new: NewAccount,
         is_admin: bool,
         invitation: Option<TokenHash>,
+        standing: StandingRecord,
     ) -> Result<Registered, RegisterError> {
-        let draft = self.draft_account(new, is_admin, invitation).await?;
+        let mut draft = self.draft_account(new, is_admin, invitation, false).await?;
+        draft.standing = standing;
+        self.write_account(draft).await
+    }
+
+    async fn write_account(&self, draft: Draft) -> Result<Registered, RegisterError> {
+        let sessions = self.inner.sessions.clone();
         let (user_id, session) = (draft.user_id.clone(), draft.session.clone());
         let user = self
             .store()
-            .commit(move |latest, position, batch| draft.write(latest, position, batch))
+            .commit(move |latest, position, batch| {
+                let guest = draft.guest;
+                let user = draft.write(latest, position, batch)?;
+                // What a guest's sessions may do has changed.
+                if guest.is_some() {
+                    sessions.evict_user(user, position);
+                }
+                Ok::<_, RegisterError>(user)
+            })
             .await?;
         Ok(Registered {
             session: session.map(|session| session.into_signed_in(user_id.clone())),
@@ -172,11 +240,14 @@ impl Accounts {
         new: NewAccount,
         is_admin: bool,
         invitation: Option<TokenHash>,
+        is_known: bool,
     ) -> Result<Draft, RegisterError> {
         let username = new.username.unwrap_or_else(|| self.draw_username());
         let user_id = self.new_user_id(&username)?;
         // Refused early, so that a password is not hashed in vain.
-        self.check_username(&username).await?;
+        if !is_known {
+            self.check_username(&username).await?;
+        }
         let display_name = match new.display_name {
             None => None,
             Some(name) => profiles::new_display_name(&name)?,
@@ -211,6 +282,8 @@ impl Accounts {
             password,
             session,
             invitation,
+            standing: StandingRecord::default(),
+            guest: None,
         })
     }
 
@@ -232,7 +305,9 @@ impl Draft {
         batch: &mut Batch,
     ) -> Result<UserSerial, RegisterError> {
         let user = intern_user(latest, batch, self.user_id.as_str(), self.candidate)?;
-        if latest.contains(&ACCOUNT_BY_USER, &user)? {
+        let known = latest.get(&ACCOUNT_BY_USER, &user)?;
+        let stays = self.guest == Some(user) && guests::is_guest(latest, user)?;
+        if known.is_some() && !stays {
             return Err(UsernameError::Taken.into());
         }
         if let Some(invitation) = &self.invitation {
@@ -243,8 +318,17 @@ impl Draft {
             })?;
         }
         let mut changes = Changes::at(position);
-        batch.put(&ACCOUNT_BY_USER, &user, &self.account);
-        user_directory::add(batch, user, &self.user_id);
+        let account = known.unwrap_or_else(|| self.account.clone());
+        batch.put(&ACCOUNT_BY_USER, &user, &account);
+        if self.standing == StandingRecord::default() {
+            batch.delete(&STANDING_BY_USER, &user);
+        } else {
+            batch.put(&STANDING_BY_USER, &user, &self.standing);
+        }
+        // Guests are nobody whom one looks for.
+        if !self.standing.is_guest {
+            user_directory::add(batch, user, &self.user_id);
+        }
         if let Some(password) = &self.password {
             batch.put(&PASSWORD_BY_USER, &user, password);
         }
@@ -255,11 +339,17 @@ impl Draft {
                 name,
             );
         }
+        if stays {
+            // Rules and everything else stay as they are. The name is found from now on.
+            let (name, _) = display_name_and_avatar(latest, user)?;
+            user_directory::rename(latest, batch, user, name.as_deref())?;
+            return self.finish(latest, batch, changes, user);
+        }
         let rules = NewAccountData {
             user,
             room: None,
             event_type: push_rules::EVENT_TYPE.to_owned(),
-            json: self.push_rules,
+            json: self.push_rules.clone(),
         };
         // A new account has room for its first entry: nothing else can go wrong.
         if let Err(AccountDataError::Store(error)) =
@@ -267,6 +357,16 @@ impl Draft {
         {
             return Err(error.into());
         }
+        self.finish(latest, batch, changes, user)
+    }
+
+    fn finish(
+        &self,
+        latest: &Latest,
+        batch: &mut Batch,
+        mut changes: Changes,
+        user: UserSerial,
+    ) -> Result<UserSerial, RegisterError> {
         if let Some(session) = &self.session {
             session.write(latest, batch, user)?;
         }

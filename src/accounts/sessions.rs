@@ -19,7 +19,7 @@ use crate::{
     cross_signing::is_key_id,
     dehydrated_devices,
     devices::{self, check_device_id, check_display_name, check_number},
-    find,
+    find, standing,
     tokens::{self, Tokens, token_hash},
 };
 
@@ -43,7 +43,7 @@ pub struct Session {
     pub device: DeviceSerial,
     /// Whether the user administers the server.
     pub is_admin: bool,
-    /// Whether this is a guest; there are none yet.
+    /// Whether this is a guest.
     pub is_guest: bool,
 }
 
@@ -229,6 +229,19 @@ impl Accounts {
         )?;
         let typed = self.typed_user_id(&login.user);
         let (user_id, user, password) = self.check_password(typed, login.password).await?;
+        self.open_session(draft, user_id, user, Some(password))
+            .await
+    }
+
+    /// Opens a session of somebody who has proved who they are; where a password proved
+    /// it, only if that is the user's still.
+    pub(crate) async fn open_session(
+        &self,
+        draft: SessionDraft,
+        user_id: OwnedUserId,
+        user: UserSerial,
+        password: Option<String>,
+    ) -> Result<SignedIn, LoginError> {
         let device_id = draft.device_id.clone();
         self.store()
             .read(move |view| check_number(view, user, &device_id).map_err(LoginError::from))
@@ -238,8 +251,7 @@ impl Accounts {
             .commit(move |latest, position, batch| {
                 // What was checked before may have changed since.
                 let account = account(latest, user)?.ok_or(LoginError::Forbidden)?;
-                let unchanged = latest.get(&PASSWORD_BY_USER, &user)? == Some(password);
-                if !unchanged {
+                if password.is_some() && latest.get(&PASSWORD_BY_USER, &user)? != password {
                     return Err(LoginError::Forbidden);
                 }
                 if account.deactivated_at.is_some() {
@@ -308,6 +320,18 @@ impl Accounts {
             .sessions
             .insert(hash, session.clone(), record.expires_at, read_at);
         Ok(session)
+    }
+
+    /// Who is behind an access token, also where the account is locked: for what a locked
+    /// user may do, which is to sign out (client-server API, "Account locking").
+    ///
+    /// # Errors
+    /// [`AuthenticateError`], never [`AuthenticateError::Locked`].
+    pub async fn authenticate_locked(&self, token: &str) -> Result<Session, AuthenticateError> {
+        let (hash, now) = (token_hash(token), self.now());
+        self.store()
+            .read(move |view| Ok(any_session_of(view, &hash, now)?.0))
+            .await
     }
 
     /// The first use of an access token: the refresh token that made it ends. If a power cut takes this back, it ends with the next use.
@@ -426,16 +450,26 @@ fn session_of(
     hash: &TokenHash,
     now: u64,
 ) -> Result<(Session, AccessTokenRecord), AuthenticateError> {
+    let (session, record, is_locked) = any_session_of(view, hash, now)?;
+    if is_locked {
+        return Err(AuthenticateError::Locked);
+    }
+    Ok((session, record))
+}
+
+/// The same, and whether the account is locked.
+fn any_session_of(
+    view: &impl Read,
+    hash: &TokenHash,
+    now: u64,
+) -> Result<(Session, AccessTokenRecord, bool), AuthenticateError> {
     const UNKNOWN: AuthenticateError = AuthenticateError::UnknownToken { soft_logout: false };
     let record = view.get(&ACCESS_TOKEN_BY_HASH, hash)?.ok_or(UNKNOWN)?;
     let account = view.get(&ACCOUNT_BY_USER, &record.user)?.ok_or(UNKNOWN)?;
     if account.deactivated_at.is_some() {
         return Err(UNKNOWN);
     }
-    if account.is_locked {
-        return Err(AuthenticateError::Locked);
-    }
-    if record.expires_at.is_some_and(|end| end <= now) {
+    if !account.is_locked && record.expires_at.is_some_and(|end| end <= now) {
         return Err(AuthenticateError::UnknownToken { soft_logout: true });
     }
     let user_id = model::user_id(view, record.user)?
@@ -447,9 +481,9 @@ fn session_of(
         device_id: record.device_id.clone().into(),
         device: record.device,
         is_admin: account.is_admin,
-        is_guest: false,
+        is_guest: standing(view, record.user)?.is_guest,
     };
-    Ok((session, record))
+    Ok((session, record, account.is_locked))
 }
 
 /// One turn of a refresh token: writes the new tokens and ends what ends with the use of this one. Returns the device if tokens of it were taken

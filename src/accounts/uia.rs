@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use model::{DeviceSerial, TokenHash, UserSerial};
 use ruma_client_api::uiaa::{AuthData, AuthFlow, AuthType, UserIdentifier};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use store::StoreError;
 
@@ -71,7 +71,7 @@ pub struct Challenge {
     pub flows: Vec<AuthFlow>,
     /// The stages done.
     pub completed: Vec<AuthType>,
-    /// What the client must know to do a stage: none of ours needs anything.
+    /// What the client must know to do a stage: the policies that are to be accepted.
     pub params: Map<String, Value>,
     /// What was wrong with the stage that was tried.
     pub error: Option<ChallengeError>,
@@ -251,9 +251,9 @@ impl Accounts {
         }
         Outcome::Challenge(Challenge {
             session: id,
-            flows,
             completed: known.completed,
-            params: Map::new(),
+            params: self.policy_params(&flows),
+            flows,
             error,
         })
     }
@@ -283,11 +283,34 @@ impl Accounts {
     ) -> Outcome {
         Outcome::Challenge(Challenge {
             session: self.begin_conversation(speaker, operation),
+            params: self.policy_params(&flows),
             flows,
             completed: Vec::new(),
-            params: Map::new(),
             error,
         })
+    }
+
+    /// The policies for clients to show, if one of the flows has their acceptance as a stage
+    /// (client-server API, "Terms of service at registration").
+    fn policy_params(&self, flows: &[AuthFlow]) -> Map<String, Value> {
+        let mut params = Map::new();
+        if flows
+            .iter()
+            .any(|flow| flow.stages.contains(&AuthType::Terms))
+        {
+            let options = &self.inner.registration;
+            let policy = |(name, url): (&String, &String)| {
+                let shown = name.replace('_', " ");
+                let policy = json!({
+                    "version": options.policies_version,
+                    "en": { "name": shown, "url": url },
+                });
+                (name.clone(), policy)
+            };
+            let policies: Map<String, Value> = options.policies.iter().map(policy).collect();
+            params.insert("m.login.terms".to_owned(), json!({ "policies": policies }));
+        }
+        params
     }
 
     /// Tries a stage. The inner result is the completed stage with the invitation it proved, none if the client only asks how it stands.
@@ -304,7 +327,7 @@ impl Accounts {
             return Ok(Err(ChallengeError::Unsupported));
         }
         let invitation = match auth {
-            AuthData::Dummy(_) => None,
+            AuthData::Dummy(_) | AuthData::Terms(_) => None,
             AuthData::Password(data) => {
                 let UserIdentifier::Matrix(identifier) = &data.identifier else {
                     return Ok(Err(ChallengeError::Forbidden));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Snapshot, StoreError};
 
-use crate::{Actions, DeactivateError};
+use crate::{Actions, DeactivateError, Restraint};
 
 /// Characters of a generated password: 16 of 64 are 96 random bits.
 const PASSWORD_LENGTH: usize = 16;
@@ -60,6 +60,17 @@ pub enum Administration {
         /// Which of the two.
         administrator: bool,
     },
+    /// Locks or suspends an account, or ends that.
+    RestrainUser {
+        /// The localpart or the whole id.
+        user: String,
+        /// What is done.
+        restraint: Restraint,
+        /// Whether it is done or ended.
+        restrained: bool,
+    },
+    /// Lists what people have reported, the newest first.
+    ListReports,
     /// Makes invitations that are alike.
     CreateInvitations {
         /// How many people may register with each.
@@ -124,7 +135,9 @@ impl Actions {
             Administration::ShowUser { user } => {
                 let found = self.user(&user).await?;
                 let devices = self.devices(&found).await?;
+                let suspended = self.is_suspended(found.user).await?;
                 let mut shown = shown(&found);
+                shown["suspended"] = suspended.into();
                 shown["devices"] = devices;
                 Ok(shown)
             }
@@ -146,6 +159,16 @@ impl Actions {
                 log::info!(user_id = found.user_id.as_str(), administrator; "administrator's role changed");
                 Ok(json!({ "user_id": found.user_id, "administrator": administrator }))
             }
+            Administration::RestrainUser {
+                user,
+                restraint,
+                restrained,
+            } => {
+                let found = self.user(&user).await?;
+                self.set_restraint(&found, restraint, restrained).await?;
+                Ok(json!({ "user_id": found.user_id }))
+            }
+            Administration::ListReports => self.list_reports().await,
             Administration::CreateInvitations {
                 uses,
                 expires_after_days,

@@ -10,13 +10,16 @@ mod administration;
 mod database;
 mod deactivation;
 mod joining;
+mod moderation;
 mod notices;
 mod profiles;
+mod reports;
 mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
 pub use deactivation::DeactivateError;
+pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
 

@@ -51,6 +51,8 @@ pub(crate) enum Verb {
     /// Manage the invitations with which people register.
     #[command(subcommand)]
     Invite(InviteVerb),
+    /// List what people have reported to the administrators, the newest first.
+    Reports,
     /// Look at the database, or compact it.
     #[command(subcommand)]
     Database(DatabaseVerb),
@@ -123,6 +125,26 @@ pub(crate) enum UserVerb {
     },
     /// Make a user an administrator.
     Promote {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+    },
+    /// Lock a user out until the account is unlocked; nothing is lost.
+    Lock {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+    },
+    /// Let a locked user in again.
+    Unlock {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+    },
+    /// Let a user read and say nothing until the suspension ends.
+    Suspend {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+    },
+    /// End a user's suspension.
+    Unsuspend {
         /// The name before the colon of the user's id, or the whole id.
         user: String,
     },

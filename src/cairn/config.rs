@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use accounts::{AccountsOptions, RegistrationOptions};
+use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use client_api::WellKnownOptions;
 use console::JoiningOptions;
 use delivery::PushOptions;
@@ -105,6 +105,8 @@ runtime::options! {
         limits: LimitsOptions = LimitsOptions::default(),
         /// What clients find at /.well-known/matrix.
         well_known: WellKnownOptions = WellKnownOptions::default(),
+        /// Servers that carry calls.
+        turn: TurnOptions = TurnOptions::default(),
         /// What newcomers are told.
         joining: JoiningOptions = JoiningOptions::default(),
         /// The log.
@@ -141,6 +143,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsOptions,
     /// What clients find at /.well-known/matrix.
     pub(crate) well_known: WellKnownOptions,
+    /// Servers that carry calls.
+    pub(crate) turn: TurnOptions,
     /// What newcomers are told.
     pub(crate) joining: JoiningOptions,
     /// The log.
@@ -201,6 +205,7 @@ impl Config {
             federation: document.federation,
             limits: document.limits,
             well_known: document.well_known,
+            turn: document.turn,
             joining: document.joining,
             log: document.log,
         })

@@ -57,6 +57,7 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Init(init) => init::run(init, &common),
         Verb::User(verb) => administer::user(verb, &common),
         Verb::Invite(verb) => invite::run(verb, &common),
+        Verb::Reports => administer::reports(&common),
         Verb::Database(verb) => administer::database(verb, &common),
     }
 }

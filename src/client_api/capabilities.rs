@@ -18,7 +18,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 /// `GET /_matrix/client/v3/capabilities`
 async fn get_capabilities(
     Part(info): Part<Arc<ServerInfo>>,
-    _: User,
+    caller: User,
     _: get::Request,
 ) -> Reply<RawJson> {
     let available: Map<String, Value> = ROOM_VERSIONS
@@ -32,6 +32,7 @@ async fn get_capabilities(
         "m.set_avatar_url": { "enabled": true },
         "m.profile_fields": { "enabled": true },
         "m.3pid_changes": { "enabled": false },
-        "m.get_login_token": { "enabled": false },
+        "m.get_login_token": { "enabled": true },
+        "m.account_moderation": { "lock": caller.is_admin, "suspend": caller.is_admin },
     }})))
 }

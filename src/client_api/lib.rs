@@ -9,6 +9,7 @@
 
 mod account;
 mod account_data;
+mod administration;
 mod answers;
 mod capabilities;
 mod dehydrated_devices;
@@ -19,7 +20,10 @@ mod keys;
 mod login;
 mod media;
 mod notifications;
+mod old_sync;
+mod open_id;
 mod options;
+mod presence;
 mod profile;
 mod prover;
 mod push_rules;
@@ -32,13 +36,14 @@ mod sync;
 mod to_device;
 mod user_directory;
 mod versions;
+mod voip;
 mod well_known;
 
 pub use options::WellKnownOptions;
 
 use std::sync::Arc;
 
-use accounts::Accounts;
+use accounts::{Accounts, TurnOptions};
 use actions::Actions;
 use axum::extract::FromRef;
 use runtime::Clock;
@@ -55,6 +60,8 @@ pub struct ClientParts {
     pub rooms: ::rooms::Rooms,
     /// What changed for a device.
     pub sync: ::sync::Sync,
+    /// Full-text search.
+    pub search: ::search::Search,
     /// Files.
     pub media: ::media::Media,
     /// What a person does across domains.
@@ -74,6 +81,8 @@ pub struct ServerInfo {
     pub default_room_version: String,
     /// What `/.well-known/matrix` says.
     pub well_known: WellKnownOptions,
+    /// The TURN servers.
+    pub turn: TurnOptions,
     /// Whether push gateways without TLS are taken: they are reached in listed private
     /// networks only.
     pub plain_push_gateways: bool,
@@ -93,6 +102,7 @@ part! {
     accounts: Accounts,
     rooms: ::rooms::Rooms,
     sync: ::sync::Sync,
+    search: ::search::Search,
     media: ::media::Media,
     actions: Actions,
     limits: Limits,
@@ -128,6 +138,11 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(dehydrated_devices::routes())
         .merge(to_device::routes())
         .merge(user_directory::routes())
+        .merge(administration::routes())
+        .merge(open_id::routes())
+        .merge(voip::routes())
+        .merge(old_sync::routes())
+        .merge(presence::routes())
         .merge(sync::routes())
         .merge(media::routes())
         .merge(sliding_sync::routes())

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use accounts::{Accounts, Login, LoginError};
+use accounts::{Accounts, Login, LoginError, NewDevice, SignedIn};
 use http::{Method, StatusCode};
 use ruma_client_api::session::{
-    get_login_types::v3 as types, login::v3 as login, logout::v3 as logout,
-    logout_all::v3 as logout_all, refresh_token::v3 as refresh,
+    get_login_token::v1 as get_token, get_login_types::v3 as types, login::v3 as login,
+    logout::v3 as logout, logout_all::v3 as logout_all, refresh_token::v3 as refresh,
 };
 use ruma_common::{
     OwnedDeviceId,
@@ -16,13 +16,16 @@ use ruma_common::{
     },
 };
 use serde::Deserialize;
-use web::{Anonymous, ApiError, Limits, Origin, Part, Reply, Routes, User};
+use web::{
+    Anonymous, ApiError, Interactive, Limits, LockedOrNot, Origin, Part, Reply, Routes, User,
+};
 
-use crate::{ClientParts, ServerInfo};
+use crate::{ClientParts, ServerInfo, prover::Prover};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new()
         .on(get_types)
+        .on(make_token)
         .on(log_in)
         .on(refresh)
         .on(log_out)
@@ -32,9 +35,12 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 /// `GET /_matrix/client/v3/login`
 async fn get_types(_: Anonymous, _: types::Request) -> Reply<types::Response> {
     let password = types::PasswordLoginType::new();
-    Ok(types::Response::new(vec![types::LoginType::Password(
-        password,
-    )]))
+    let mut token = types::TokenLoginType::new();
+    token.get_login_token = true;
+    Ok(types::Response::new(vec![
+        types::LoginType::Password(password),
+        types::LoginType::Token(token),
+    ]))
 }
 
 /// The body of `POST /login`. ruma's own type panics where `type` is missing.
@@ -46,6 +52,8 @@ struct LoginRequest {
     /// How clients before `identifier` named the user.
     user: Option<String>,
     password: Option<String>,
+    /// Of another device, for `m.login.token`.
+    token: Option<String>,
     device_id: Option<OwnedDeviceId>,
     initial_device_display_name: Option<String>,
     #[serde(default)]
@@ -93,6 +101,10 @@ async fn log_in(
     _: Anonymous,
     request: LoginRequest,
 ) -> Reply<login::Response> {
+    if request.login_type == "m.login.token" {
+        let session = log_in_with_token(&accounts, &limits, &origin, request).await?;
+        return Ok(answer(session, &info));
+    }
     let wanted = wanted(request)?;
     // However somebody writes the name, it is one user whose password is guessed.
     let who = accounts
@@ -103,7 +115,33 @@ async fn log_in(
     if !matches!(result, Err(LoginError::Forbidden | LoginError::Deactivated)) {
         attempt.succeeded();
     }
-    let session = result?;
+    Ok(answer(result?, &info))
+}
+
+/// A sign-in with a token of another device.
+async fn log_in_with_token(
+    accounts: &Accounts,
+    limits: &Limits,
+    origin: &Origin,
+    request: LoginRequest,
+) -> Result<SignedIn, ApiError> {
+    let token = request.token;
+    let token = token.ok_or_else(|| ApiError::missing_param("There is no token."))?;
+    // Whose token it is nobody knows who guesses it.
+    let attempt = limits.sign_in(origin.address, &format!("token {}", origin.address))?;
+    let device = NewDevice {
+        device_id: request.device_id,
+        initial_device_display_name: request.initial_device_display_name,
+        refresh_token: request.refresh_token,
+    };
+    let result = accounts.login_with_token(&token, device).await;
+    if !matches!(result, Err(LoginError::Forbidden)) {
+        attempt.succeeded();
+    }
+    Ok(result?)
+}
+
+fn answer(session: SignedIn, info: &ServerInfo) -> login::Response {
     let mut response =
         login::Response::new(session.user_id, session.access_token, session.device_id);
     response.refresh_token = session.refresh_token;
@@ -112,7 +150,21 @@ async fn log_in(
         let server = login::HomeserverInfo::new(info.well_known.client.clone());
         response.well_known = Some(login::DiscoveryInfo::new(server));
     }
-    Ok(response)
+    response
+}
+
+/// `POST /_matrix/client/v1/login/get_token`
+async fn make_token(
+    Part(accounts): Part<Accounts>,
+    prover: Prover,
+    caller: User,
+    Interactive { request, operation }: Interactive<get_token::Request>,
+) -> Reply<get_token::Response> {
+    prover
+        .user(&caller, operation, request.auth.as_ref())
+        .await?;
+    let made = accounts.login_token(&caller);
+    Ok(get_token::Response::new(made.expires_in, made.token))
 }
 
 /// What is asked, if it is a way to sign in that this server has.
@@ -155,7 +207,7 @@ async fn refresh(
 /// `POST /_matrix/client/v3/logout`
 async fn log_out(
     Part(accounts): Part<Accounts>,
-    caller: User,
+    caller: LockedOrNot,
     _: logout::Request,
 ) -> Reply<logout::Response> {
     accounts.logout(&caller).await?;
@@ -165,7 +217,7 @@ async fn log_out(
 /// `POST /_matrix/client/v3/logout/all`
 async fn log_out_everywhere(
     Part(accounts): Part<Accounts>,
-    caller: User,
+    caller: LockedOrNot,
     _: logout_all::Request,
 ) -> Reply<logout_all::Response> {
     accounts.logout_all(&caller).await?;

@@ -1,6 +1,6 @@
 //! Registration (client-server API, "Account registration").
 
-use accounts::{Accounts, NewAccount, RegisterError, RegistrationMode};
+use accounts::{Accounts, NewAccount, RegisterError, Registered, RegistrationMode};
 use ruma_client_api::account::{
     check_registration_token_validity::v1 as validity,
     get_username_availability::v3 as available,
@@ -24,7 +24,19 @@ async fn register(
     _: Anonymous,
     Interactive { request, operation }: Interactive<register::Request>,
 ) -> Reply<register::Response> {
-    check(&accounts, &request).await?;
+    if request.kind == RegistrationKind::Guest {
+        let made = accounts.register_guest(request.initial_device_display_name);
+        return Ok(answer(made.await?));
+    }
+    let guest = match &request.guest_access_token {
+        Some(token) => Some(
+            accounts
+                .prove_guest(token, request.username.as_deref())
+                .await?,
+        ),
+        None => None,
+    };
+    check(&accounts, &request, guest.is_some()).await?;
     let passed = prover.newcomer(operation, request.auth.as_ref()).await?;
     let new = NewAccount {
         username: request.username,
@@ -35,7 +47,13 @@ async fn register(
         inhibit_login: request.inhibit_login,
         refresh_token: request.refresh_token,
     };
-    let made = accounts.register(new, passed.invitation).await?;
+    let made = accounts
+        .register_or_keep(new, passed.invitation, guest)
+        .await?;
+    Ok(answer(made))
+}
+
+fn answer(made: Registered) -> register::Response {
     let mut response = register::Response::new(made.user_id);
     if let Some(session) = made.session {
         response.device_id = Some(session.device_id);
@@ -43,14 +61,18 @@ async fn register(
         response.refresh_token = session.refresh_token;
         response.expires_in = session.expires_in;
     }
-    Ok(response)
+    response
 }
 
 /// What would be refused in any case is refused before somebody goes through an
 /// authentication for it.
-async fn check(accounts: &Accounts, request: &register::Request) -> Result<(), ApiError> {
+async fn check(
+    accounts: &Accounts,
+    request: &register::Request,
+    keeps: bool,
+) -> Result<(), ApiError> {
     if request.kind != RegistrationKind::User {
-        return Err(ApiError::forbidden("This server takes no guests."));
+        return Err(ApiError::invalid_param("There is no such kind of account."));
     }
     if request.login_type.is_some() {
         return Err(ApiError::forbidden(
@@ -60,7 +82,7 @@ async fn check(accounts: &Accounts, request: &register::Request) -> Result<(), A
     if accounts.registration_mode() == RegistrationMode::Closed {
         return Err(RegisterError::Closed.into());
     }
-    if let Some(username) = &request.username {
+    if let Some(username) = request.username.as_ref().filter(|_| !keeps) {
         accounts.check_username(username).await?;
     }
     if let Some(password) = &request.password {

@@ -83,6 +83,7 @@ async fn sliding_sync(
     if !known.contains(&query.set_presence) {
         return Err(ApiError::invalid_param("There is no such presence."));
     }
+    let _present = sync.present(&caller, query.set_presence).await?;
     let asked = SlidingRequest {
         pos: query.pos,
         timeout: Duration::from_millis(query.timeout),

@@ -29,6 +29,7 @@ async fn get_sync(
         full_state: request.full_state,
         timeout: request.timeout.unwrap_or_default(),
         use_state_after: request.use_state_after,
+        set_presence: request.set_presence,
     };
     if asked.timeout.is_zero() {
         return Ok(RawJson(sync.sync(&caller, asked).await?));

@@ -6,11 +6,17 @@ use web::{Anonymous, Reply, Routes};
 use crate::ClientParts;
 
 /// What an older client may use before the version that has it.
-const FEATURES: [&str; 3] = [
+const FEATURES: [&str; 6] = [
     // Dehydrated devices.
     "org.matrix.msc3814",
     // Profile fields beside name and avatar, at their stable paths.
     "uk.tcpip.msc4133.stable",
+    // Invitations by whom one takes them (MSC4155).
+    "org.matrix.msc4155",
+    // Locking and suspending accounts.
+    "uk.timedout.msc4323",
+    // Which rooms two people share.
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
     // Sliding sync (MSC4186).
     "org.matrix.simplified_msc3575",
 ];

@@ -14,6 +14,8 @@ mod push;
 mod record;
 mod relation;
 mod room;
+mod search;
+mod standing;
 pub mod tables;
 
 pub use account::{
@@ -40,3 +42,5 @@ pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
+pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
+pub use standing::{OpenIdTokenRecord, ReportRecord, Reported, StandingRecord};

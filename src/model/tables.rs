@@ -18,6 +18,8 @@ use crate::{
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
+use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
+use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 
 /// How deep an event stands in its room's graph.
@@ -113,6 +115,13 @@ tables! {
 
     /// The room in which the server speaks to a user.
     NOTICE_ROOM_BY_USER: UserSerial => RoomSerial, 182, Family::Index;
+    /// The search index: the events of a room that have a word, by the word, when they were
+    /// sent, and the event.
+    WORD_BY_ROOM: (RoomSerial, String, u64, EventSerial) => WordRecord, 77, Family::Scan;
+    /// Under what each event stands in the search index.
+    INDEXED_BY_EVENT: EventSerial => IndexedRecord, 78, Family::Index;
+    /// How far the search index has come with the events that were there before it.
+    SEARCH_PROGRESS: () => SearchProgressRecord, 79, Family::Index;
 
     // Accounts.
 
@@ -132,6 +141,11 @@ tables! {
     REFRESH_TOKEN_BY_HASH: TokenHash => RefreshTokenRecord, 86, Family::Index;
     /// The tokens of each device: 0 for access tokens, 1 for refresh tokens.
     TOKEN_BY_DEVICE: (DeviceSerial, u8, TokenHash) => (), 87, Family::Scan;
+
+    /// What limits an account: suspended, a guest's.
+    STANDING_BY_USER: UserSerial => StandingRecord, 88, Family::Index;
+    /// What people have reported to the administrators, by the commit that brought it.
+    REPORT_BY_POSITION: Position => ReportRecord, 89, Family::Scan;
 
     /// A user's profile: JSON by field name.
     PROFILE_FIELD_BY_USER: (UserSerial, String) => Vec<u8>, 90, Family::Scan;
@@ -188,6 +202,11 @@ tables! {
     /// The local users by the words of their name and id: the first bytes of each word
     /// in lower case, filled up with zeros, so that rows sort as the words do.
     USER_BY_WORD: (DirectoryWord, UserSerial) => (), 119, Family::Scan;
+
+    /// The tokens by which other services learn who somebody is, by their hash.
+    OPENID_TOKEN_BY_HASH: TokenHash => OpenIdTokenRecord, 120, Family::Index;
+    /// The same by when they end, in ms since the Unix epoch.
+    OPENID_TOKEN_BY_END: (u64, TokenHash) => (), 121, Family::Queue;
 
     // Media.
 

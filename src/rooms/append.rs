@@ -247,6 +247,9 @@ impl Rooms {
             rows::write(staging, &context, extra, latest, position, batch)
         })?;
         let appended = staging.appended();
+        if sender.device.is_some() {
+            self.acted(writing.latest(), sender.user)?;
+        }
         *end = Some(staging.into_end());
         Ok((appended, written))
     }

@@ -54,6 +54,15 @@ pub enum AppendError {
     /// (`M_UNABLE_TO_GRANT_JOIN`).
     #[error("nobody of this server who is in the room may let you in")]
     UnableToGrantJoin,
+    /// An administrator has suspended the sender's account (403 `M_USER_SUSPENDED`).
+    #[error("you cannot do this while your account is suspended")]
+    Suspended,
+    /// The room lets no guests in (403 `M_GUEST_ACCESS_FORBIDDEN`).
+    #[error("guests cannot join this room")]
+    GuestsForbidden,
+    /// The user takes no invitation of the sender (403 `M_INVITE_BLOCKED`).
+    #[error("this user takes no invitations")]
+    InviteBlocked,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

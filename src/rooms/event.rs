@@ -105,8 +105,11 @@ pub(crate) fn checked(
 }
 
 /// The events of some serials, in their order, without those that are not of `room` or
-/// not there any more.
-pub(crate) fn load_events(
+/// not there any more. Who may see them is not asked here.
+///
+/// # Errors
+/// If the database fails.
+pub fn load_events(
     view: &impl Read,
     room: RoomSerial,
     serials: &[EventSerial],

@@ -22,10 +22,12 @@ mod error;
 mod event;
 mod filter;
 mod form;
+mod guests;
 mod hierarchy;
 mod ignored;
 mod members;
 mod membership;
+mod mutual;
 mod news;
 mod notices;
 mod notifications;
@@ -34,17 +36,20 @@ mod options;
 mod place;
 mod plain;
 mod power_levels;
+mod presence;
 mod profile;
 mod public_rooms;
 mod queue;
 mod receipts;
 mod recounts;
 mod relations;
+mod reports;
 mod restricted;
 mod rows;
 mod send;
 mod space_links;
 mod staging;
+mod standing;
 mod state;
 mod state_map;
 mod stays;
@@ -64,21 +69,24 @@ pub use append::{Appended, NewEvent, Sender};
 pub use at_time::EventAtTime;
 pub use create::{CreateRoom, Preset};
 pub use error::{AppendError, ReadError};
-pub use event::{ClientEvent, EventReader, Viewer};
+pub use event::{ClientEvent, EventReader, Viewer, load_events};
 pub use filter::EventFilter;
 pub use hierarchy::{HierarchyPage, HierarchyRequest};
 pub use ignored::Ignored;
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
+pub use mutual::{MutualRooms, mutual_rooms};
 pub use news::{MovedReceipt, NewsEvent, RoomCommit, RoomNews};
 pub use notices::{Notice, SentNotice};
 pub use notifications::{Notification, NotificationToken, Notifications};
 pub use notify::{PushSubject, member_name};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
+pub use presence::{Present, ShownPresence};
 pub use public_rooms::{PublicRoom, PublicRoomsPage, PublicRoomsRequest};
 pub use receipts::{ReadMarkers, ReceiptKind};
-pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest};
+pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
+pub use reports::reports;
 pub use space_links::SpaceLink;
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
@@ -126,6 +134,7 @@ struct Inner {
     options: RoomsOptions,
     queues: queue::RoomQueues,
     typing: typing::Typing,
+    presences: presence::Presences,
     unread: unread::UnreadCache,
     stays: stays::StaysCache,
     news: news::NewsCache,
@@ -153,6 +162,7 @@ impl Rooms {
         Self {
             inner: Arc::new(Inner {
                 typing: typing::Typing::new(clock.now()),
+                presences: presence::Presences::default(),
                 unread: unread::UnreadCache::default(),
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),
@@ -241,6 +251,21 @@ impl Rooms {
 /// If the database fails.
 pub fn room_serial(view: &impl Read, room_id: &str) -> Result<Option<RoomSerial>, StoreError> {
     view.get(&tables::ROOM_BY_ID, &room_id.to_owned())
+}
+
+/// The id of the room of an event, if the event is known here. Who may see it is not
+/// asked here.
+///
+/// # Errors
+/// If the database fails.
+pub fn room_of_event(view: &impl Read, event_id: &str) -> Result<Option<String>, StoreError> {
+    let Some(event) = view.get(&tables::EVENT_BY_ID, &event_id.to_owned())? else {
+        return Ok(None);
+    };
+    match view.get(&tables::EVENT_BY_SERIAL, &event)? {
+        Some(stored) => model::room_id(view, stored.room),
+        None => Ok(None),
+    }
 }
 
 /// The serial of a user id, if the user is known here.

@@ -282,6 +282,7 @@ impl Rooms {
     ) -> Result<(), AppendError> {
         let rooms = self.clone();
         let who = sender.clone();
+        let comes = content.get("membership") == Some(&"join".to_owned().into());
         let out = content.get("membership") == Some(&"leave".to_owned().into())
             || content.get("membership") == Some(&"ban".to_owned().into());
         let user_id = target.clone();
@@ -294,6 +295,9 @@ impl Rooms {
             Ok(Plan::event(member_event(&target, content)))
         })
         .await?;
+        if comes {
+            self.show_presence_again(sender.user);
+        }
         if out {
             self.stop_typing(room, &user_id).await?;
         }
@@ -436,6 +440,11 @@ fn memberships(
         }
     }
     Ok(rooms)
+}
+
+/// The rooms that a user is in.
+pub(crate) fn joined(view: &impl Read, user: UserSerial) -> Result<Vec<RoomSerial>, StoreError> {
+    memberships(view, user, &[Membership::Join])
 }
 
 /// The ids of the rooms that a user is in.

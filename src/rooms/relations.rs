@@ -4,11 +4,13 @@
 //! A target is known by its id alone: children may come before it.
 
 mod bundles;
+mod edits;
 mod index;
 mod threads;
 mod walk;
 
 pub(crate) use bundles::{NewestBundled, bundle};
+pub use edits::newest_edit;
 pub(crate) use index::{RelationKeys, Tallies};
 pub use threads::{ThreadsPage, ThreadsRequest};
 pub(crate) use threads::{check_root, thread_of};

@@ -104,6 +104,9 @@ impl Rooms {
                 rooms.plan_state(latest, staging, &who, event)
             })
             .await?;
+        if event_type == "m.room.guest_access" {
+            self.let_guests_go(room).await;
+        }
         last(appended)
     }
 

@@ -14,7 +14,7 @@ use crate::{
     event::{checked, load_event},
     queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
     relations::{Relation, RelationKeys, relates, thread_of},
-    room_record,
+    room_record, standing,
 };
 
 /// An event built and authorised, not yet written.
@@ -245,6 +245,7 @@ impl Staging {
         sender: &Sender,
         new: NewEvent,
     ) -> Result<(), AppendError> {
+        standing::check(rooms, latest, self, sender, &new)?;
         let redacts = match &new.redacts {
             Some(target) => Some(self.redaction_target(latest, sender, target)?),
             None => None,

@@ -93,7 +93,9 @@ impl Typing {
         }
     }
 
-    fn next(&self) -> u64 {
+    /// The number of a change. Presence has numbers of the same row, so that one number
+    /// tells what of memory a client has seen.
+    pub(crate) fn next(&self) -> u64 {
         self.last.fetch_add(1, Ordering::AcqRel) + 1
     }
 

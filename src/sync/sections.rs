@@ -146,7 +146,7 @@ impl Sync {
                 if !window.is_new(record.position) {
                     continue;
                 }
-                if membership == Membership::Invite && window.ignored()?.has(record.sender) {
+                if membership == Membership::Invite && !window.is_told_of(record.sender)? {
                     continue;
                 }
                 let reader = self.event_reader(question, window.snapshot, room)?;

@@ -6,6 +6,7 @@ use accounts::Session;
 use bytes::Bytes;
 use rooms::{EventFilter, Viewer};
 use ruma_client_api::filter::{FilterDefinition, LazyLoadOptions, RoomEventFilter};
+use ruma_common::presence::PresenceState;
 use store::{Scope, Snapshot, Watch};
 use tokio::time::Instant;
 
@@ -36,6 +37,8 @@ pub struct SyncRequest {
     pub timeout: Duration,
     /// Whether state is wanted as of the timeline's end.
     pub use_state_after: bool,
+    /// How the user wants to be shown meanwhile.
+    pub set_presence: PresenceState,
 }
 
 /// One computation of an answer.
@@ -55,6 +58,8 @@ pub(crate) struct Question {
     /// Which of the account's own data is wanted.
     pub(crate) account_data: EventFilter,
     pub(crate) include_leave: bool,
+    /// Whose presence is wanted.
+    pub(crate) presence: EventFilter,
 }
 
 impl Question {
@@ -84,7 +89,13 @@ impl Question {
         let mut account_data = RoomEventFilter::default();
         account_data.types = filter.account_data.types;
         account_data.not_types = filter.account_data.not_types;
+        let mut presence = RoomEventFilter::default();
+        presence.types = filter.presence.types;
+        presence.not_types = filter.presence.not_types;
+        presence.senders = filter.presence.senders;
+        presence.not_senders = filter.presence.not_senders;
         Self {
+            presence: EventFilter::from(&presence),
             session: session.clone(),
             since,
             view,
@@ -120,6 +131,7 @@ impl Sync {
                 .await?;
             self.confirm(session.device, since.to_device);
         }
+        let _present = self.present(session, request.set_presence.clone()).await?;
         let deadline = Instant::now() + request.timeout.min(LONGEST_WAIT);
         let immediate = since.is_none() || request.full_state || request.timeout.is_zero();
         let question = std::sync::Arc::new(Question::new(session, since, request));
@@ -213,6 +225,11 @@ impl Sync {
         if !data.is_empty() {
             has_news = true;
             answer.field("account_data", &events(&data));
+        }
+        let presence = self.presence(question, &window)?;
+        if !presence.is_empty() {
+            has_news = true;
+            answer.field("presence", &events(&presence));
         }
         let to_device = self.to_device(question, snapshot, &mut answer)?;
         has_news |= to_device.is_some();

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use accounts::InvitePermission;
 use model::{
     DeviceSerial, Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, device_scope,
     room_scope, tables, user_scope,
@@ -140,6 +141,19 @@ impl<'a> Window<'a> {
         ["m.push_rules", "m.ignored_user_list"]
             .into_iter()
             .any(|name| self.global_data.contains(name))
+    }
+
+    /// Whether the user is told of the invitations of another: those whom the user ignores
+    /// or of whom the user takes none are passed over.
+    pub(crate) fn is_told_of(&self, other: UserSerial) -> Result<bool, SyncError> {
+        if self.ignored()?.has(other) {
+            return Ok(false);
+        }
+        let Some(other) = model::user_id(self.snapshot, other)? else {
+            return Ok(true);
+        };
+        let permission = accounts::invite_permission(self.snapshot, self.user, &other)?;
+        Ok(permission == InvitePermission::Allow)
     }
 
     /// The rooms that the user is joined to.

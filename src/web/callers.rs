@@ -8,12 +8,13 @@ use std::ops::Deref;
 
 use accounts::{Accounts, AuthenticateError, Session};
 use axum::extract::{FromRef, FromRequestParts};
-use http::{HeaderMap, header, request::Parts};
-use ruma_common::UserId;
+use http::{HeaderMap, StatusCode, header, request::Parts};
+use ruma_common::{UserId, api::error::ErrorCode};
 
 use crate::{
     ApiError,
     exchange::{Exchange, user_agent},
+    guests,
 };
 
 /// A signed-in user with the device and the rights of the session. Counts the
@@ -72,6 +73,14 @@ where
             Err(error) => return Err(error.into()),
         };
         exchange.limits.count_account(session.user)?;
+        if session.is_guest {
+            let endpoint = exchange.endpoint.get().copied().unwrap_or_default();
+            if !guests::may_ask(&parts.method, endpoint) {
+                let text = "Guests cannot do this.";
+                let code = ErrorCode::GuestAccessForbidden;
+                return Err(ApiError::new(StatusCode::FORBIDDEN, code, text));
+            }
+        }
         let _ = exchange.user_id.set(session.user_id.clone());
         let address = exchange.address.to_string();
         let user_agent = user_agent(&parts.headers);
@@ -81,6 +90,36 @@ where
             log::warn!(request_id = exchange.id; "a last-seen time was not written: {error}");
         }
         Ok(Self(session))
+    }
+}
+
+/// A signed-in user whose account may be locked: for signing out, which is all that such
+/// a user may do.
+#[derive(Clone, Debug)]
+pub struct LockedOrNot(Session);
+
+impl Deref for LockedOrNot {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl<S> FromRequestParts<S> for LockedOrNot
+where
+    Accounts: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let exchange = Exchange::of(parts)?;
+        exchange.limits.count_address(exchange.address)?;
+        let token = access_token(&parts.headers, parts.uri.query());
+        let token = token.ok_or_else(ApiError::missing_token)?;
+        let accounts = Accounts::from_ref(state);
+        Ok(Self(accounts.authenticate_locked(token).await?))
     }
 }
 

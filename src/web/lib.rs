@@ -26,6 +26,7 @@ mod errors;
 mod exchange;
 mod files;
 mod front;
+mod guests;
 mod json;
 mod limits;
 mod listener;
@@ -45,7 +46,7 @@ mod tests;
 
 pub use answers::{Answer, Pieces, RawJson, Reply, Whole};
 pub use axum::extract::State as Part;
-pub use callers::{Admin, Anonymous, Operator, User};
+pub use callers::{Admin, Anonymous, LockedOrNot, Operator, User};
 pub use conditions::Conditions;
 pub use errors::ApiError;
 pub use exchange::Origin;

@@ -8,6 +8,8 @@ mod directory_backfill;
 mod house;
 mod key_backups;
 mod keys;
+mod login_tokens;
+mod open_id;
 mod registration;
 mod sessions;
 mod to_device;

@@ -1,6 +1,6 @@
 //! Which sections and keys there are, and the example that shows them all.
 
-use accounts::{AccountsOptions, RegistrationOptions};
+use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use client_api::WellKnownOptions;
 use console::JoiningOptions;
 use delivery::PushOptions;
@@ -69,6 +69,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(FederationOptions),
         section!(LimitsOptions),
         section!(WellKnownOptions),
+        section!(TurnOptions),
         section!(JoiningOptions),
         clients(),
         section!(LogOptions),

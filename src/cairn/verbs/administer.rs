@@ -1,7 +1,7 @@
 //! `cairn user`, `cairn database`, and what `cairn invite` needs: the same verbs whether a
 //! server runs (then it does them, asked over its socket) or not (then they are done here).
 
-use actions::Administration;
+use actions::{Administration, Restraint};
 use serde_json::{Value, json};
 
 use super::{Answer, Failure};
@@ -45,8 +45,25 @@ pub(super) fn user(verb: UserVerb, common: &Common) -> Result<Answer, Failure> {
             user,
             administrator: false,
         },
+        UserVerb::Lock { user } => restrained(user, Restraint::Lock, true),
+        UserVerb::Unlock { user } => restrained(user, Restraint::Lock, false),
+        UserVerb::Suspend { user } => restrained(user, Restraint::Suspension, true),
+        UserVerb::Unsuspend { user } => restrained(user, Restraint::Suspension, false),
     };
     done(wish, common)
+}
+
+fn restrained(user: String, restraint: Restraint, restrained: bool) -> Administration {
+    Administration::RestrainUser {
+        user,
+        restraint,
+        restrained,
+    }
+}
+
+/// Does `cairn reports`.
+pub(super) fn reports(common: &Common) -> Result<Answer, Failure> {
+    done(Administration::ListReports, common)
 }
 
 /// Does a verb of `cairn database`.
@@ -122,6 +139,20 @@ fn told(wish: &Administration, answer: &Value) -> String {
         Administration::SetAdministrator { .. } => {
             format!("{} is no administrator any more", text("user_id"))
         }
+        Administration::RestrainUser {
+            restraint,
+            restrained,
+            ..
+        } => {
+            let now = match (restraint, restrained) {
+                (Restraint::Lock, true) => "is locked now",
+                (Restraint::Lock, false) => "is not locked any more",
+                (Restraint::Suspension, true) => "is suspended now",
+                (Restraint::Suspension, false) => "is not suspended any more",
+            };
+            format!("{} {now}", text("user_id"))
+        }
+        Administration::ListReports => lines(&answer["reports"], report_line),
         // `invite` tells these itself.
         Administration::CreateInvitations { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
@@ -184,9 +215,24 @@ fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
+/// A report: when, who, about what, why.
+fn report_line(report: &Value) -> String {
+    let about = ["event_id", "room_id", "user_id"]
+        .into_iter()
+        .map(|name| word(report, name))
+        .filter(|id| !id.is_empty());
+    format!(
+        "{}  {} reports {}: {}",
+        report["at"],
+        word(report, "reporter"),
+        about.collect::<Vec<_>>().join(" in "),
+        word(report, "reason").escape_debug()
+    )
+}
+
 fn user_line(user: &Value) -> String {
     let mut line = word(user, "user_id").to_owned();
-    for mark in ["administrator", "locked", "deactivated"] {
+    for mark in ["administrator", "locked", "suspended", "deactivated"] {
         if user[mark] == json!(true) {
             line += &format!("  {mark}");
         }

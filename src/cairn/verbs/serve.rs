@@ -10,6 +10,7 @@ use delivery::{Push, PushParts};
 use media::{Media, MediaParts};
 use outgoing::Outgoing;
 use runtime::{Metrics, Tasks};
+use search::Search;
 use serde_json::{Value, json};
 use sync::Sync;
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,11 +83,17 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         parts.clock.clone(),
         tasks.stop(),
     );
+    let search = Search::new(
+        parts.store.clone(),
+        parts.rooms.clone(),
+        parts.clock.clone(),
+    );
     let media = open_media(&config, &parts, &metrics, &tasks)?;
     let client = ClientParts {
         accounts: parts.accounts.clone(),
         rooms: parts.rooms.clone(),
         sync,
+        search: search.clone(),
         media: media.clone(),
         actions: parts.actions.clone(),
         limits: limits.clone(),
@@ -94,6 +101,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         info: Arc::new(ServerInfo {
             default_room_version: config.rooms.default_version.clone(),
             well_known: config.well_known.clone(),
+            turn: config.turn.clone(),
             plain_push_gateways: outgoing.reaches_private_networks(),
         }),
     };
@@ -110,6 +118,13 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         .await?;
     sweep(&parts, &server.tasks);
     deliver(&parts, &server, outgoing, &metrics);
+    let presence = parts.rooms.clone();
+    server
+        .tasks
+        .spawn("expire-presence", move |stop| async move {
+            presence.expire_presence(stop).await;
+        });
+    server.tasks.spawn("search", |stop| search.run(stop));
     let rooms = parts.rooms.clone();
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;

@@ -19,6 +19,11 @@ pub(super) fn array(values: &[String]) -> String {
 
 /// An answer of these fields, whose values are JSON. The names need no escapes.
 pub(super) fn object(fields: &[(&str, &str)]) -> RawJson {
+    RawJson(self::fields(fields).into())
+}
+
+/// An object of these fields, as [`object`].
+pub(super) fn fields(fields: &[(&str, &str)]) -> String {
     let length: usize = fields
         .iter()
         .map(|(name, json)| name.len() + json.len() + 4)
@@ -35,7 +40,7 @@ pub(super) fn object(fields: &[(&str, &str)]) -> RawJson {
         out.push('{');
     }
     out.push('}');
-    RawJson(out.into())
+    out
 }
 
 /// Text as a JSON string.

@@ -1,6 +1,6 @@
 //! Coming into rooms and going out of them (client-server API, "Room membership").
 
-use ::rooms::{Rooms, joined_rooms};
+use ::rooms::{Rooms, joined_rooms, mutual_rooms};
 use actions::Actions;
 use ruma_client_api::{
     knock::knock_room::v3 as knock,
@@ -8,6 +8,7 @@ use ruma_client_api::{
         ThirdPartySigned,
         ban_user::v3 as ban,
         forget_room::v3 as forget,
+        get_mutual_rooms::v1 as mutual,
         invite_user::v3::{self as invite, InvitationRecipient},
         join_room_by_id::v3 as join,
         join_room_by_id_or_alias::v3 as join_by_name,
@@ -25,6 +26,7 @@ use crate::ClientParts;
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new()
         .on(list_joined)
+        .on(list_mutual)
         .on(invite)
         .on(join)
         .on(join_by_name)
@@ -44,6 +46,24 @@ async fn list_joined(Part(rooms): Part<Rooms>, caller: User, _: joined::Request)
         "joined_rooms",
         &answers::texts(&room_ids),
     )]))
+}
+
+/// `GET /_matrix/client/v1/mutual_rooms`
+async fn list_mutual(
+    Part(rooms): Part<Rooms>,
+    caller: User,
+    request: mutual::Request,
+) -> Reply<RawJson> {
+    let viewer = sender(&caller).viewer();
+    let found = read(rooms, move |_, view| {
+        mutual_rooms(view, viewer, &request.user_id, request.from.as_deref())
+    })
+    .await?;
+    let (joined, count) = (answers::texts(&found.room_ids), found.count.to_string());
+    let next_batch = found.next_batch.as_ref().map(answers::text);
+    let mut fields = vec![("joined", joined.as_str()), ("count", &count)];
+    fields.extend(next_batch.as_deref().map(|next| ("next_batch", next)));
+    Ok(answers::object(&fields))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`

@@ -11,10 +11,14 @@ mod membership;
 mod reading;
 mod receipts;
 mod relations;
+mod reporting;
+mod search;
 mod sending;
 mod spaces;
 mod typing;
 mod upgrading;
+
+pub(crate) use reading::place;
 
 use ::rooms::{ReadError, Rooms, Sender};
 use store::Snapshot;
@@ -34,12 +38,14 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(receipts::routes())
         .merge(spaces::routes())
         .merge(relations::routes())
+        .merge(search::routes())
+        .merge(reporting::routes())
         .merge(typing::routes())
         .merge(upgrading::routes())
 }
 
 /// The caller as rooms know those who act.
-fn sender(caller: &User) -> Sender {
+pub(crate) fn sender(caller: &User) -> Sender {
     Sender {
         user_id: caller.user_id.clone(),
         user: caller.user,

@@ -120,7 +120,7 @@ async fn messages(
 }
 
 /// The place in a room's timeline that a token means: one of a page, or one of a sync.
-pub(super) async fn place(
+pub(crate) async fn place(
     sync: &Sync,
     room_id: &RoomId,
     token: Option<&str>,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The most edits of an event that are looked at for the newest.
-const MAX_EDITS: usize = 100;
+pub(super) const MAX_EDITS: usize = 100;
 /// The most references that are bundled with an event; the newest.
 const MAX_REFERENCES: usize = 100;
 /// The most replies of a thread that are looked at for one that may be shown.
@@ -144,6 +144,30 @@ fn insert(mut json: String, parts: &[String]) -> String {
     json
 }
 
+/// The newest of some edits, of those that `load` lets count (client-server API,
+/// "Server-side aggregation of m.replace relationships").
+pub(super) fn newest_of(
+    edits: &mut [BundledRecord],
+    load: impl Fn(&BundledRecord) -> Result<Option<ClientEvent>, ReadError>,
+) -> Result<Option<ClientEvent>, ReadError> {
+    edits.sort_by_key(|edit| std::cmp::Reverse(edit.sent_at));
+    let mut newest: Option<(u64, ClientEvent)> = None;
+    for edit in edits.iter() {
+        if newest.as_ref().is_some_and(|(at, _)| edit.sent_at < *at) {
+            break;
+        }
+        let Some(event) = load(edit)? else {
+            continue;
+        };
+        let is_newer =
+            |(_, other): &(_, ClientEvent)| event.stored.event_id > other.stored.event_id;
+        if newest.as_ref().is_none_or(is_newer) {
+            newest = Some((edit.sent_at, event));
+        }
+    }
+    Ok(newest.map(|(_, edit)| edit))
+}
+
 /// An event that has children, and who looks at it.
 struct Parent<'a, R> {
     reader: &'a EventReader<'a, R>,
@@ -194,23 +218,11 @@ impl<R: Read> Parent<'_, R> {
         let mut edits = self
             .children(Bundled::Replace(sender), MAX_EDITS)
             .collect::<Result<Vec<_>, _>>()?;
-        edits.sort_by_key(|edit| std::cmp::Reverse(edit.sent_at));
-        let mut newest: Option<(u64, ClientEvent)> = None;
-        for edit in &edits {
-            if newest.as_ref().is_some_and(|(at, _)| edit.sent_at < *at) {
-                break;
-            }
-            let Some(event) = self.shown(edit)?.filter(|event| self.is_same_type(event)) else {
-                continue;
-            };
-            let is_newer =
-                |(_, other): &(_, ClientEvent)| event.stored.event_id > other.stored.event_id;
-            if newest.as_ref().is_none_or(is_newer) {
-                newest = Some((edit.sent_at, event));
-            }
-        }
+        let newest = newest_of(&mut edits, |edit| {
+            Ok(self.shown(edit)?.filter(|event| self.is_same_type(event)))
+        })?;
         newest
-            .map(|(_, edit)| self.reader.json_alone(&edit, self.with_room_id))
+            .map(|edit| self.reader.json_alone(&edit, self.with_room_id))
             .transpose()
     }
 

@@ -119,6 +119,18 @@ fn is_listed(record: &MembershipRecord, user: model::UserSerial, awaits_leave: b
     }
 }
 
+/// Whether the user takes an invitation of whoever sent this one (client-server API,
+/// "Invite permission").
+fn takes_invitation(
+    snapshot: &Snapshot,
+    user: model::UserSerial,
+    record: &MembershipRecord,
+) -> Result<bool, SyncError> {
+    let inviter = model::user_id(snapshot, record.sender)?.unwrap_or_default();
+    let permission = accounts::invite_permission(snapshot, user, &inviter)?;
+    Ok(permission == accounts::InvitePermission::Allow)
+}
+
 /// Whether a user may be told of a room by its id: one that they have been in or have
 /// been asked into.
 fn may_subscribe(record: &MembershipRecord, awaits_leave: bool) -> bool {
@@ -241,6 +253,11 @@ impl Sync {
                 question.session.user,
                 known.awaits_leave(*room, record),
             ) {
+                continue;
+            }
+            if record.membership == Membership::Invite
+                && !takes_invitation(snapshot, question.session.user, record)?
+            {
                 continue;
             }
             let activity = match record.membership {

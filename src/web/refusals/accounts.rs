@@ -27,6 +27,11 @@ fn locked() -> ApiError {
     .with("soft_logout", true)
 }
 
+/// Client-server API, "Account suspension".
+pub(super) fn suspended(text: String) -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, ErrorCode::UserSuspended, text)
+}
+
 /// ruma has no name for this code.
 fn invalid_signature(text: String) -> ApiError {
     ApiError::new(BAD, ErrorCode::from("M_INVALID_SIGNATURE"), text)
@@ -75,7 +80,10 @@ impl From<RegisterError> for ApiError {
             RegisterError::Password(error) => error.into(),
             RegisterError::Profile(error) => error.into(),
             RegisterError::PasswordMissing => Self::missing_param(text),
-            RegisterError::Closed | RegisterError::Invitation => Self::forbidden(text),
+            RegisterError::Closed
+            | RegisterError::Invitation
+            | RegisterError::NoGuests
+            | RegisterError::NotAGuest => Self::forbidden(text),
             RegisterError::Device(error) => error.into(),
             RegisterError::Busy => Self::unavailable(text),
             RegisterError::Store(error) => error.into(),
@@ -260,6 +268,8 @@ impl From<ProfileError> for ApiError {
             ProfileError::InvalidValue(_) => Self::bad_json(text),
             ProfileError::TooLarge => Self::new(BAD, ErrorCode::ProfileTooLarge, text),
             ProfileError::NotFound => Self::not_found(text),
+            ProfileError::Suspended => suspended(text),
+            ProfileError::Guest => Self::forbidden(text),
             ProfileError::Store(error) => error.into(),
         }
     }

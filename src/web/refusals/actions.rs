@@ -1,6 +1,6 @@
 //! What goes wrong with what a person does across domains.
 
-use actions::{DeactivateError, NoticeError, SetProfileError};
+use actions::{DeactivateError, ModerationError, NoticeError, SetProfileError};
 
 use super::sentence;
 use crate::ApiError;
@@ -22,6 +22,19 @@ impl From<DeactivateError> for ApiError {
         match error {
             DeactivateError::Account(error) => error.into(),
             DeactivateError::Room(error) => error.into(),
+        }
+    }
+}
+
+impl From<ModerationError> for ApiError {
+    fn from(error: ModerationError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ModerationError::Forbidden(_) => Self::forbidden(text),
+            ModerationError::NotLocal => Self::invalid_param(text),
+            ModerationError::NotFound => Self::not_found(text),
+            ModerationError::Account(error) => error.into(),
+            ModerationError::Store(error) => error.into(),
         }
     }
 }

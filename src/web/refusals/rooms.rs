@@ -4,6 +4,7 @@ use graph::Reason;
 use http::StatusCode;
 use rooms::{AppendError, ReadError};
 use ruma_common::api::error::ErrorCode;
+use search::SearchError;
 use sync::SyncError;
 
 use super::sentence;
@@ -54,6 +55,13 @@ impl From<AppendError> for ApiError {
                 Self::new(BAD, ErrorCode::UnableToAuthorizeJoin, text)
             }
             AppendError::UnableToGrantJoin => Self::new(BAD, ErrorCode::UnableToGrantJoin, text),
+            AppendError::Suspended => super::accounts::suspended(text),
+            AppendError::GuestsForbidden => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::GuestAccessForbidden, text)
+            }
+            AppendError::InviteBlocked => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::InviteBlocked, text)
+            }
             AppendError::Store(error) => error.into(),
         }
     }
@@ -82,6 +90,16 @@ impl From<SyncError> for ApiError {
             SyncError::UnknownPosition => Self::new(BAD, "M_UNKNOWN_POS".into(), text),
             SyncError::Read(error) => error.into(),
             SyncError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Invalid(text) => Self::invalid_param(sentence(&text)),
+            SearchError::Read(error) => error.into(),
+            SearchError::Store(error) => error.into(),
         }
     }
 }

@@ -1,0 +1,48 @@
+//! What limits what an account may do (client-server API, "Account suspension", "Guest
+//! Access").
+
+use model::{
+    Changes, LogEntry, StandingRecord, UserSerial,
+    tables::{ACCOUNT_BY_USER, STANDING_BY_USER},
+};
+use store::{Read, StoreError};
+
+use crate::{Accounts, AdministrationError};
+
+/// What limits an account.
+///
+/// # Errors
+/// If the database fails.
+pub fn standing(view: &impl Read, user: UserSerial) -> Result<StandingRecord, StoreError> {
+    Ok(view.get(&STANDING_BY_USER, &user)?.unwrap_or_default())
+}
+
+impl Accounts {
+    /// Suspends an account, or ends that: meanwhile its user reads, leaves, and takes back
+    /// their own words, and says nothing.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn set_suspended(
+        &self,
+        user: UserSerial,
+        is_suspended: bool,
+    ) -> Result<(), AdministrationError> {
+        self.store()
+            .commit(move |latest, position, batch| {
+                let account = latest.get(&ACCOUNT_BY_USER, &user)?;
+                let account = account.ok_or(AdministrationError::NotFound)?;
+                if account.deactivated_at.is_some() {
+                    return Err(AdministrationError::Deactivated);
+                }
+                let standing = StandingRecord {
+                    is_suspended,
+                    ..standing(latest, user)?
+                };
+                batch.put(&STANDING_BY_USER, &user, &standing);
+                Changes::at(position).log(batch, &LogEntry::Account { user });
+                Ok(())
+            })
+            .await
+    }
+}

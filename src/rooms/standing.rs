@@ -1,0 +1,108 @@
+//! What somebody may not do whom an administrator has suspended, who is a guest, or who
+//! invites somebody who takes no invitations, whatever the room's rules say.
+
+use accounts::{InvitePermission, invite_permission};
+use model::{Membership, tables};
+use ruma_common::CanonicalJsonValue;
+use serde::Deserialize;
+use store::{Latest, Read as _};
+
+use crate::{
+    AppendError, NewEvent, Rooms, Sender, event::load_event, staging::Staging, user_serial,
+};
+
+/// Refuses an event that its sender may send nowhere, or not here (client-server API,
+/// "Account suspension", "Guest Access" and "Invite permission").
+///
+/// # Errors
+/// [`AppendError::Suspended`], [`AppendError::GuestsForbidden`],
+/// [`AppendError::InviteBlocked`].
+pub(crate) fn check(
+    rooms: &Rooms,
+    latest: &Latest,
+    staging: &mut Staging,
+    sender: &Sender,
+    new: &NewEvent,
+) -> Result<(), AppendError> {
+    if !rooms.is_local(&sender.user_id) {
+        return Ok(());
+    }
+    if invites_who_takes_none(latest, sender, new)? {
+        return Err(AppendError::InviteBlocked);
+    }
+    let standing = accounts::standing(latest, sender.user)?;
+    let own_membership = own_membership(sender, new);
+    // Everybody may go.
+    if own_membership == Some(Membership::Leave) {
+        return Ok(());
+    }
+    if standing.is_suspended && !redacts_own(latest, staging, sender, new)? {
+        return Err(AppendError::Suspended);
+    }
+    if standing.is_guest
+        && own_membership == Some(Membership::Join)
+        && !takes_guests(latest, staging)?
+    {
+        return Err(AppendError::GuestsForbidden);
+    }
+    Ok(())
+}
+
+/// What the event makes of its sender's membership.
+fn own_membership(sender: &Sender, new: &NewEvent) -> Option<Membership> {
+    let is_own = new.event_type == "m.room.member"
+        && new.state_key.as_deref() == Some(sender.user_id.as_str());
+    match new.content.get("membership") {
+        Some(CanonicalJsonValue::String(name)) if is_own => Membership::from_name(name),
+        _ => None,
+    }
+}
+
+/// Whether the event invites somebody who takes no invitation of the sender (client-server
+/// API, "Invite permission").
+fn invites_who_takes_none(
+    latest: &Latest,
+    sender: &Sender,
+    new: &NewEvent,
+) -> Result<bool, AppendError> {
+    let invites = new.event_type == "m.room.member"
+        && new.content.get("membership") == Some(&"invite".to_owned().into());
+    let target = new.state_key.as_deref().filter(|_| invites);
+    let Some(target) = target
+        .map(|target| user_serial(latest, target))
+        .transpose()?
+        .flatten()
+    else {
+        return Ok(false);
+    };
+    let permission = invite_permission(latest, target, sender.user_id.as_str())?;
+    Ok(permission == InvitePermission::Block)
+}
+
+fn redacts_own(
+    latest: &Latest,
+    staging: &Staging,
+    sender: &Sender,
+    new: &NewEvent,
+) -> Result<bool, AppendError> {
+    let Some(target) = &new.redacts else {
+        return Ok(false);
+    };
+    let Some(serial) = latest.get(&tables::EVENT_BY_ID, &target.to_string())? else {
+        return Ok(false);
+    };
+    let event = load_event(latest, serial)?;
+    Ok(event.sender() == sender.user_id && Some(event.room_id()) == staging.room_id.as_deref())
+}
+
+/// Whether the room lets guests in.
+pub(crate) fn takes_guests(latest: &Latest, staging: &mut Staging) -> Result<bool, AppendError> {
+    #[derive(Deserialize)]
+    struct Content {
+        guest_access: String,
+    }
+    let event = staging.state_event(latest, "m.room.guest_access", "")?;
+    Ok(event
+        .and_then(|kept| kept.event.content_as::<Content>().ok())
+        .is_some_and(|content| content.guest_access == "can_join"))
+}
