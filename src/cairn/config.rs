@@ -16,7 +16,7 @@ use std::{
 };
 
 use accounts::{AccountsOptions, RegistrationOptions};
-use client_api::WellKnownOptions;
+use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::PushOptions;
 use media::MediaOptions;
@@ -105,6 +105,8 @@ runtime::options! {
         limits: LimitsOptions = LimitsOptions::default(),
         /// What clients find at /.well-known/matrix.
         well_known: WellKnownOptions = WellKnownOptions::default(),
+        /// Calls of many people.
+        rtc: RtcOptions = RtcOptions::default(),
         /// What newcomers are told.
         joining: JoiningOptions = JoiningOptions::default(),
         /// The log.
@@ -141,6 +143,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsOptions,
     /// What clients find at /.well-known/matrix.
     pub(crate) well_known: WellKnownOptions,
+    /// Which servers carry calls.
+    pub(crate) rtc: RtcOptions,
     /// What newcomers are told.
     pub(crate) joining: JoiningOptions,
     /// The log.
@@ -201,6 +205,7 @@ impl Config {
             federation: document.federation,
             limits: document.limits,
             well_known: document.well_known,
+            rtc: document.rtc,
             joining: document.joining,
             log: document.log,
         })

@@ -26,6 +26,7 @@ mod push_rules;
 mod pushers;
 mod registration;
 mod rooms;
+mod rtc;
 mod sliding_sync;
 mod sync;
 mod to_device;
@@ -33,7 +34,7 @@ mod user_directory;
 mod versions;
 mod well_known;
 
-pub use options::WellKnownOptions;
+pub use options::{RtcOptions, WellKnownOptions};
 
 use std::sync::Arc;
 
@@ -73,6 +74,8 @@ pub struct ServerInfo {
     pub default_room_version: String,
     /// What `/.well-known/matrix` says.
     pub well_known: WellKnownOptions,
+    /// Which servers carry calls.
+    pub rtc: RtcOptions,
     /// Whether push gateways without TLS are taken: they are reached in listed private
     /// networks only.
     pub plain_push_gateways: bool,
@@ -130,6 +133,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(sync::routes())
         .merge(media::routes())
         .merge(sliding_sync::routes())
+        .merge(rtc::routes())
         .merge(rooms::routes())
 }
 

@@ -6,13 +6,19 @@ use web::{Anonymous, Reply, Routes};
 use crate::ClientParts;
 
 /// What an older client may use before the version that has it.
-const FEATURES: [&str; 3] = [
+const FEATURES: [&str; 6] = [
     // Dehydrated devices.
     "org.matrix.msc3814",
     // Profile fields beside name and avatar, at their stable paths.
     "uk.tcpip.msc4133.stable",
     // Sliding sync (MSC4186).
     "org.matrix.simplified_msc3575",
+    // Delayed events.
+    "org.matrix.msc4140",
+    // The servers that carry calls.
+    "org.matrix.msc4143",
+    // Sticky events.
+    "org.matrix.msc4354",
 ];
 
 pub(crate) fn routes() -> Routes<ClientParts> {

@@ -6,6 +6,7 @@
 
 mod account;
 mod change;
+mod delayed;
 mod event;
 mod ids;
 mod intern;
@@ -25,6 +26,7 @@ pub use account::{
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{device_scope, media_scope, room_scope, user_scope};
+pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};

@@ -16,6 +16,7 @@ mod aliases;
 mod append;
 mod at_time;
 mod create;
+mod delayed;
 mod digest;
 mod error;
 mod event;
@@ -44,6 +45,7 @@ mod staging;
 mod state;
 mod state_map;
 mod stays;
+mod sticky;
 mod summary;
 mod timeline;
 mod transactions;
@@ -58,6 +60,9 @@ pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
 pub use at_time::EventAtTime;
 pub use create::{CreateRoom, Preset};
+pub use delayed::{
+    DelayAction, DelayError, DelayedEvent, NewDelayedEvent, delayed_event, delayed_events,
+};
 pub use error::{AppendError, ReadError};
 pub use event::{ClientEvent, EventReader, Viewer};
 pub use filter::EventFilter;
@@ -75,6 +80,7 @@ pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
+pub use sticky::sticky_since;
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;
@@ -117,6 +123,8 @@ struct Inner {
     options: RoomsOptions,
     queues: queue::RoomQueues,
     typing: typing::Typing,
+    /// Told when a delayed event comes or changes its time.
+    delayed: tokio::sync::Notify,
     unread: unread::UnreadCache,
     stays: stays::StaysCache,
     news: news::NewsCache,
@@ -142,6 +150,7 @@ impl Rooms {
         Self {
             inner: Arc::new(Inner {
                 typing: typing::Typing::new(clock.now()),
+                delayed: tokio::sync::Notify::new(),
                 unread: unread::UnreadCache::default(),
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),

@@ -20,6 +20,7 @@ mod positions;
 mod room;
 mod sections;
 mod sliding;
+mod sticky;
 mod token;
 mod v3;
 mod window;
@@ -31,7 +32,8 @@ pub use device_lists::DeviceListChanges;
 pub use error::SyncError;
 pub use positions::is_sync_token;
 pub use sliding::{
-    Extensions, Filters, ListRequest, RoomRequest, ScopedRequest, SlidingRequest, ToDeviceRequest,
+    Extensions, Filters, ListRequest, RoomRequest, ScopedRequest, SlidingRequest, StickyRequest,
+    ToDeviceRequest,
 };
 pub use token::SyncToken;
 pub use v3::SyncRequest;

@@ -69,7 +69,8 @@ impl Sync {
         let (receipts, own_receipt) = self.receipts(question, &reader)?;
         let data = self.room_data(question, window, room, reader.since.is_none())?;
         let mut answer = Composer::object();
-        let told = reader.history(&timeline, &mut answer)?;
+        let mut told = reader.history(&timeline, &mut answer)?;
+        told |= self.put_sticky(&reader, &timeline, &mut answer)?;
         let news = told || is_new || own_receipt || !data.is_empty();
         if !news && receipts.is_none() && typing.is_none() {
             return Ok(None);

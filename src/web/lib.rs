@@ -45,7 +45,7 @@ mod tests;
 
 pub use answers::{Answer, Pieces, RawJson, Reply, Whole};
 pub use axum::extract::State as Part;
-pub use callers::{Admin, Anonymous, Operator, User};
+pub use callers::{Admin, Anonymous, Anyone, Operator, User};
 pub use conditions::Conditions;
 pub use errors::ApiError;
 pub use exchange::Origin;

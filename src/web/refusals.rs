@@ -3,6 +3,7 @@
 
 mod accounts;
 mod actions;
+mod delayed;
 mod media;
 mod rooms;
 

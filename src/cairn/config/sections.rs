@@ -1,7 +1,7 @@
 //! Which sections and keys there are, and the example that shows them all.
 
 use accounts::{AccountsOptions, RegistrationOptions};
-use client_api::WellKnownOptions;
+use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::PushOptions;
 use media::MediaOptions;
@@ -69,6 +69,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(FederationOptions),
         section!(LimitsOptions),
         section!(WellKnownOptions),
+        section!(RtcOptions),
         section!(JoiningOptions),
         clients(),
         section!(LogOptions),

@@ -6,6 +6,7 @@
 mod aliases;
 mod answers;
 mod creation;
+mod delayed;
 mod directory;
 mod membership;
 mod reading;
@@ -13,6 +14,7 @@ mod receipts;
 mod relations;
 mod sending;
 mod spaces;
+mod sticky;
 mod typing;
 mod upgrading;
 
@@ -30,6 +32,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(directory::routes())
         .merge(membership::routes())
         .merge(sending::routes())
+        .merge(delayed::routes())
         .merge(reading::routes())
         .merge(receipts::routes())
         .merge(spaces::routes())

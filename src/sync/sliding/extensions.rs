@@ -46,6 +46,9 @@ impl Sync {
         if wanted.e2ee.enabled {
             has_news |= self.extend_e2ee(asking, known, answer)?;
         }
+        if wanted.sticky.enabled {
+            has_news |= self.extend_sticky(asking, &wanted.sticky, fresh, answer)?;
+        }
         let mut ephemeral = Vec::new();
         if wanted.account_data.enabled {
             let scope = selection.scope(&wanted.account_data);

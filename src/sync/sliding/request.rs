@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
+use super::StickyRequest;
 use crate::SyncError;
 
 /// The most lists of a request, and the most subscriptions.
@@ -120,6 +121,13 @@ pub struct Extensions {
     /// Who types (MSC3961).
     #[serde(default, deserialize_with = "or_default")]
     pub typing: ScopedRequest,
+    /// Sticky events (MSC4354).
+    #[serde(
+        default,
+        rename = "org.matrix.msc4354.sticky_events",
+        deserialize_with = "or_default"
+    )]
+    pub sticky: StickyRequest,
 }
 
 /// Whether and how messages to the device are wanted.
