@@ -14,6 +14,7 @@ mod administration;
 mod backed_up_keys;
 mod cross_signing;
 mod dehydrated_devices;
+mod deleted_data;
 mod device_keys;
 mod device_lists;
 mod devices;
@@ -32,6 +33,7 @@ mod push_matching;
 mod push_rules;
 mod pushers;
 mod registration;
+mod rendezvous;
 mod session_cache;
 mod sessions;
 mod shared_secret;
@@ -83,6 +85,7 @@ pub use self::{
     push_rules::{PushRuleError, PushRules, push_rules, push_rules_position, stored_push_rules},
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
+    rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
@@ -114,6 +117,7 @@ struct Inner {
     seen: Mutex<SeenTimes>,
     conversations: Mutex<Conversations>,
     nonces: Mutex<Nonces>,
+    meetings: Mutex<rendezvous::Meetings>,
 }
 
 impl Accounts {
@@ -143,6 +147,7 @@ impl Accounts {
                 seen: Mutex::default(),
                 conversations: Mutex::default(),
                 nonces: Mutex::default(),
+                meetings: Mutex::default(),
             }),
         })
     }

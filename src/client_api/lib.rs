@@ -25,6 +25,7 @@ mod prover;
 mod push_rules;
 mod pushers;
 mod registration;
+mod rendezvous;
 mod rooms;
 mod rtc;
 mod sliding_sync;
@@ -133,6 +134,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(sync::routes())
         .merge(media::routes())
         .merge(sliding_sync::routes())
+        .merge(rendezvous::routes())
         .merge(rtc::routes())
         .merge(rooms::routes())
 }

@@ -16,6 +16,7 @@ mod record;
 mod relation;
 mod room;
 pub mod tables;
+mod thread;
 
 pub use account::{
     AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord, BackedUpKeyRecord,
@@ -40,3 +41,4 @@ pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
+pub use thread::ThreadSubscriptionRecord;

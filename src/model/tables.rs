@@ -18,7 +18,7 @@ use crate::{
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
-use crate::{DelayedCountsRecord, DelayedEventRecord};
+use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 
 /// How deep an event stands in its room's graph.
@@ -126,6 +126,10 @@ tables! {
     STICKY_BY_ROOM: (RoomSerial, Position, EventSerial) => u64, 161, Family::Changes;
     /// The same of all rooms, by when they end to be sticky.
     STICKY_BY_END: (u64, RoomSerial, Position, EventSerial) => (), 162, Family::Changes;
+    /// The threads that a user has subscribed to or left, by the id of their root.
+    THREAD_SUBSCRIPTION_BY_USER: (UserSerial, RoomSerial, String) => ThreadSubscriptionRecord, 163, Family::Scan;
+    /// The same in the order in which they were changed last.
+    THREAD_SUBSCRIPTION_BY_POSITION: (UserSerial, Position, RoomSerial, String) => (), 164, Family::Changes;
 
     // Accounts.
 

@@ -47,6 +47,7 @@ mod state_map;
 mod stays;
 mod sticky;
 mod summary;
+mod thread_subscriptions;
 mod timeline;
 mod transactions;
 mod typing;
@@ -65,7 +66,7 @@ pub use delayed::{
 };
 pub use error::{AppendError, ReadError};
 pub use event::{ClientEvent, EventReader, Viewer};
-pub use filter::EventFilter;
+pub use filter::{EventFilter, RelationFilter};
 pub use hierarchy::{HierarchyPage, HierarchyRequest};
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
@@ -81,6 +82,9 @@ pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
 pub use sticky::sticky_since;
+pub use thread_subscriptions::{
+    SubscriptionError, SubscriptionsPage, ThreadSubscription, changed_subscriptions, follows_thread,
+};
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;

@@ -21,6 +21,7 @@ mod room;
 mod sections;
 mod sliding;
 mod sticky;
+mod thread_subscriptions;
 mod token;
 mod v3;
 mod window;
@@ -33,8 +34,9 @@ pub use error::SyncError;
 pub use positions::is_sync_token;
 pub use sliding::{
     Extensions, Filters, ListRequest, RoomRequest, ScopedRequest, SlidingRequest, StickyRequest,
-    ToDeviceRequest,
+    SubscriptionsRequest, ToDeviceRequest,
 };
+pub use thread_subscriptions::{subscriptions_end, subscriptions_json, subscriptions_position};
 pub use token::SyncToken;
 pub use v3::SyncRequest;
 

@@ -211,6 +211,7 @@ impl Sync {
         Ok(all
             .into_iter()
             .filter(|entry| wanted(&entry.event_type) && allows(&entry.event_type))
+            .filter(|entry| window.since.is_some() || !entry.is_deleted())
             .map(|entry| data_event(&entry))
             .collect())
     }
@@ -233,7 +234,8 @@ impl Sync {
             .into_iter()
             .filter(|entry| {
                 let name = &entry.event_type;
-                wanted(name) && question.view.account_data.allows_type(name)
+                let is_there = !all || !entry.is_deleted();
+                wanted(name) && is_there && question.view.account_data.allows_type(name)
             })
             .map(|entry| data_event(&entry))
             .collect())

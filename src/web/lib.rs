@@ -55,7 +55,7 @@ pub use limits::{LimitExceeded, Limits, SignInAttempt};
 pub use listener::{BindError, Listener};
 pub use measures::{Measures, metrics_routes};
 pub use options::{LimitsOptions, ListenerOptions, Serves, TlsFiles};
-pub use plain::{FormBody, JsonBody, PathOf, QueryOf};
+pub use plain::{FormBody, JsonBody, PathOf, QueryOf, TextBody};
 pub use requests::{Asked, Interactive, Received};
 pub use routes::{Call, Endpoint, Routes, Serving};
 pub use sync_slots::SyncSlot;

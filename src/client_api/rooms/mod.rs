@@ -15,6 +15,7 @@ mod relations;
 mod sending;
 mod spaces;
 mod sticky;
+mod thread_subscriptions;
 mod typing;
 mod upgrading;
 
@@ -37,6 +38,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(receipts::routes())
         .merge(spaces::routes())
         .merge(relations::routes())
+        .merge(thread_subscriptions::routes())
         .merge(typing::routes())
         .merge(upgrading::routes())
 }

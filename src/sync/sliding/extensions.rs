@@ -49,6 +49,9 @@ impl Sync {
         if wanted.sticky.enabled {
             has_news |= self.extend_sticky(asking, &wanted.sticky, fresh, answer)?;
         }
+        if wanted.subscriptions.enabled {
+            has_news |= self.extend_subscriptions(asking, &wanted.subscriptions, known, answer)?;
+        }
         let mut ephemeral = Vec::new();
         if wanted.account_data.enabled {
             let scope = selection.scope(&wanted.account_data);
@@ -164,9 +167,10 @@ impl Sync {
             }
             Arc::make_mut(told).account_data = Some(snapshot.position());
             let entries = accounts::account_data_of_room(snapshot, user, Some(*room))?;
-            let entries = entries
-                .iter()
-                .filter(|entry| since.is_none_or(|since| entry.position > since));
+            let entries = entries.iter().filter(|entry| match since {
+                Some(since) => entry.position > since,
+                None => !entry.is_deleted(),
+            });
             let entries: Vec<String> = entries.map(data_event).collect();
             if !entries.is_empty()
                 && let Some(room_id) = model::room_id(snapshot, *room)?

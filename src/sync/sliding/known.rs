@@ -33,6 +33,8 @@ pub(crate) struct Known {
     pub(crate) account_data: Option<Position>,
     /// Rooms whose account data changed while nobody wanted it.
     pub(crate) untold_data: BTreeSet<RoomSerial>,
+    /// Up to where changes of thread subscriptions were told, once they were.
+    pub(crate) subscriptions: Option<Position>,
 }
 
 /// What a client has been told of one room.

@@ -16,6 +16,7 @@ mod required;
 mod room;
 mod states;
 mod sticky;
+mod thread_subscriptions;
 
 pub(crate) use connections::Connections;
 pub(crate) use facts::{RoomFactsCache, UserFactsCache};
@@ -24,6 +25,7 @@ pub use request::{
 };
 pub(crate) use states::StateCache;
 pub use sticky::StickyRequest;
+pub use thread_subscriptions::SubscriptionsRequest;
 
 use std::{
     collections::HashMap,
@@ -111,6 +113,7 @@ impl Question {
         extensions.receipts.hash(&mut hasher);
         extensions.typing.hash(&mut hasher);
         extensions.sticky.enabled.hash(&mut hasher);
+        extensions.subscriptions.enabled.hash(&mut hasher);
         let me = session.user_id.as_str();
         let config = |room: &RoomRequest| RoomConfig {
             limit: capped(room.timeline_limit),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
-use super::StickyRequest;
+use super::{StickyRequest, SubscriptionsRequest};
 use crate::SyncError;
 
 /// The most lists of a request, and the most subscriptions.
@@ -128,6 +128,13 @@ pub struct Extensions {
         deserialize_with = "or_default"
     )]
     pub sticky: StickyRequest,
+    /// Threads that the user follows (MSC4308).
+    #[serde(
+        default,
+        rename = "io.element.msc4308.thread_subscriptions",
+        deserialize_with = "or_default"
+    )]
+    pub subscriptions: SubscriptionsRequest,
 }
 
 /// Whether and how messages to the device are wanted.
