@@ -173,7 +173,7 @@ impl Accounts {
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
                 let mut changes = Changes::at(position);
                 user_directory::remove(latest, batch, user)?;
-                remove_secrets(latest, batch, user)?;
+                remove_secrets(latest, batch, &mut changes, user)?;
                 device_lists::announce(latest, batch, &mut changes, user)?;
                 if erase {
                     remove_data(batch, user);
@@ -196,8 +196,13 @@ fn active(latest: &Latest, user: UserSerial) -> Result<AccountRecord, Administra
     Ok(account)
 }
 
-fn remove_secrets(latest: &Latest, batch: &mut Batch, user: UserSerial) -> Result<(), StoreError> {
-    devices::remove_all(latest, batch, user, None)?;
+fn remove_secrets(
+    latest: &Latest,
+    batch: &mut Batch,
+    changes: &mut Changes,
+    user: UserSerial,
+) -> Result<(), StoreError> {
+    devices::remove_all(latest, batch, changes, user, None)?;
     batch.delete_prefix(&CROSS_SIGNING_KEY_BY_USER, &(user,));
     batch.delete_prefix(&SIGNATURE_BY_KEY, &(user,));
     batch.delete_prefix(&SIGNED_USER_BY_USER, &(user,));

@@ -13,7 +13,7 @@ use ruma_common::{DeviceId, OwnedDeviceId};
 use runtime::Random;
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, dehydrated_devices, device_lists, pushers, tokens};
+use crate::{Accounts, dehydrated_devices, deleted_data, device_lists, pushers, tokens};
 
 /// The longest device id, in bytes.
 const MAX_DEVICE_ID_BYTES: usize = 255;
@@ -193,16 +193,18 @@ impl Accounts {
         let sessions = self.inner.sessions.clone();
         self.store()
             .commit(move |latest, position, batch| {
-                let mut removed = Vec::new();
+                let (mut removed, mut changes) = (Vec::new(), Changes::at(position));
+                let mut ids = Vec::new();
                 for device_id in device_ids {
                     let id = device_id.to_string();
                     if let Some(record) = latest.get(&DEVICE_BY_USER, &(user, id.clone()))? {
                         remove(latest, batch, user, &id, record.serial)?;
                         removed.push(record.serial);
+                        ids.push(id);
                     }
                 }
+                deleted_data::forget_settings(latest, batch, &mut changes, user, &ids)?;
                 if !removed.is_empty() {
-                    let mut changes = Changes::at(position);
                     device_lists::announce(latest, batch, &mut changes, user)?;
                 }
                 for device in removed {
@@ -225,8 +227,8 @@ impl Accounts {
         let sessions = self.inner.sessions.clone();
         self.store()
             .commit(move |latest, position, batch| {
-                if remove_all(latest, batch, user, kept)? {
-                    let mut changes = Changes::at(position);
+                let mut changes = Changes::at(position);
+                if remove_all(latest, batch, &mut changes, user, kept)? {
                     device_lists::announce(latest, batch, &mut changes, user)?;
                 }
                 sessions.evict_user(user, position);
@@ -240,18 +242,20 @@ impl Accounts {
 pub(crate) fn remove_all(
     latest: &Latest,
     batch: &mut Batch,
+    changes: &mut Changes,
     user: UserSerial,
     kept: Option<DeviceSerial>,
 ) -> Result<bool, StoreError> {
-    let mut any = false;
+    let mut removed = Vec::new();
     for row in latest.scan(&DEVICE_BY_USER, &(user,)) {
         let ((_, device_id), record) = row?;
         if Some(record.serial) != kept {
             remove(latest, batch, user, &device_id, record.serial)?;
-            any = true;
+            removed.push(device_id);
         }
     }
-    Ok(any)
+    deleted_data::forget_settings(latest, batch, changes, user, &removed)?;
+    Ok(!removed.is_empty())
 }
 
 /// Removes everything that belongs to a device.

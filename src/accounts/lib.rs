@@ -14,6 +14,7 @@ mod administration;
 mod backed_up_keys;
 mod cross_signing;
 mod dehydrated_devices;
+mod deleted_data;
 mod device_keys;
 mod device_lists;
 mod devices;
@@ -37,6 +38,7 @@ mod push_matching;
 mod push_rules;
 mod pushers;
 mod registration;
+mod rendezvous;
 mod server_user;
 mod session_cache;
 mod sessions;
@@ -95,6 +97,7 @@ pub use self::{
     push_rules::{PushRuleError, PushRules, push_rules, push_rules_position, stored_push_rules},
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
+    rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
@@ -129,6 +132,7 @@ struct Inner {
     conversations: Mutex<Conversations>,
     login_tokens: Mutex<login_tokens::LoginTokens>,
     nonces: Mutex<Nonces>,
+    meetings: Mutex<rendezvous::Meetings>,
 }
 
 impl Accounts {
@@ -159,6 +163,7 @@ impl Accounts {
                 conversations: Mutex::default(),
                 login_tokens: Mutex::default(),
                 nonces: Mutex::default(),
+                meetings: Mutex::default(),
             }),
         })
     }

@@ -113,8 +113,8 @@ impl Accounts {
                 }
                 batch.put(&PASSWORD_BY_USER, &user, &hash);
                 if let Some(kept) = logout {
-                    if devices::remove_all(latest, batch, user, kept)? {
-                        let mut changes = Changes::at(position);
+                    let mut changes = Changes::at(position);
+                    if devices::remove_all(latest, batch, &mut changes, user, kept)? {
                         device_lists::announce(latest, batch, &mut changes, user)?;
                     }
                     sessions.evict_user(user, position);

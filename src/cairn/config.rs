@@ -16,7 +16,7 @@ use std::{
 };
 
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
-use client_api::WellKnownOptions;
+use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::PushOptions;
 use media::MediaOptions;
@@ -107,6 +107,8 @@ runtime::options! {
         well_known: WellKnownOptions = WellKnownOptions::default(),
         /// Servers that carry calls.
         turn: TurnOptions = TurnOptions::default(),
+        /// Calls of many people.
+        rtc: RtcOptions = RtcOptions::default(),
         /// What newcomers are told.
         joining: JoiningOptions = JoiningOptions::default(),
         /// The log.
@@ -145,6 +147,8 @@ pub(crate) struct Config {
     pub(crate) well_known: WellKnownOptions,
     /// Servers that carry calls.
     pub(crate) turn: TurnOptions,
+    /// Which servers carry calls.
+    pub(crate) rtc: RtcOptions,
     /// What newcomers are told.
     pub(crate) joining: JoiningOptions,
     /// The log.
@@ -206,6 +210,7 @@ impl Config {
             limits: document.limits,
             well_known: document.well_known,
             turn: document.turn,
+            rtc: document.rtc,
             joining: document.joining,
             log: document.log,
         })

@@ -1,7 +1,8 @@
 //! What clients store for their user, and tags of rooms (client-server API, "Client
-//! Config" and "Room Tagging").
+//! Config" and "Room Tagging"; deletion is MSC3391, under its unstable prefix).
 
 use accounts::{AccountDataError, Accounts};
+use http::Method;
 use model::RoomSerial;
 use ruma_client_api::{
     config::{
@@ -10,10 +11,10 @@ use ruma_client_api::{
     },
     tag::{create_tag::v3 as create_tag, delete_tag::v3 as delete_tag, get_tags::v3 as get_tags},
 };
-use ruma_common::{OwnedRoomId, RoomId};
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId};
 use serde_json::json;
 use store::{Snapshot, Store};
-use web::{ApiError, Part, RawJson, Reply, Routes, User};
+use web::{ApiError, Part, PathOf, RawJson, Reply, Routes, User};
 
 use crate::{ClientParts, answers};
 
@@ -26,6 +27,40 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on(get_tags)
         .on(create_tag)
         .on(delete_tag)
+        .plain(Method::DELETE, DELETE_GLOBAL, delete_global)
+        .plain(Method::DELETE, DELETE_OF_ROOM, delete_of_room)
+}
+
+const DELETE_GLOBAL: &str =
+    "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/account_data/{event_type}";
+const DELETE_OF_ROOM: &str = "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/rooms/{room_id}/account_data/{event_type}";
+
+/// `DELETE …/org.matrix.msc3391/user/{userId}/account_data/{type}`
+async fn delete_global(
+    Part(accounts): Part<Accounts>,
+    caller: User,
+    PathOf((user_id, event_type)): PathOf<(OwnedUserId, String)>,
+) -> Reply<RawJson> {
+    caller.must_be(&user_id)?;
+    accounts
+        .delete_account_data(caller.user, None, &event_type)
+        .await?;
+    Ok(answers::json(&json!({})))
+}
+
+/// `DELETE …/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}`
+async fn delete_of_room(
+    Part(accounts): Part<Accounts>,
+    Part(store): Part<Store>,
+    caller: User,
+    PathOf((user_id, room_id, event_type)): PathOf<(OwnedUserId, OwnedRoomId, String)>,
+) -> Reply<RawJson> {
+    caller.must_be(&user_id)?;
+    let room = room(&store, room_id).await?;
+    accounts
+        .delete_account_data(caller.user, Some(room), &event_type)
+        .await?;
+    Ok(answers::json(&json!({})))
 }
 
 /// The room of a path.
@@ -48,6 +83,7 @@ async fn get_global(
     let (user, event_type) = (caller.user, request.event_type.to_string());
     let read = move |view: &Snapshot| accounts::account_data(view, user, None, &event_type);
     let entry = store.read(read).await?;
+    let entry = entry.filter(|entry| !entry.is_deleted());
     let entry = entry.ok_or_else(|| ApiError::not_found("There is no such account data."))?;
     Ok(RawJson(entry.json.into()))
 }
@@ -78,6 +114,7 @@ async fn get_of_room(
         let room = known_room(view, &request.room_id)?;
         let event_type = request.event_type.to_string();
         accounts::account_data(view, user, Some(room), &event_type)?
+            .filter(|entry| !entry.is_deleted())
             .ok_or(AccountDataError::NotFound)
     };
     Ok(RawJson(store.read(read).await?.json.into()))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::rooms::Rooms;
 use ruma_client_api::discovery::get_capabilities::v3 as get;
 use serde_json::{Map, Value, json};
 use web::{Part, RawJson, Reply, Routes, User};
@@ -18,6 +19,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 /// `GET /_matrix/client/v3/capabilities`
 async fn get_capabilities(
     Part(info): Part<Arc<ServerInfo>>,
+    Part(rooms): Part<Rooms>,
     caller: User,
     _: get::Request,
 ) -> Reply<RawJson> {
@@ -25,6 +27,7 @@ async fn get_capabilities(
         .iter()
         .map(|version| ((*version).to_owned(), Value::from("stable")))
         .collect();
+    let (max_delay, max_scheduled) = rooms.delay_limits();
     Ok(answers::json(&json!({ "capabilities": {
         "m.room_versions": { "default": info.default_room_version, "available": available },
         "m.change_password": { "enabled": true },
@@ -34,5 +37,9 @@ async fn get_capabilities(
         "m.3pid_changes": { "enabled": false },
         "m.get_login_token": { "enabled": true },
         "m.account_moderation": { "lock": caller.is_admin, "suspend": caller.is_admin },
+        "org.matrix.msc4140.delayed_events": {
+            "max_delay_ms": max_delay,
+            "max_scheduled": max_scheduled,
+        },
     }})))
 }

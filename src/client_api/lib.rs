@@ -30,7 +30,9 @@ mod push_rules;
 mod pushers;
 mod put_push_rule;
 mod registration;
+mod rendezvous;
 mod rooms;
+mod rtc;
 mod sliding_sync;
 mod sync;
 mod to_device;
@@ -39,7 +41,7 @@ mod versions;
 mod voip;
 mod well_known;
 
-pub use options::WellKnownOptions;
+pub use options::{RtcOptions, WellKnownOptions};
 
 use std::sync::Arc;
 
@@ -83,6 +85,8 @@ pub struct ServerInfo {
     pub well_known: WellKnownOptions,
     /// The TURN servers.
     pub turn: TurnOptions,
+    /// Which servers carry calls.
+    pub rtc: RtcOptions,
     /// Whether push gateways without TLS are taken: they are reached in listed private
     /// networks only.
     pub plain_push_gateways: bool,
@@ -146,6 +150,8 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(sync::routes())
         .merge(media::routes())
         .merge(sliding_sync::routes())
+        .merge(rendezvous::routes())
+        .merge(rtc::routes())
         .merge(rooms::routes())
 }
 

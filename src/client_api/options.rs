@@ -16,3 +16,13 @@ runtime::options! {
         pub support_user: String = String::new(),
     }
 }
+
+runtime::options! {
+    /// Calls of many people, which clients carry over servers beside this one.
+    pub struct RtcOptions in "rtc" {
+        /// The addresses of LiveKit authorisation services (lk-jwt-service), the preferred one
+        /// first, "https://livekit.council.example" for instance. Clients that are signed in get
+        /// them, and /.well-known/matrix/client says them. Empty: no such calls.
+        pub livekit_service_urls: Vec<String> = Vec::new(),
+    }
+}

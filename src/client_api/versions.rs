@@ -6,7 +6,7 @@ use web::{Anonymous, Reply, Routes};
 use crate::ClientParts;
 
 /// What an older client may use before the version that has it.
-const FEATURES: [&str; 6] = [
+const FEATURES: &[&str] = &[
     // Dehydrated devices.
     "org.matrix.msc3814",
     // Profile fields beside name and avatar, at their stable paths.
@@ -19,6 +19,18 @@ const FEATURES: [&str; 6] = [
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
     // Sliding sync (MSC4186).
     "org.matrix.simplified_msc3575",
+    // Places where two devices meet.
+    "org.matrix.msc4108",
+    // Delayed events.
+    "org.matrix.msc4140",
+    // The servers that carry calls.
+    "org.matrix.msc4143",
+    // Account data that is deleted.
+    "org.matrix.msc3391",
+    // Filters of pages by relation.
+    "org.matrix.msc3874",
+    // Sticky events.
+    "org.matrix.msc4354",
 ];
 
 pub(crate) fn routes() -> Routes<ClientParts> {

@@ -6,7 +6,7 @@ use ruma_client_api::discovery::{discover_homeserver, discover_support};
 use serde_json::{Map, Value, json};
 use web::{Anonymous, ApiError, Part, RawJson, Reply, Routes};
 
-use crate::{ClientParts, ServerInfo, answers};
+use crate::{ClientParts, ServerInfo, answers, rtc};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new().on(client).on(support)
@@ -22,9 +22,12 @@ async fn client(
     if url.is_empty() {
         return Err(ApiError::not_found("Nothing is configured here."));
     }
-    Ok(answers::json(
-        &json!({ "m.homeserver": { "base_url": url } }),
-    ))
+    let mut page = json!({ "m.homeserver": { "base_url": url } });
+    let transports = rtc::transports(&info.rtc);
+    if !transports.is_empty() {
+        page["org.matrix.msc4143.rtc_foci"] = transports.into();
+    }
+    Ok(answers::json(&page))
 }
 
 /// `GET /.well-known/matrix/support`

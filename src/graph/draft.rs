@@ -42,6 +42,8 @@ pub struct Draft {
     pub redacts: Option<OwnedEventId>,
     /// The time, in milliseconds since the Unix epoch.
     pub origin_server_ts: u64,
+    /// For how long the event is sticky, in milliseconds (MSC4354); none for most.
+    pub sticky: Option<u64>,
 }
 
 /// The place of a new event in the room's graph.
@@ -124,6 +126,7 @@ fn unsigned_object(
         sender,
         redacts,
         origin_server_ts,
+        sticky,
     } = draft;
     let mut object = CanonicalJsonObject::new();
     let mut set = |name: &str, value: CanonicalJsonValue| object.insert(name.to_owned(), value);
@@ -147,6 +150,11 @@ fn unsigned_object(
         "origin_server_ts",
         integer("origin_server_ts", origin_server_ts)?,
     );
+    if let Some(duration) = sticky {
+        let duration = integer("sticky", duration)?;
+        let sticky = CanonicalJsonObject::from([("duration_ms".to_owned(), duration)]);
+        set("msc4354_sticky", sticky.into());
+    }
     set("depth", integer("depth", parents.depth.min(MAX_DEPTH))?);
     set("prev_events", ids(version, &parents.prev_events));
     set("auth_events", ids(version, auth_events));

@@ -6,6 +6,7 @@
 
 mod account;
 mod change;
+mod delayed;
 mod event;
 mod ids;
 mod intern;
@@ -17,6 +18,7 @@ mod room;
 mod search;
 mod standing;
 pub mod tables;
+mod thread;
 
 pub use account::{
     AccessTokenRecord, AccountDataRecord, AccountDataUsageRecord, AccountRecord, BackedUpKeyRecord,
@@ -29,6 +31,7 @@ pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{
     device_scope, media_scope, occupancy_scope, publication_scope, room_scope, user_scope,
 };
+pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
@@ -44,3 +47,4 @@ pub use room::{
 };
 pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
 pub use standing::{OpenIdTokenRecord, ReportRecord, Reported, StandingRecord};
+pub use thread::ThreadSubscriptionRecord;

@@ -1,6 +1,6 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 74 and 80 to 139 accounts, 75 and
-//! 150 to 169 media, 170 to 189 push.
+//! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 139
+//! accounts, 75 and 150 to 158 media, 170 to 181 push.
 
 use store::{Family, Position, tables};
 
@@ -18,6 +18,7 @@ use crate::{
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
+use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
 use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
@@ -122,6 +123,27 @@ tables! {
     INDEXED_BY_EVENT: EventSerial => IndexedRecord, 78, Family::Index;
     /// How far the search index has come with the events that were there before it.
     SEARCH_PROGRESS: () => SearchProgressRecord, 79, Family::Index;
+    /// The events that users have scheduled, and what became of them: by delay id.
+    DELAYED_EVENT_BY_ID: String => DelayedEventRecord, 146, Family::Index;
+    /// The same by time: 0 and when they are due, or 1 and when they ended.
+    DELAYED_EVENT_BY_TIME: (u8, u64, String) => (), 147, Family::Queue;
+    /// The same of each user.
+    DELAYED_EVENT_BY_USER: (UserSerial, u8, u64, String) => (), 148, Family::Queue;
+    /// The delay id that a device's transaction id stands for.
+    DELAYED_EVENT_BY_TRANSACTION: (DeviceSerial, String, String) => String, 149, Family::Queue;
+    /// How many delayed events a user has.
+    DELAYED_COUNTS_BY_USER: UserSerial => DelayedCountsRecord, 159, Family::Index;
+    /// The delay id by which an event was scheduled.
+    DELAY_ID_BY_EVENT: EventSerial => String, 160, Family::Index;
+    /// The sticky events of a room in the order of the log, each with when it ends to be
+    /// sticky, in ms since the Unix epoch.
+    STICKY_BY_ROOM: (RoomSerial, Position, EventSerial) => u64, 161, Family::Changes;
+    /// The same of all rooms, by when they end to be sticky.
+    STICKY_BY_END: (u64, RoomSerial, Position, EventSerial) => (), 162, Family::Changes;
+    /// The threads that a user has subscribed to or left, by the id of their root.
+    THREAD_SUBSCRIPTION_BY_USER: (UserSerial, RoomSerial, String) => ThreadSubscriptionRecord, 163, Family::Scan;
+    /// The same in the order in which they were changed last.
+    THREAD_SUBSCRIPTION_BY_POSITION: (UserSerial, Position, RoomSerial, String) => (), 164, Family::Changes;
 
     // Accounts.
 

@@ -43,6 +43,8 @@ pub struct NewEvent {
     pub content: CanonicalJsonObject,
     /// The target of a redaction.
     pub redacts: Option<OwnedEventId>,
+    /// For how long it is sticky, in ms (MSC4354).
+    pub sticky: Option<u64>,
 }
 
 impl NewEvent {
@@ -53,6 +55,7 @@ impl NewEvent {
             state_key: Some(state_key.to_owned()),
             content,
             redacts: None,
+            sticky: None,
         }
     }
 
@@ -63,6 +66,7 @@ impl NewEvent {
             state_key: None,
             content,
             redacts: None,
+            sticky: None,
         }
     }
 }
@@ -152,12 +156,27 @@ impl Rooms {
         transaction: Option<Transaction>,
         plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError> + Send + 'static,
     ) -> Result<(Vec<Appended>, Option<Written>), AppendError> {
+        self.append_beside(room, sender, transaction, Extra::none(), plan)
+            .await
+    }
+
+    /// [`Rooms::append_unsynced`] with other rows in the same commit, which are written
+    /// only if there are new events.
+    pub(crate) async fn append_beside(
+        &self,
+        room: RoomSerial,
+        sender: &Sender,
+        transaction: Option<Transaction>,
+        extra: Extra,
+        plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError> + Send + 'static,
+    ) -> Result<(Vec<Appended>, Option<Written>), AppendError> {
         let rooms = self.clone();
         let sender = sender.clone();
         self.inner
             .queues
             .write(&self.inner.store, room, move |writing, end| {
-                rooms.append_now(writing, room, end, &sender, transaction.as_ref(), plan)
+                let acting = (&sender, transaction.as_ref());
+                rooms.append_now(writing, room, end, acting, extra, plan)
             })
             .await
     }
@@ -167,14 +186,13 @@ impl Rooms {
         writing: &Writing,
         room: RoomSerial,
         end: &mut Option<RoomEnd>,
-        sender: &Sender,
-        transaction: Option<&Transaction>,
+        (sender, transaction): (&Sender, Option<&Transaction>),
+        extra: Extra,
         plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError>,
     ) -> Result<(Vec<Appended>, Option<Written>), AppendError> {
         let latest = writing.latest();
         match self.prepare(latest, room, end.take(), sender, transaction, plan)? {
             Prepared::New(staging) => {
-                let extra = Extra::none();
                 let (appended, written) =
                     self.write_staging(writing, staging, sender, transaction, extra, end)?;
                 Ok((appended, Some(written)))

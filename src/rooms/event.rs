@@ -18,7 +18,7 @@ use store::{Read, StoreError};
 
 use crate::{
     ReadError, StateMaps,
-    form::{Fields, damaged, quoted, shared_part},
+    form::{DELAY_ID, Fields, STICKY_LEFT, damaged, quoted, shared_part},
     relations::{self, NewestBundled},
     room_record,
 };
@@ -481,6 +481,14 @@ impl<'a, R: Read> EventReader<'a, R> {
             && sent.device == device
         {
             field("transaction_id", &quoted(&sent.transaction_id));
+        }
+        if fields.sender.get() == self.viewer_quoted
+            && let Some(delay_id) = self.view.get(&tables::DELAY_ID_BY_EVENT, &event.serial)?
+        {
+            field(DELAY_ID, &quoted(&delay_id));
+        }
+        if let Some(left) = fields.sticky_left(self.now) {
+            field(STICKY_LEFT, &left.to_string());
         }
         if fields.state_key.is_some() {
             self.replaced(event, &mut field)?;

@@ -3,6 +3,8 @@
 use ruma_client_api::filter::{RoomEventFilter, UrlFilter};
 use serde::Deserialize;
 
+use crate::relations::Relation;
+
 /// A filter of events, ready to be asked.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
@@ -13,6 +15,33 @@ pub struct EventFilter {
     rooms: Option<Vec<String>>,
     not_rooms: Vec<String>,
     contains_url: Option<bool>,
+    relations: RelationFilter,
+}
+
+/// Which relations events may have (MSC3874).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct RelationFilter {
+    /// Only events with one of these relations.
+    #[serde(rename = "org.matrix.msc3874.rel_types")]
+    pub rel_types: Option<Vec<String>>,
+    /// No events with one of these, whatever `rel_types` says.
+    #[serde(default, rename = "org.matrix.msc3874.not_rel_types")]
+    pub not_rel_types: Vec<String>,
+}
+
+impl RelationFilter {
+    fn is_open(&self) -> bool {
+        self.rel_types.is_none() && self.not_rel_types.is_empty()
+    }
+
+    fn allows(&self, content: &str) -> bool {
+        if self.is_open() {
+            return true;
+        }
+        let relation = Relation::of_content(content.as_bytes()).rel_type;
+        let named = |types: &[String]| relation.as_ref().is_some_and(|one| types.contains(one));
+        self.rel_types.as_deref().is_none_or(named) && !named(&self.not_rel_types)
+    }
 }
 
 #[derive(Deserialize)]
@@ -38,6 +67,7 @@ impl From<&RoomEventFilter> for EventFilter {
                 UrlFilter::EventsWithUrl => true,
                 UrlFilter::EventsWithoutUrl => false,
             }),
+            relations: RelationFilter::default(),
         }
     }
 }
@@ -69,6 +99,13 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 impl EventFilter {
+    /// The same, for events with certain relations only.
+    #[must_use]
+    pub fn with_relations(mut self, relations: RelationFilter) -> Self {
+        self.relations = relations;
+        self
+    }
+
     /// Whether every event passes.
     pub fn is_open(&self) -> bool {
         self.types.is_none()
@@ -76,6 +113,7 @@ impl EventFilter {
             && self.senders.is_none()
             && self.not_senders.is_empty()
             && self.contains_url.is_none()
+            && self.relations.is_open()
     }
 
     /// Whether events of this room pass.
@@ -106,6 +144,7 @@ impl EventFilter {
         };
         self.allows_type(&header.event_type)
             && self.allows_sender(&header.sender)
+            && self.relations.allows(header.content.get())
             && self
                 .contains_url
                 .is_none_or(|wanted| has_url(header.content.get()) == wanted)
@@ -124,7 +163,7 @@ fn has_url(content: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{RelationFilter, matches};
 
     #[test]
     fn patterns_match_as_the_spec_says() {
@@ -138,6 +177,33 @@ mod tests {
             ("*.topic", "m.room.topic", true),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn events_are_chosen_by_their_relation() {
+        let thread = r#"{"m.relates_to":{"rel_type":"m.thread","event_id":"$a"}}"#;
+        let edit = r#"{"m.relates_to":{"rel_type":"m.replace","event_id":"$a"}}"#;
+        let contents = [thread, edit, "{}"];
+        for (filter, expected) in [
+            ("{}", [true, true, true]),
+            (
+                r#"{"org.matrix.msc3874.not_rel_types":["m.thread"]}"#,
+                [false, true, true],
+            ),
+            (
+                r#"{"org.matrix.msc3874.rel_types":["m.thread","m.replace"]}"#,
+                [true, true, false],
+            ),
+            (
+                r#"{"org.matrix.msc3874.rel_types":["m.thread","m.replace"],
+                    "org.matrix.msc3874.not_rel_types":["m.replace"]}"#,
+                [true, false, false],
+            ),
+        ] {
+            let relations: RelationFilter = serde_json::from_str(filter).unwrap();
+            let passed = contents.map(|content| relations.allows(content));
+            assert_eq!(passed, expected, "{filter}");
         }
     }
 }

@@ -21,6 +21,37 @@ pub(crate) struct Fields<'a> {
     pub(crate) state_key: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) redacts: Option<&'a RawValue>,
+    #[serde(borrow, rename = "msc4354_sticky")]
+    pub(crate) sticky: Option<&'a RawValue>,
+}
+
+/// Where in `unsigned` the sender is told the delay id of an event (MSC4140).
+pub(crate) const DELAY_ID: &str = "org.matrix.msc4140.delay_id";
+/// Where in `unsigned` clients are told for how long an event is still sticky, in ms
+/// (MSC4354).
+pub(crate) const STICKY_LEFT: &str = "msc4354_sticky_duration_ttl_ms";
+
+/// The longest time for which an event is sticky, in ms (MSC4354).
+pub(crate) const MAX_STICKY: u64 = 3_600_000;
+
+impl Fields<'_> {
+    /// For how long the event is still sticky, in ms; none if it is not (MSC4354).
+    pub(crate) fn sticky_left(&self, now: u64) -> Option<u64> {
+        let sent_at: u64 = self.origin_server_ts.get().parse().ok()?;
+        sticky_until(self.sticky?, sent_at.min(now))?
+            .checked_sub(now)
+            .filter(|left| *left > 0)
+    }
+}
+
+/// When an event that was sent then ends to be sticky, if `sticky` says that it is.
+pub(crate) fn sticky_until(sticky: &RawValue, sent_at: u64) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Sticky {
+        duration_ms: u64,
+    }
+    let sticky: Sticky = serde_json::from_str(sticky.get()).ok()?;
+    Some(sent_at.saturating_add(sticky.duration_ms.min(MAX_STICKY)))
 }
 
 /// What of an event's form for clients is the same for all of them, as JSON without its
@@ -53,6 +84,9 @@ pub(crate) fn shared_part(
     field("origin_server_ts", fields.origin_server_ts.get());
     if let Some(state_key) = fields.state_key {
         field("state_key", state_key.get());
+    }
+    if let Some(sticky) = fields.sticky {
+        field("msc4354_sticky", sticky.get());
     }
     if let Some(redacts) = redacts {
         field("redacts", redacts.get());

@@ -16,6 +16,7 @@ mod aliases;
 mod append;
 mod at_time;
 mod create;
+mod delayed;
 mod digest;
 mod directory_order;
 mod error;
@@ -53,7 +54,9 @@ mod standing;
 mod state;
 mod state_map;
 mod stays;
+mod sticky;
 mod summary;
+mod thread_subscriptions;
 mod timeline;
 mod told_receipts;
 mod transactions;
@@ -68,9 +71,12 @@ pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
 pub use at_time::EventAtTime;
 pub use create::{CreateRoom, Preset};
+pub use delayed::{
+    DelayAction, DelayError, DelayedEvent, NewDelayedEvent, delayed_event, delayed_events,
+};
 pub use error::{AppendError, ReadError};
 pub use event::{ClientEvent, EventReader, Viewer, load_events};
-pub use filter::EventFilter;
+pub use filter::{EventFilter, RelationFilter};
 pub use hierarchy::{HierarchyPage, HierarchyRequest};
 pub use ignored::Ignored;
 pub use members::MembershipFilter;
@@ -91,6 +97,10 @@ pub use space_links::SpaceLink;
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
+pub use sticky::sticky_since;
+pub use thread_subscriptions::{
+    SubscriptionError, SubscriptionsPage, ThreadSubscription, changed_subscriptions, follows_thread,
+};
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use told_receipts::{ReceiptViewer, ToldReceipts, receipts, receipts_at, receipts_of};
 pub use unread::{Counts, Unread};
@@ -135,6 +145,8 @@ struct Inner {
     queues: queue::RoomQueues,
     typing: typing::Typing,
     presences: presence::Presences,
+    /// Told when a delayed event comes or changes its time.
+    delayed: tokio::sync::Notify,
     unread: unread::UnreadCache,
     stays: stays::StaysCache,
     news: news::NewsCache,
@@ -163,6 +175,7 @@ impl Rooms {
             inner: Arc::new(Inner {
                 typing: typing::Typing::new(clock.now()),
                 presences: presence::Presences::default(),
+                delayed: tokio::sync::Notify::new(),
                 unread: unread::UnreadCache::default(),
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),

@@ -13,7 +13,7 @@ use store::{Position, Read, Snapshot, StoreError};
 use crate::{
     ClientEvent, ReadError, Rooms, Viewer,
     event::load_events,
-    form::{Fields, damaged, quoted, shared_part},
+    form::{DELAY_ID, Fields, STICKY_LEFT, damaged, quoted, shared_part, sticky_until},
     room_record,
 };
 
@@ -91,6 +91,8 @@ pub struct NewsEvent {
     /// Whether it is a state event.
     pub is_state: bool,
     sent_at: u64,
+    /// When it ends to be sticky, in ms since the Unix epoch; 0 for most.
+    pub sticky_until: u64,
     /// The form for clients up to `unsigned`, without a room id.
     shared: String,
 }
@@ -103,10 +105,15 @@ impl NewsEvent {
     ) -> Result<Self, ReadError> {
         let fields: Fields<'_> =
             serde_json::from_slice(&event.stored.json).map_err(|_| damaged())?;
+        let sent_at: u64 = fields.origin_server_ts.get().parse().unwrap_or_default();
         Ok(Self {
             event_type: serde_json::from_str(fields.event_type.get()).map_err(|_| damaged())?,
             is_state: fields.state_key.is_some(),
-            sent_at: fields.origin_server_ts.get().parse().unwrap_or_default(),
+            sticky_until: fields
+                .sticky
+                .and_then(|sticky| sticky_until(sticky, sent_at))
+                .unwrap_or_default(),
+            sent_at,
             shared: shared_part(&fields, &event.stored.event_id, version, None),
             change,
             event,
@@ -132,6 +139,20 @@ impl NewsEvent {
         {
             out.push_str(",\"transaction_id\":");
             out.push_str(&quoted(&sent.transaction_id));
+        }
+        let mut field = |name: &str, value: &str| {
+            out.push_str(",\"");
+            out.push_str(name);
+            out.push_str("\":");
+            out.push_str(value);
+        };
+        if self.change.sender == viewer.user
+            && let Some(delay_id) = view.get(&tables::DELAY_ID_BY_EVENT, &self.event.serial)?
+        {
+            field(DELAY_ID, &quoted(&delay_id));
+        }
+        if self.sticky_until > now {
+            field(STICKY_LEFT, &(self.sticky_until - now).to_string());
         }
         out.push_str(",\"membership\":\"join\"}}");
         Ok(out)

@@ -63,6 +63,7 @@ impl Rooms {
             state_key: notice.state_key,
             content,
             redacts: None,
+            sticky: None,
         };
         let target = notice.user_id;
         let appended = self

@@ -1,7 +1,7 @@
 //! The section `[rooms]` of the configuration.
 
 runtime::options! {
-    /// What rooms are like when their creator does not say.
+    /// What rooms are like when their creator does not say, and what clients may do there.
     pub struct RoomsOptions in "rooms" {
         /// The room version of new rooms: "6" to "12".
         pub default_version: String = "12".to_owned(),
@@ -11,5 +11,9 @@ runtime::options! {
         pub presence_idle_after: u64 = 300,
         /// How many seconds after their last sync somebody is shown as offline.
         pub presence_offline_after: u64 = 30,
+        /// How far ahead clients may schedule an event, in seconds.
+        pub delayed_events_max_delay: u64 = 86_400,
+        /// How many scheduled events one user may have at a time. 0: nobody can schedule any.
+        pub delayed_events_per_user: u64 = 100,
     }
 }

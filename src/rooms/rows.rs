@@ -17,6 +17,7 @@ use crate::{
     append::Transaction,
     relations::Tallies,
     staging::{Redacted, Staged, Staging},
+    sticky,
 };
 
 /// What the closure of the commit needs beside the staged events.
@@ -27,7 +28,7 @@ pub(crate) struct Context<'a> {
     pub(crate) transaction: Option<&'a Transaction>,
 }
 
-type ExtraRows = dyn FnOnce(&Latest, RoomSerial, &mut Batch) -> Result<(), AppendError> + Send;
+type ExtraRows = dyn FnOnce(&Latest, &Staging, &mut Batch) -> Result<(), AppendError> + Send;
 
 /// Other rows of the same commit, an alias for instance; may refuse it all.
 pub(crate) struct Extra(Option<Box<ExtraRows>>);
@@ -41,6 +42,13 @@ impl Extra {
     /// These rows.
     pub(crate) fn rows(
         rows: impl FnOnce(&Latest, RoomSerial, &mut Batch) -> Result<(), AppendError> + Send + 'static,
+    ) -> Self {
+        Self::beside(move |latest, staging, batch| rows(latest, staging.room, batch))
+    }
+
+    /// These rows, which name the new events.
+    pub(crate) fn beside(
+        rows: impl FnOnce(&Latest, &Staging, &mut Batch) -> Result<(), AppendError> + Send + 'static,
     ) -> Self {
         Self(Some(Box::new(rows)))
     }
@@ -109,7 +117,7 @@ pub(crate) fn write_room(
         staging.new_room = false;
     }
     if let Some(rows) = extra.0 {
-        rows(latest, staging.room, batch)?;
+        rows(latest, &staging, batch)?;
     }
     for index in 0..staging.events.len() {
         event_rows(&mut staging, index, context, progress, latest, batch)?;
@@ -179,6 +187,9 @@ fn event_rows(
         &(room, staged.depth, serial.0),
         &serial,
     );
+    if let Some(until) = staged.sticky_until {
+        sticky::put(batch, room, progress.position, serial, until);
+    }
     if let Some(target) = &staged.redacts
         && !latest.contains(&tables::REDACTION_BY_EVENT, &target.serial)?
     {

@@ -1,7 +1,7 @@
 //! Saying something in a room.
 
 use graph::{MAX_JSON_DEPTH, Reason, canonical};
-use model::{AliasRecord, tables};
+use model::{AliasRecord, RoomSerial, tables};
 use ruma_common::{
     CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, RoomAliasId, RoomId, UserId,
 };
@@ -34,21 +34,28 @@ impl Rooms {
         transaction_id: &str,
         content: &[u8],
     ) -> Result<OwnedEventId, AppendError> {
-        let relation = Relation::of_content(content);
-        let content = canonical(content, MAX_JSON_DEPTH)?;
+        self.send_sticky(sender, room_id, event_type, transaction_id, content, None)
+            .await
+    }
+
+    /// [`Rooms::send`] of an event that is sticky for so many ms (MSC4354).
+    ///
+    /// # Errors
+    /// As [`Rooms::send`].
+    pub async fn send_sticky(
+        &self,
+        sender: &Sender,
+        room_id: &RoomId,
+        event_type: &str,
+        transaction_id: &str,
+        content: &[u8],
+        sticky: Option<u64>,
+    ) -> Result<OwnedEventId, AppendError> {
         let scope = send_scope(event_type, room_id.as_str());
         let transaction = transaction(sender, scope, transaction_id)?;
-        let event = match event_type {
-            "m.room.redaction" => redaction_in_content(content)?,
-            _ => NewEvent::message(event_type, content),
-        };
         let room = self.room(room_id).await?;
-        let appended = self
-            .append_with(room, sender, transaction, move |latest, _| {
-                check_root(latest, room, relation)?;
-                Ok(Plan::event(event))
-            })
-            .await?;
+        let plan = message_plan(room, event_type, content, sticky)?;
+        let appended = self.append_with(room, sender, transaction, plan).await?;
         last(appended)
     }
 
@@ -94,20 +101,49 @@ impl Rooms {
         state_key: &str,
         content: &[u8],
     ) -> Result<OwnedEventId, AppendError> {
-        let content = canonical(content, MAX_JSON_DEPTH)?;
+        self.set_state_sticky(sender, room_id, event_type, state_key, content, None)
+            .await
+    }
+
+    /// [`Rooms::set_state`] that is sticky for so many ms (MSC4354).
+    ///
+    /// # Errors
+    /// As [`Rooms::set_state`].
+    pub async fn set_state_sticky(
+        &self,
+        sender: &Sender,
+        room_id: &RoomId,
+        event_type: &str,
+        state_key: &str,
+        content: &[u8],
+        sticky: Option<u64>,
+    ) -> Result<OwnedEventId, AppendError> {
         let room = self.room(room_id).await?;
-        let rooms = self.clone();
-        let who = sender.clone();
-        let event = NewEvent::state(event_type, state_key, content);
-        let appended = self
-            .append_with(room, sender, None, move |latest, staging| {
-                rooms.plan_state(latest, staging, &who, event)
-            })
-            .await?;
+        let plan = self.state_plan(sender, event_type, state_key, content, sticky)?;
+        let appended = self.append_with(room, sender, None, plan).await?;
         if event_type == "m.room.guest_access" {
             self.let_guests_go(room).await;
         }
         last(appended)
+    }
+
+    /// How state of these words enters a room.
+    pub(crate) fn state_plan(
+        &self,
+        sender: &Sender,
+        event_type: &str,
+        state_key: &str,
+        content: &[u8],
+        sticky: Option<u64>,
+    ) -> Result<impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError> + use<>, AppendError>
+    {
+        let content = canonical(content, MAX_JSON_DEPTH)?;
+        let (rooms, who) = (self.clone(), sender.clone());
+        let mut event = NewEvent::state(event_type, state_key, content);
+        event.sticky = sticky;
+        Ok(move |latest: &Latest, staging: &mut Staging| {
+            rooms.plan_state(latest, staging, &who, event)
+        })
     }
 
     fn plan_state(
@@ -129,7 +165,9 @@ impl Rooms {
             _ => {}
         }
         let current = staging.state_event(latest, &event.event_type, &state_key)?;
-        if let Some(current) = current
+        // What is sticky is sent for its time, and said again.
+        if event.sticky.is_none()
+            && let Some(current) = current
             && current.event.sender() == sender.user_id
             && !latest.contains(&tables::REDACTION_BY_EVENT, &current.serial)?
             && current.event.content_as::<CanonicalJsonObject>()? == event.content
@@ -142,6 +180,26 @@ impl Rooms {
         }
         Ok(Plan::event(event))
     }
+}
+
+/// How an event that is no state enters a room.
+pub(crate) fn message_plan(
+    room: RoomSerial,
+    event_type: &str,
+    content: &[u8],
+    sticky: Option<u64>,
+) -> Result<impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError> + use<>, AppendError> {
+    let relation = Relation::of_content(content);
+    let content = canonical(content, MAX_JSON_DEPTH)?;
+    let mut event = match event_type {
+        "m.room.redaction" => redaction_in_content(content)?,
+        _ => NewEvent::message(event_type, content),
+    };
+    event.sticky = sticky;
+    Ok(move |latest: &Latest, _: &mut Staging| {
+        check_root(latest, room, relation)?;
+        Ok(Plan::event(event))
+    })
 }
 
 pub(crate) fn last(appended: Vec<Appended>) -> Result<OwnedEventId, AppendError> {

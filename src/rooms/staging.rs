@@ -12,6 +12,7 @@ use crate::{
     AppendError, Appended, NewEvent, Rooms, Sender, StateMaps,
     digest::{Digest, digest},
     event::{checked, load_event},
+    form::MAX_STICKY,
     queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
     relations::{Relation, RelationKeys, relates, thread_of},
     room_record, standing,
@@ -31,6 +32,8 @@ pub(crate) struct Staged {
     pub(crate) relation: Option<RelationKeys>,
     /// The event whose place in the state it takes.
     pub(crate) replaces: Option<EventSerial>,
+    /// When it ends to be sticky, in ms since the Unix epoch.
+    pub(crate) sticky_until: Option<u64>,
 }
 
 /// An event that a staged one redacts.
@@ -246,6 +249,9 @@ impl Staging {
         new: NewEvent,
     ) -> Result<(), AppendError> {
         standing::check(rooms, latest, self, sender, &new)?;
+        let sticky_until = new
+            .sticky
+            .map(|duration| self.now + duration.min(MAX_STICKY));
         let redacts = match &new.redacts {
             Some(target) => Some(self.redaction_target(latest, sender, target)?),
             None => None,
@@ -257,6 +263,7 @@ impl Staging {
             sender: sender.user_id.clone(),
             redacts: new.redacts,
             origin_server_ts: self.now,
+            sticky: new.sticky,
         };
         let (auth, generation) = self.auth_state(latest, &draft)?;
         let auth_events = auth.auth_events(self.version, &draft)?;
@@ -286,7 +293,11 @@ impl Staging {
             let relation = Relation::of_event(event.json().as_bytes());
             digest.thread = thread_of(latest, self.room, relation)?;
         }
-        self.push(rooms, latest, event, generation, digest, redacts)
+        self.push(rooms, latest, event, generation, digest, redacts)?;
+        if let Some(staged) = self.events.last_mut() {
+            staged.sticky_until = sticky_until;
+        }
+        Ok(())
     }
 
     /// The state that decides about a draft, and the draft's generation.
@@ -355,6 +366,7 @@ impl Staging {
             redacts,
             relation,
             replaces,
+            sticky_until: None,
         });
         Ok(())
     }

@@ -37,6 +37,23 @@ impl Timestamp {
         civil_date(self.0 / 86_400_000)
     }
 
+    /// The moment as HTTP writes it (RFC 9110): `Mon, 23 Nov 2026 12:00:00 GMT`.
+    pub fn http_date(self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let seconds = self.0 / 1_000;
+        // The epoch was a Thursday.
+        let weekday = (seconds / 86_400 % 7) as usize;
+        let (year, month, day) = self.date();
+        let month = MONTHS[(month.clamp(1, 12) - 1) as usize];
+        let second = seconds % 86_400;
+        let (hours, minutes, seconds) = (second / 3_600, second / 60 % 60, second % 60);
+        let weekday = DAYS[weekday];
+        format!("{weekday}, {day:02} {month} {year:04} {hours:02}:{minutes:02}:{seconds:02} GMT")
+    }
+
     /// How long after `earlier` this moment is; zero if it is not after it, which
     /// happens whenever somebody sets the machine's clock back.
     pub fn since(self, earlier: Self) -> Duration {
@@ -148,6 +165,17 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(Timestamp(milliseconds).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_timestamp_is_a_date_of_http() {
+        for (milliseconds, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_868_799_999, "Tue, 29 Feb 2000 23:59:59 GMT"),
+        ] {
+            assert_eq!(Timestamp(milliseconds).http_date(), text);
         }
     }
 

@@ -52,7 +52,11 @@ impl Sync {
             .filter(|event| filter.allows(&event.event.stored.json))
             .filter(|event| !ignored.has(event.change.sender))
             .collect();
-        if timeline.len() > question.view.limit {
+        let hidden = news.events().count() > timeline.len();
+        let is_sticky = |event: &NewsEvent| event.sticky_until > 0;
+        // What is sticky is told even where the timeline leaves it out.
+        let has_more = hidden && news.events().any(is_sticky);
+        if timeline.len() > question.view.limit || has_more {
             return Ok(Followed::NeedsReading(typing));
         }
         let (receipts, own_receipt) = self.news_receipts(question, window, room, &news)?;

@@ -23,6 +23,8 @@ mod redacted_state;
 mod room;
 mod sections;
 mod sliding;
+mod sticky;
+mod thread_subscriptions;
 mod token;
 mod v3;
 mod window;
@@ -34,8 +36,10 @@ pub use device_lists::DeviceListChanges;
 pub use error::SyncError;
 pub use positions::is_sync_token;
 pub use sliding::{
-    Extensions, Filters, ListRequest, RoomRequest, ScopedRequest, SlidingRequest, ToDeviceRequest,
+    Extensions, Filters, ListRequest, RoomRequest, ScopedRequest, SlidingRequest, StickyRequest,
+    SubscriptionsRequest, ToDeviceRequest,
 };
+pub use thread_subscriptions::{subscriptions_end, subscriptions_json, subscriptions_position};
 pub use token::SyncToken;
 pub use v3::SyncRequest;
 

@@ -78,7 +78,8 @@ impl Sync {
         let (receipts, own_receipt) = self.receipts(question, window, &reader)?;
         let data = self.room_data(question, window, room, reader.since.is_none())?;
         let mut answer = Composer::object();
-        let told = reader.history(&timeline, &mut answer)?;
+        let mut told = reader.history(&timeline, &mut answer)?;
+        told |= self.put_sticky(&reader, &timeline, &mut answer)?;
         let news = told || is_new || own_receipt || !data.is_empty() || recounted;
         if !news && receipts.is_empty() && typing.is_none() {
             return Ok(None);
@@ -219,6 +220,7 @@ impl Sync {
         Ok(all
             .into_iter()
             .filter(|entry| wanted(&entry.event_type) && allows(&entry.event_type))
+            .filter(|entry| window.since.is_some() || !entry.is_deleted())
             .map(|entry| data_event(&entry))
             .collect())
     }
@@ -241,7 +243,8 @@ impl Sync {
             .into_iter()
             .filter(|entry| {
                 let name = &entry.event_type;
-                wanted(name) && question.view.account_data.allows_type(name)
+                let is_there = !all || !entry.is_deleted();
+                wanted(name) && is_there && question.view.account_data.allows_type(name)
             })
             .map(|entry| data_event(&entry))
             .collect())

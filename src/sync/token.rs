@@ -36,6 +36,58 @@ pub(crate) struct ToDeviceToken {
     pub(crate) position: Position,
 }
 
+/// Up to where a client of sliding syncs has its sticky events (MSC4354).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StickyToken {
+    /// Which life of the database.
+    pub(crate) epoch: u64,
+    /// The commit.
+    pub(crate) position: Position,
+}
+
+impl StickyToken {
+    /// The token that a client sends; `None` for text that is no token of ours.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let [epoch, position] = numbers(text, "k1")?;
+        Some(Self {
+            epoch,
+            position: Position(position),
+        })
+    }
+}
+
+impl std::fmt::Display for StickyToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write(formatter, "k1", [self.epoch, self.position.0])
+    }
+}
+
+/// From where on older changes of thread subscriptions are read (MSC4308).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SubscriptionsToken {
+    /// Which life of the database.
+    pub(crate) epoch: u64,
+    /// The commit.
+    pub(crate) position: Position,
+}
+
+impl SubscriptionsToken {
+    /// The token that a client sends; `None` for text that is no token of ours.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let [epoch, position] = numbers(text, "t1")?;
+        Some(Self {
+            epoch,
+            position: Position(position),
+        })
+    }
+}
+
+impl std::fmt::Display for SubscriptionsToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write(formatter, "t1", [self.epoch, self.position.0])
+    }
+}
+
 impl SyncToken {
     /// The token that a client sends; `None` for text that is no token of ours.
     pub fn parse(text: &str) -> Option<Self> {

@@ -166,6 +166,33 @@ impl<S: Send + Sync> FromRequestParts<S> for Anonymous {
     }
 }
 
+/// Whoever calls: a [`User`] with an access token, and [`Anonymous`] without one. For
+/// endpoints whose path holds a secret that is enough by itself.
+#[derive(Clone, Debug)]
+pub enum Anyone {
+    /// Signed in. A token that is not valid is refused, as everywhere.
+    User(User),
+    /// Without a token.
+    Nobody(Anonymous),
+}
+
+impl<S> FromRequestParts<S> for Anyone
+where
+    Accounts: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if access_token(&parts.headers, parts.uri.query()).is_some() {
+            User::from_request_parts(parts, state).await.map(Self::User)
+        } else {
+            let nobody = Anonymous::from_request_parts(parts, state).await?;
+            Ok(Self::Nobody(nobody))
+        }
+    }
+}
+
 /// Whoever may open the administration socket: the command line of this
 /// machine. On any other connection the endpoint does not exist.
 #[derive(Clone, Copy, Debug)]

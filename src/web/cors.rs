@@ -33,11 +33,13 @@ pub(crate) fn allow(headers: &mut HeaderMap) {
     );
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("X-Requested-With, Content-Type, Authorization"),
+        HeaderValue::from_static(
+            "X-Requested-With, Content-Type, Authorization, If-Match, If-None-Match",
+        ),
     );
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Retry-After, X-Request-Id"),
+        HeaderValue::from_static("Retry-After, X-Request-Id, ETag"),
     );
 }
 

@@ -31,8 +31,14 @@ use crate::{
     proxies,
 };
 
-/// Where the rest of a path is a secret: the token of an invitation.
-const SECRET_PATHS: [&str; 1] = ["/join/"];
+/// Where the rest of a path is a secret: the token of an invitation, the id of a delayed
+/// event, that of a meeting of two devices.
+const SECRET_PATHS: [&str; 4] = [
+    "/join/",
+    "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/",
+    "/_matrix/client/unstable/org.matrix.msc4108/rendezvous/",
+    "/_matrix/client/unstable/io.element.msc4388/rendezvous/",
+];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -272,6 +278,10 @@ mod tests {
             ("/join/secret", "/join/"),
             ("/join/secret/more", "/join/"),
             ("/joined", "/joined"),
+            (
+                "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/secret/send",
+                "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/",
+            ),
             ("/_matrix/client/v3/sync", "/_matrix/client/v3/sync"),
         ] {
             assert_eq!(loggable(path), expected);

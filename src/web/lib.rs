@@ -46,7 +46,7 @@ mod tests;
 
 pub use answers::{Answer, Pieces, RawJson, Reply, Whole};
 pub use axum::extract::State as Part;
-pub use callers::{Admin, Anonymous, LockedOrNot, Operator, User};
+pub use callers::{Admin, Anonymous, Anyone, LockedOrNot, Operator, User};
 pub use conditions::Conditions;
 pub use errors::ApiError;
 pub use exchange::Origin;
@@ -56,7 +56,7 @@ pub use limits::{LimitExceeded, Limits, SignInAttempt};
 pub use listener::{BindError, Listener};
 pub use measures::{Measures, metrics_routes};
 pub use options::{LimitsOptions, ListenerOptions, Serves, TlsFiles};
-pub use plain::{FormBody, JsonBody, PathOf, QueryOf};
+pub use plain::{FormBody, JsonBody, PathOf, QueryOf, TextBody};
 pub use requests::{Asked, Interactive, Received, WithBody};
 pub use routes::{Call, Endpoint, Routes, Serving};
 pub use sync_slots::SyncSlot;

@@ -2,7 +2,7 @@
 //! refuse with Matrix errors, which pages turn into words.
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use http::request::Parts;
+use http::{header, request::Parts};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -46,6 +46,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for FormBody<T> {
         serde_html_form::from_bytes(&bytes)
             .map(Self)
             .map_err(|error| ApiError::invalid_param(format!("The form is wrong: {error}.")))
+    }
+}
+
+/// A body of plain text, of at most `MOST` bytes.
+#[derive(Clone, Debug)]
+pub struct TextBody<const MOST: usize>(pub String);
+
+impl<const MOST: usize, S: Send + Sync> FromRequest<S> for TextBody<MOST> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let kind = parts.headers.get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("text/plain") {
+            requests::discard(body).await;
+            return Err(ApiError::invalid_param("The body must be text/plain."));
+        }
+        let most = u64::try_from(MOST).unwrap_or(u64::MAX);
+        let bytes = requests::collect(body, most).await?;
+        String::from_utf8(bytes.to_vec())
+            .map(Self)
+            .map_err(|_| ApiError::invalid_param("The body is not UTF-8 text."))
     }
 }
 

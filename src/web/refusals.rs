@@ -3,8 +3,11 @@
 
 mod accounts;
 mod actions;
+mod delayed;
 mod media;
+mod rendezvous;
 mod rooms;
+mod threads;
 
 use runtime::LaneError;
 use store::StoreError;

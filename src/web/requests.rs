@@ -221,7 +221,7 @@ pub(crate) async fn read_body(
 }
 
 /// All of a body, at most `limit` bytes.
-async fn collect(mut body: Body, limit: u64) -> Result<Bytes, ApiError> {
+pub(crate) async fn collect(mut body: Body, limit: u64) -> Result<Bytes, ApiError> {
     if body.size_hint().lower() > limit {
         discard(body).await;
         return Err(ApiError::too_large(limit));

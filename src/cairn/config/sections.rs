@@ -1,7 +1,7 @@
 //! Which sections and keys there are, and the example that shows them all.
 
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
-use client_api::WellKnownOptions;
+use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::PushOptions;
 use media::MediaOptions;
@@ -70,6 +70,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(LimitsOptions),
         section!(WellKnownOptions),
         section!(TurnOptions),
+        section!(RtcOptions),
         section!(JoiningOptions),
         clients(),
         section!(LogOptions),

@@ -102,6 +102,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
             default_room_version: config.rooms.default_version.clone(),
             well_known: config.well_known.clone(),
             turn: config.turn.clone(),
+            rtc: config.rtc.clone(),
             plain_push_gateways: outgoing.reaches_private_networks(),
         }),
     };
@@ -137,6 +138,9 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
                 log::error!("the user directory is not complete, until a restart: {error}");
             }
         });
+    let rooms = parts.rooms.clone();
+    let sending = move |stop| async move { rooms.send_delayed(stop).await };
+    server.tasks.spawn("send-delayed-events", sending);
     server.tasks.spawn("sweep-media", move |stop| async move {
         media.sweep(stop).await;
     });
@@ -332,6 +336,19 @@ fn sweep(parts: &Parts, tasks: &Tasks) {
         let rooms = rooms.clone();
         async move { rooms.forget_transactions().await.map(drop) }
     });
+    let rooms = parts.rooms.clone();
+    repeat(
+        tasks,
+        "forget-delayed-and-sticky-events",
+        SWEEP_EVERY,
+        move || {
+            let rooms = rooms.clone();
+            async move {
+                rooms.forget_sticky().await?;
+                rooms.forget_delayed().await
+            }
+        },
+    );
     let rooms = parts.rooms.clone();
     repeat(tasks, "keep-unread-counts", KEEP_EVERY, move || {
         let rooms = rooms.clone();

@@ -6,6 +6,7 @@
 mod aliases;
 mod answers;
 mod creation;
+mod delayed;
 mod directory;
 mod membership;
 mod reading;
@@ -15,6 +16,8 @@ mod reporting;
 mod search;
 mod sending;
 mod spaces;
+mod sticky;
+mod thread_subscriptions;
 mod typing;
 mod upgrading;
 
@@ -34,12 +37,14 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .merge(directory::routes())
         .merge(membership::routes())
         .merge(sending::routes())
+        .merge(delayed::routes())
         .merge(reading::routes())
         .merge(receipts::routes())
         .merge(spaces::routes())
         .merge(relations::routes())
         .merge(search::routes())
         .merge(reporting::routes())
+        .merge(thread_subscriptions::routes())
         .merge(typing::routes())
         .merge(upgrading::routes())
 }

@@ -2,7 +2,8 @@
 //! context").
 
 use ::rooms::{
-    ContextRequest, EventFilter, MembershipFilter, PageRequest, PlaceToken, Rooms, StateFormat,
+    ContextRequest, EventFilter, MembershipFilter, PageRequest, PlaceToken, RelationFilter, Rooms,
+    StateFormat,
 };
 use ::sync::Sync;
 use http::Method;
@@ -23,8 +24,9 @@ use ruma_common::{
     api::{IncomingRequest, Metadata, error::DeserializationError},
 };
 use ruma_events::room::member::MembershipState;
+use serde::Deserialize;
 use store::Snapshot;
-use web::{ApiError, Part, RawJson, Reply, Routes, User};
+use web::{ApiError, Part, QueryOf, RawJson, Reply, Routes, User};
 
 use super::{answers, read, read_long, sender};
 use crate::ClientParts;
@@ -80,6 +82,7 @@ async fn messages(
     Part(rooms): Part<Rooms>,
     Part(sync): Part<Sync>,
     caller: User,
+    QueryOf(relations): QueryOf<RelationQuery>,
     MessagesRequest(request): MessagesRequest,
 ) -> Reply<RawJson> {
     let (room_id, filter) = (request.room_id, request.filter);
@@ -92,7 +95,7 @@ async fn messages(
         direction: request.dir,
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
         lazy_load_members: loads_lazily(&filter),
-        filter: EventFilter::from(&filter),
+        filter: EventFilter::from(&filter).with_relations(relations.parsed()?),
     };
     let viewer = sender(&caller).viewer();
     let is_short = wanted.limit <= SHORT_PAGE;
@@ -117,6 +120,23 @@ async fn messages(
     ];
     fields.extend(end.as_deref().map(|end| ("end", end)));
     Ok(answers::object(&fields))
+}
+
+/// The part of a filter that chooses events by their relations (MSC3874), which the typed
+/// request does not know.
+#[derive(Deserialize)]
+struct RelationQuery {
+    filter: Option<String>,
+}
+
+impl RelationQuery {
+    fn parsed(&self) -> Result<RelationFilter, ApiError> {
+        let Some(filter) = &self.filter else {
+            return Ok(RelationFilter::default());
+        };
+        serde_json::from_str(filter)
+            .map_err(|error| ApiError::invalid_param(format!("The filter is wrong: {error}.")))
+    }
 }
 
 /// The place in a room's timeline that a token means: one of a page, or one of a sync.
@@ -149,12 +169,13 @@ fn loads_lazily(filter: &RoomEventFilter) -> bool {
 async fn context(
     Part(rooms): Part<Rooms>,
     caller: User,
+    QueryOf(relations): QueryOf<RelationQuery>,
     request: context::Request,
 ) -> Reply<RawJson> {
     let viewer = sender(&caller).viewer();
     let wanted = ContextRequest {
         limit: usize::try_from(request.limit).unwrap_or(usize::MAX),
-        filter: EventFilter::from(&request.filter),
+        filter: EventFilter::from(&request.filter).with_relations(relations.parsed()?),
         lazy_load_members: loads_lazily(&request.filter),
     };
     let (room_id, event_id) = (request.room_id, request.event_id);

@@ -2,15 +2,20 @@
 //!
 //! The `ts` of a request is for application services alone; others' is not looked at.
 
-use ::rooms::Rooms;
+use ::rooms::{NewDelayedEvent, Rooms};
 use ruma_client_api::{
     message::send_message_event::v3 as send, redact::redact_event::v3 as redact,
     state::send_state_event::v3 as state,
 };
-use web::{Part, Reply, Routes, User};
+use serde_json::json;
+use web::{Part, QueryOf, RawJson, Reply, Routes, User};
 
-use super::sender;
-use crate::ClientParts;
+use super::{
+    delayed::{self, DelayQuery},
+    sender,
+    sticky::StickyQuery,
+};
+use crate::{ClientParts, answers};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new().on(send).on(set_state).on(redact)
@@ -20,36 +25,68 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 async fn send(
     Part(rooms): Part<Rooms>,
     caller: User,
+    QueryOf(later): QueryOf<DelayQuery>,
+    QueryOf(sticky): QueryOf<StickyQuery>,
     request: send::Request,
-) -> Reply<send::Response> {
+) -> Reply<RawJson> {
+    let (event_type, sticky) = (request.event_type.to_string(), sticky.checked()?);
+    let content = request.body.json().get().as_bytes();
+    if let Some(delay) = later.delay {
+        let new = NewDelayedEvent {
+            event_type,
+            state_key: None,
+            content: content.to_vec(),
+            delay,
+            sticky,
+            transaction_id: Some(request.txn_id.to_string()),
+        };
+        return delayed::schedule(&rooms, &caller, &request.room_id, new).await;
+    }
     let event_id = rooms
-        .send(
+        .send_sticky(
             &sender(&caller),
             &request.room_id,
-            &request.event_type.to_string(),
+            &event_type,
             request.txn_id.as_str(),
-            request.body.json().get().as_bytes(),
+            content,
+            sticky,
         )
         .await?;
-    Ok(send::Response::new(event_id))
+    Ok(answers::json(&json!({ "event_id": event_id })))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 async fn set_state(
     Part(rooms): Part<Rooms>,
     caller: User,
+    QueryOf(later): QueryOf<DelayQuery>,
+    QueryOf(sticky): QueryOf<StickyQuery>,
     request: state::Request,
-) -> Reply<state::Response> {
+) -> Reply<RawJson> {
+    let (event_type, sticky) = (request.event_type.to_string(), sticky.checked()?);
+    let content = request.body.json().get().as_bytes();
+    if let Some(delay) = later.delay {
+        let new = NewDelayedEvent {
+            event_type,
+            state_key: Some(request.state_key),
+            content: content.to_vec(),
+            delay,
+            sticky,
+            transaction_id: None,
+        };
+        return delayed::schedule(&rooms, &caller, &request.room_id, new).await;
+    }
     let event_id = rooms
-        .set_state(
+        .set_state_sticky(
             &sender(&caller),
             &request.room_id,
-            &request.event_type.to_string(),
+            &event_type,
             &request.state_key,
-            request.body.json().get().as_bytes(),
+            content,
+            sticky,
         )
         .await?;
-    Ok(state::Response::new(event_id))
+    Ok(answers::json(&json!({ "event_id": event_id })))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`

@@ -47,6 +47,12 @@ impl Sync {
         if wanted.e2ee.enabled {
             has_news |= self.extend_e2ee(asking, known, answer)?;
         }
+        if wanted.sticky.enabled {
+            has_news |= self.extend_sticky(asking, &wanted.sticky, fresh, answer)?;
+        }
+        if wanted.subscriptions.enabled {
+            has_news |= self.extend_subscriptions(asking, &wanted.subscriptions, known, answer)?;
+        }
         let mut ephemeral = Vec::new();
         if wanted.account_data.enabled {
             // Where only rooms changed, there is none to be told.
@@ -177,9 +183,10 @@ impl Sync {
             }
             Arc::make_mut(told).account_data = Some(snapshot.position());
             let entries = accounts::account_data_of_room(snapshot, user, Some(*room))?;
-            let entries = entries
-                .iter()
-                .filter(|entry| since.is_none_or(|since| entry.position > since));
+            let entries = entries.iter().filter(|entry| match since {
+                Some(since) => entry.position > since,
+                None => !entry.is_deleted(),
+            });
             let entries: Vec<String> = entries.map(data_event).collect();
             if !entries.is_empty()
                 && let Some(room_id) = model::room_id(snapshot, *room)?

@@ -39,6 +39,8 @@ pub(crate) struct Known {
     pub(crate) untold_data: BTreeSet<RoomSerial>,
     /// Receipts for which the last answer had no room.
     pub(crate) untold_receipts: BTreeMap<RoomSerial, Vec<MovedReceipt>>,
+    /// Up to where changes of thread subscriptions were told, once they were.
+    pub(crate) subscriptions: Option<Position>,
 }
 
 /// What a client has been told of one room.

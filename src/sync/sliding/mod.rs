@@ -15,6 +15,8 @@ mod request;
 mod required;
 mod room;
 mod states;
+mod sticky;
+mod thread_subscriptions;
 
 pub(crate) use connections::Connections;
 pub(crate) use facts::{RoomFactsCache, UserFactsCache};
@@ -22,6 +24,8 @@ pub use request::{
     Extensions, Filters, ListRequest, RoomRequest, ScopedRequest, SlidingRequest, ToDeviceRequest,
 };
 pub(crate) use states::StateCache;
+pub use sticky::StickyRequest;
+pub use thread_subscriptions::SubscriptionsRequest;
 
 use std::{
     collections::HashMap,
@@ -110,6 +114,8 @@ impl Question {
         extensions.account_data.hash(&mut hasher);
         extensions.receipts.hash(&mut hasher);
         extensions.typing.hash(&mut hasher);
+        extensions.sticky.enabled.hash(&mut hasher);
+        extensions.subscriptions.enabled.hash(&mut hasher);
         let me = session.user_id.as_str();
         let config = |room: &RoomRequest| RoomConfig {
             limit: capped(room.timeline_limit),

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
+use super::{StickyRequest, SubscriptionsRequest};
 use crate::SyncError;
 
 /// The most lists of a request, and the most subscriptions.
@@ -120,6 +121,20 @@ pub struct Extensions {
     /// Who types (MSC3961).
     #[serde(default, deserialize_with = "or_default")]
     pub typing: ScopedRequest,
+    /// Sticky events (MSC4354).
+    #[serde(
+        default,
+        rename = "org.matrix.msc4354.sticky_events",
+        deserialize_with = "or_default"
+    )]
+    pub sticky: StickyRequest,
+    /// Threads that the user follows (MSC4308).
+    #[serde(
+        default,
+        rename = "io.element.msc4308.thread_subscriptions",
+        deserialize_with = "or_default"
+    )]
+    pub subscriptions: SubscriptionsRequest,
 }
 
 /// Whether and how messages to the device are wanted.

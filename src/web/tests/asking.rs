@@ -362,7 +362,7 @@ async fn web_clients_may_read_everything_of_matrix() {
         );
         assert_eq!(
             answer.header("access-control-allow-headers"),
-            "X-Requested-With, Content-Type, Authorization"
+            "X-Requested-With, Content-Type, Authorization, If-Match, If-None-Match"
         );
     }
     let metrics = house.ask("GET", "/metrics", "", "").await;

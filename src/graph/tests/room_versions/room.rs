@@ -42,6 +42,7 @@ pub(crate) fn draft(
         sender: user(sender),
         redacts: None,
         origin_server_ts: 1_700_000_000_000,
+        sticky: None,
     }
 }
 

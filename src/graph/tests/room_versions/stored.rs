@@ -48,6 +48,7 @@ fn drafts() -> impl Strategy<Value = Draft> {
                 content,
                 sender: user(&format!("@{name}:a.example")),
                 origin_server_ts,
+                sticky: None,
             },
         )
 }
