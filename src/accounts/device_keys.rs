@@ -45,6 +45,9 @@ pub enum UploadKeysError {
         /// The most.
         limit: u32,
     },
+    /// An application service acts as the user without a device (`M_MISSING_PARAM`).
+    #[error("keys belong to a device: name it with device_id")]
+    Deviceless,
     /// The device was deleted meanwhile.
     #[error("this device was deleted")]
     NoDevice,
@@ -155,6 +158,9 @@ fn write(
     identity: Option<NewIdentity>,
     new: NewKeys,
 ) -> Result<BTreeMap<String, u32>, UploadKeysError> {
+    if !session.has_device() {
+        return Err(UploadKeysError::Deviceless);
+    }
     if !devices::is_current(latest, session.user, &session.device_id, session.device)? {
         return Err(UploadKeysError::NoDevice);
     }

@@ -32,6 +32,7 @@ mod push_matching;
 mod push_rules;
 mod pushers;
 mod registration;
+mod services;
 mod session_cache;
 mod sessions;
 mod shared_secret;
@@ -47,6 +48,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use ::services::Services;
 use model::{AccountRecord, UserSerial, tables::ACCOUNT_BY_USER, tables::USER_BY_ID};
 use parking_lot::Mutex;
 use ruma_common::{OwnedServerName, OwnedUserId, ServerName, UserId};
@@ -83,6 +85,7 @@ pub use self::{
     push_rules::{PushRuleError, PushRules, push_rules, push_rules_position, stored_push_rules},
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
+    services::Asserted,
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
@@ -109,6 +112,7 @@ struct Inner {
     server_name: OwnedServerName,
     registration: RegistrationOptions,
     options: AccountsOptions,
+    services: Services,
     hasher: Hasher,
     sessions: Arc<SessionCache>,
     seen: Mutex<SeenTimes>,
@@ -135,6 +139,7 @@ impl Accounts {
                 store,
                 clock,
                 random,
+                services: Services::none(server_name.clone()),
                 server_name,
                 registration,
                 options,

@@ -88,6 +88,20 @@ impl From<LaneError> for RegisterError {
     }
 }
 
+/// Who makes an account.
+#[derive(Clone, Copy)]
+pub(crate) enum Maker<'a> {
+    /// Somebody who registers.
+    Newcomer,
+    /// An administrator.
+    Administrator {
+        /// Whether the new user is one too.
+        makes_admin: bool,
+    },
+    /// An application service, by its id.
+    Service(&'a str),
+}
+
 /// All that is drawn and computed before the commit.
 struct Draft {
     user_id: OwnedUserId,
@@ -133,7 +147,7 @@ impl Accounts {
         if new.password.is_none() {
             return Err(RegisterError::PasswordMissing);
         }
-        self.make_account(new, false, invitation).await
+        self.make_account(new, Maker::Newcomer, invitation).await
     }
 
     /// Makes an account in the name of an administrator, whoever may register.
@@ -145,16 +159,19 @@ impl Accounts {
         new: NewAccount,
         is_admin: bool,
     ) -> Result<Registered, RegisterError> {
-        self.make_account(new, is_admin, None).await
+        let maker = Maker::Administrator {
+            makes_admin: is_admin,
+        };
+        self.make_account(new, maker, None).await
     }
 
-    async fn make_account(
+    pub(crate) async fn make_account(
         &self,
         new: NewAccount,
-        is_admin: bool,
+        maker: Maker<'_>,
         invitation: Option<TokenHash>,
     ) -> Result<Registered, RegisterError> {
-        let draft = self.draft_account(new, is_admin, invitation).await?;
+        let draft = self.draft_account(new, maker, invitation).await?;
         let (user_id, session) = (draft.user_id.clone(), draft.session.clone());
         let user = self
             .store()
@@ -170,13 +187,12 @@ impl Accounts {
     async fn draft_account(
         &self,
         new: NewAccount,
-        is_admin: bool,
+        maker: Maker<'_>,
         invitation: Option<TokenHash>,
     ) -> Result<Draft, RegisterError> {
         let username = new.username.unwrap_or_else(|| self.draw_username());
-        let user_id = self.new_user_id(&username)?;
         // Refused early, so that a password is not hashed in vain.
-        self.check_username(&username).await?;
+        let user_id = self.check_maker(&username, maker).await?;
         let display_name = match new.display_name {
             None => None,
             Some(name) => profiles::new_display_name(&name)?,
@@ -202,7 +218,7 @@ impl Accounts {
             candidate: self.store().next_serial(),
             account: AccountRecord {
                 created_at: self.now(),
-                is_admin,
+                is_admin: matches!(maker, Maker::Administrator { makes_admin: true }),
                 is_locked: false,
                 deactivated_at: None,
                 is_erased: false,
@@ -212,6 +228,24 @@ impl Accounts {
             session,
             invitation,
         })
+    }
+
+    /// The user id of that name, if it is free and may be made by `maker`.
+    async fn check_maker(
+        &self,
+        username: &str,
+        maker: Maker<'_>,
+    ) -> Result<OwnedUserId, UsernameError> {
+        let (user_id, service) = match maker {
+            Maker::Service(id) => (self.new_user_id_of_service(username)?, Some(id)),
+            Maker::Newcomer | Maker::Administrator { .. } => (self.new_user_id(username)?, None),
+        };
+        self.check_free(user_id.clone()).await?;
+        // Who administers the server may give away what is reserved on it.
+        if !matches!(maker, Maker::Administrator { .. }) {
+            self.services().check_user(&user_id, service)?;
+        }
+        Ok(user_id)
     }
 
     /// A user name nobody has asked for: twelve letters.

@@ -10,6 +10,7 @@
 mod account;
 mod account_data;
 mod answers;
+mod appservice;
 mod capabilities;
 mod dehydrated_devices;
 mod devices;
@@ -28,6 +29,7 @@ mod registration;
 mod rooms;
 mod sliding_sync;
 mod sync;
+mod third_party;
 mod to_device;
 mod user_directory;
 mod versions;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use accounts::Accounts;
 use actions::Actions;
 use axum::extract::FromRef;
+use delivery::Appservices;
 use runtime::Clock;
 use store::Store;
 use web::{Limits, Routes};
@@ -58,6 +61,8 @@ pub struct ClientParts {
     pub media: ::media::Media,
     /// What a person does across domains.
     pub actions: Actions,
+    /// What application services are asked.
+    pub appservices: Appservices,
     /// How much one client may ask for.
     pub limits: Limits,
     /// The time.
@@ -94,6 +99,7 @@ part! {
     sync: ::sync::Sync,
     media: ::media::Media,
     actions: Actions,
+    appservices: Appservices,
     limits: Limits,
     clock: Clock,
     info: Arc<ServerInfo>,
@@ -130,6 +136,8 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(sync::routes())
         .merge(media::routes())
         .merge(sliding_sync::routes())
+        .merge(appservice::routes())
+        .merge(third_party::routes())
         .merge(rooms::routes())
 }
 

@@ -1,12 +1,13 @@
 //! Registration (client-server API, "Account registration").
 
-use accounts::{Accounts, NewAccount, RegisterError, RegistrationMode};
+use accounts::{Accounts, NewAccount, RegisterError, Registered, RegistrationMode};
 use ruma_client_api::account::{
     check_registration_token_validity::v1 as validity,
     get_username_availability::v3 as available,
-    register::{RegistrationKind, v3 as register},
+    register::{LoginType, RegistrationKind, v3 as register},
 };
-use web::{Anonymous, ApiError, Interactive, Part, Reply, Routes};
+use services::Service;
+use web::{Anonymous, ApiError, Interactive, Newcomer, Part, Reply, Routes};
 
 use crate::{ClientParts, prover::Prover};
 
@@ -21,9 +22,12 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 async fn register(
     Part(accounts): Part<Accounts>,
     prover: Prover,
-    _: Anonymous,
+    newcomer: Newcomer,
     Interactive { request, operation }: Interactive<register::Request>,
 ) -> Reply<register::Response> {
+    if request.login_type == Some(LoginType::ApplicationService) {
+        return register_for(&accounts, newcomer.service()?, request).await;
+    }
     check(&accounts, &request).await?;
     let passed = prover.newcomer(operation, request.auth.as_ref()).await?;
     let new = NewAccount {
@@ -35,7 +39,31 @@ async fn register(
         inhibit_login: request.inhibit_login,
         refresh_token: request.refresh_token,
     };
-    let made = accounts.register(new, passed.invitation).await?;
+    Ok(registered(accounts.register(new, passed.invitation).await?))
+}
+
+/// Makes a user of an application service, which needs no password and proves nothing
+/// else (application service API, "Server admin style permissions").
+async fn register_for(
+    accounts: &Accounts,
+    service: &Service,
+    request: register::Request,
+) -> Reply<register::Response> {
+    let missing = || ApiError::missing_param("There is no username.");
+    let new = NewAccount {
+        username: Some(request.username.ok_or_else(missing)?),
+        device_id: request.device_id,
+        initial_device_display_name: request.initial_device_display_name,
+        inhibit_login: request.inhibit_login,
+        refresh_token: request.refresh_token,
+        ..NewAccount::default()
+    };
+    Ok(registered(
+        accounts.register_for_service(service, new).await?,
+    ))
+}
+
+fn registered(made: Registered) -> register::Response {
     let mut response = register::Response::new(made.user_id);
     if let Some(session) = made.session {
         response.device_id = Some(session.device_id);
@@ -43,7 +71,7 @@ async fn register(
         response.refresh_token = session.refresh_token;
         response.expires_in = session.expires_in;
     }
-    Ok(response)
+    response
 }
 
 /// What would be refused in any case is refused before somebody goes through an
@@ -53,9 +81,7 @@ async fn check(accounts: &Accounts, request: &register::Request) -> Result<(), A
         return Err(ApiError::forbidden("This server takes no guests."));
     }
     if request.login_type.is_some() {
-        return Err(ApiError::forbidden(
-            "This server has no application services.",
-        ));
+        return Err(ApiError::forbidden("There is no such way to register."));
     }
     if accounts.registration_mode() == RegistrationMode::Closed {
         return Err(RegisterError::Closed.into());

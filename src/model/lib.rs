@@ -14,6 +14,7 @@ mod push;
 mod record;
 mod relation;
 mod room;
+mod service;
 pub mod tables;
 
 pub use account::{
@@ -38,3 +39,4 @@ pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
+pub use service::{ServiceNews, ServiceTransaction};

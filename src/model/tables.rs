@@ -1,5 +1,6 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 139 accounts, 150 to
+//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 129 accounts, 130 to 139
+//! application services, 150 to
 //! 169 media, 170 to 189 push.
 
 use store::{Family, Position, tables};
@@ -19,6 +20,7 @@ use crate::{
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
+use crate::{ServiceNews, ServiceTransaction};
 
 /// How deep an event stands in its room's graph.
 pub type Depth = u64;
@@ -107,6 +109,8 @@ tables! {
     /// The newest commit that brought a room a relation that is bundled: no event that
     /// came later has one.
     NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
+    /// The rooms in the lists of other networks, by the network's instance id.
+    PUBLISHED_ROOM_BY_NETWORK: (String, RoomSerial) => (), 142, Family::Scan;
 
     // Accounts.
 
@@ -180,6 +184,14 @@ tables! {
     /// The local users by the words of their name and id: the first bytes of each word
     /// in lower case, filled up with zeros, so that rows sort as the words do.
     USER_BY_WORD: (DirectoryWord, UserSerial) => (), 119, Family::Scan;
+
+    // Application services.
+
+    /// What waits to be sent to an application service, in the order of the log: by the
+    /// service's id.
+    NEWS_BY_SERVICE: (String, Position, u32) => ServiceNews, 130, Family::Queue;
+    /// The transaction that is being sent to an application service, by the service's id.
+    TRANSACTION_BY_SERVICE: String => ServiceTransaction, 131, Family::Queue;
 
     // Media.
 

@@ -408,6 +408,30 @@ pub fn receipts_at(
     receipts.json(view)
 }
 
+/// The same with those receipts alone that a user moved in one commit; private ones only
+/// where `with_private` says so. For application services.
+///
+/// # Errors
+/// If the database fails.
+pub fn receipts_moved(
+    view: &impl Read,
+    room: RoomSerial,
+    user: UserSerial,
+    at: Position,
+    with_private: bool,
+) -> Result<Option<String>, StoreError> {
+    let mut receipts = Receipts::default();
+    let rows = view.scan(&tables::RECEIPT_BY_ROOM, &(room, user));
+    for row in rows.take(MAX_RECEIPTS) {
+        let ((_, _, kind, thread), record) = row?;
+        let is_told = with_private || kind == ReceiptKind::Read.name();
+        if record.change.0 == at.0 && is_told {
+            receipts.add(user, kind, thread, &record);
+        }
+    }
+    receipts.json(view)
+}
+
 /// The same with those receipts alone that are named by user, kind and thread: those of
 /// the room's changes.
 ///

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod actions;
+mod appservices;
 mod media;
 mod rooms;
 

@@ -10,10 +10,12 @@
 //!   instead.
 //! - [`Visitor`]: pages for people, and [`qr`]: the codes on them.
 //! - [`Gateway`]: a push gateway that keeps what it gets.
+//! - [`AppService`]: an application service that keeps what it is told and asked.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
 mod api;
+mod appservice;
 mod config;
 mod gateway;
 mod pages;
@@ -24,6 +26,7 @@ pub mod signing;
 mod user;
 
 pub use api::{Answer, Api, escape};
+pub use appservice::{AppService, Asked};
 pub use config::{Config, Registration};
 pub use gateway::Gateway;
 pub use pages::{Page, Visitor};

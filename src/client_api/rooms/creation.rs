@@ -1,12 +1,13 @@
 //! Making rooms (client-server API, "Creation").
 
 use ::rooms::{CreateRoom, NewEvent, Preset, Rooms};
+use accounts::Accounts;
 use graph::{MAX_JSON_DEPTH, canonical};
 use ruma_client_api::room::{
     Visibility,
     create_room::v3::{self as create_room, RoomPreset},
 };
-use ruma_common::{CanonicalJsonObject, serde::Raw};
+use ruma_common::{CanonicalJsonObject, RoomAliasId, serde::Raw};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use web::{ApiError, Part, Reply, Routes, User};
@@ -21,9 +22,15 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 /// `POST /_matrix/client/v3/createRoom`
 async fn create_room(
     Part(rooms): Part<Rooms>,
+    Part(accounts): Part<Accounts>,
     caller: User,
     request: create_room::Request,
 ) -> Reply<create_room::Response> {
+    if let Some(name) = &request.room_alias_name
+        && let Ok(alias) = RoomAliasId::parse(format!("#{name}:{}", rooms.server_name()))
+    {
+        accounts.check_alias(&caller, &alias)?;
+    }
     let room_id = rooms.create(&sender(&caller), wish(request)?).await?;
     Ok(create_room::Response::new(room_id))
 }
@@ -67,7 +74,7 @@ fn preset(preset: &RoomPreset) -> Result<Preset, ApiError> {
 ///
 /// # Errors
 /// 400 for a visibility that the specification does not know.
-pub(super) fn is_public(visibility: &Visibility) -> Result<bool, ApiError> {
+pub(crate) fn is_public(visibility: &Visibility) -> Result<bool, ApiError> {
     match visibility {
         Visibility::Public => Ok(true),
         Visibility::Private => Ok(false),

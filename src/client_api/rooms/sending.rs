@@ -1,12 +1,14 @@
 //! Speaking in rooms (client-server API, "Sending events to a room", "Redactions").
 //!
-//! The `ts` of a request is for application services alone; others' is not looked at.
+//! The `ts` of a request is for application services alone; others' is not looked at
+//! (application service API, "Timestamp massaging").
 
-use ::rooms::Rooms;
+use ::rooms::{Rooms, Sender};
 use ruma_client_api::{
     message::send_message_event::v3 as send, redact::redact_event::v3 as redact,
     state::send_state_event::v3 as state,
 };
+use ruma_common::MilliSecondsSinceUnixEpoch;
 use web::{Part, Reply, Routes, User};
 
 use super::sender;
@@ -14,6 +16,16 @@ use crate::ClientParts;
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new().on(send).on(set_state).on(redact)
+}
+
+/// The caller, who may say when the event was made if it is an application service.
+fn sender_at(caller: &User, at: Option<MilliSecondsSinceUnixEpoch>) -> Sender {
+    Sender {
+        sent_at: at
+            .filter(|_| caller.service.is_some())
+            .map(|at| at.get().into()),
+        ..sender(caller)
+    }
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
@@ -24,7 +36,7 @@ async fn send(
 ) -> Reply<send::Response> {
     let event_id = rooms
         .send(
-            &sender(&caller),
+            &sender_at(&caller, request.timestamp),
             &request.room_id,
             &request.event_type.to_string(),
             request.txn_id.as_str(),
@@ -42,7 +54,7 @@ async fn set_state(
 ) -> Reply<state::Response> {
     let event_id = rooms
         .set_state(
-            &sender(&caller),
+            &sender_at(&caller, request.timestamp),
             &request.room_id,
             &request.event_type.to_string(),
             &request.state_key,

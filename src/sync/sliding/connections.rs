@@ -274,6 +274,7 @@ mod tests {
             device: DeviceSerial(device),
             is_admin: false,
             is_guest: false,
+            service: None,
         }
     }
 
