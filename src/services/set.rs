@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use ruma_common::{OwnedServerName, OwnedUserId, RoomAliasId, RoomId, UserId};
+use ruma_common::{OwnedServerName, OwnedUserId, RoomAliasId, UserId};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
@@ -68,6 +68,17 @@ impl Service {
     /// Whether an alias is in its namespaces.
     pub fn has_alias(&self, alias: &str) -> bool {
         namespaces::any(&self.registration.namespaces.aliases, alias)
+    }
+
+    /// Whether a user is its own or in one of its exclusive namespaces.
+    pub fn has_user_alone(&self, user_id: &UserId) -> bool {
+        let users = &self.registration.namespaces.users;
+        user_id == self.sender || namespaces::any_exclusive(users, user_id.as_str())
+    }
+
+    /// Whether an alias is in one of its exclusive namespaces.
+    pub fn has_alias_alone(&self, alias: &str) -> bool {
+        namespaces::any_exclusive(&self.registration.namespaces.aliases, alias)
     }
 
     /// Whether a room's id is in its namespaces.
@@ -197,10 +208,7 @@ impl Services {
         self.check(
             service,
             |service| service.has_user(user_id),
-            |service| {
-                let users = &service.registration.namespaces.users;
-                user_id == service.sender || namespaces::any_exclusive(users, user_id.as_str())
-            },
+            |service| service.has_user_alone(user_id),
         )
     }
 
@@ -217,10 +225,7 @@ impl Services {
         self.check(
             service,
             |service| service.has_alias(alias.as_str()),
-            |service| {
-                let aliases = &service.registration.namespaces.aliases;
-                namespaces::any_exclusive(aliases, alias.as_str())
-            },
+            |service| service.has_alias_alone(alias.as_str()),
         )
     }
 
@@ -240,14 +245,6 @@ impl Services {
             }
         }
         Ok(())
-    }
-
-    /// Whether a room's id is in the namespaces of any service.
-    pub fn has_room(&self, room_id: &RoomId) -> bool {
-        let services = self.all();
-        services
-            .iter()
-            .any(|service| service.has_room(room_id.as_str()))
     }
 }
 

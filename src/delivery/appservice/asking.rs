@@ -168,8 +168,8 @@ impl Appservices {
     /// in their namespaces. `asker` is the service that asks, if one does.
     ///
     /// # Errors
-    /// [`AskError::Timeout`] if a service does not answer; [`AskError::Store`]. That there
-    /// is no such alias is no error here.
+    /// [`AskError::Timeout`] if a service does not answer to whom the alias belongs alone;
+    /// [`AskError::Store`]. That there is no such alias is no error here.
     pub async fn provide_alias(
         &self,
         alias: &RoomAliasId,
@@ -197,7 +197,8 @@ impl Appservices {
             return Ok(());
         }
         for service in concerned {
-            if self.query(service, &["rooms", alias.as_str()]).await? {
+            let answer = self.query(service, &["rooms", alias.as_str()]).await;
+            if settled(answer, service.has_alias_alone(alias.as_str()))? {
                 break;
             }
         }
@@ -222,7 +223,8 @@ impl Appservices {
             return Ok(());
         }
         for service in concerned {
-            if self.ask_for_user(service, user_id).await? {
+            let answer = self.ask_for_user(service, user_id).await;
+            if settled(answer, service.has_user_alone(user_id))? {
                 break;
             }
         }
@@ -313,9 +315,31 @@ impl Appservices {
     }
 }
 
+/// Whether nobody else need be asked after this answer. The silence of a service counts
+/// where it `decides_alone`; elsewhere it must not keep anybody from anything.
+fn settled(answer: Result<bool, AskError>, decides_alone: bool) -> Result<bool, AskError> {
+    match answer {
+        Err(AskError::Timeout) if !decides_alone => Ok(false),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_counts_where_one_decides_alone() {
+        for (answer, decides_alone, expected) in [
+            (Ok(true), false, Some(true)),
+            (Ok(false), true, Some(false)),
+            (Err(AskError::Timeout), false, Some(false)),
+            (Err(AskError::Timeout), true, None),
+            (Err(AskError::Store(StoreError::Busy)), false, None),
+        ] {
+            assert_eq!(settled(answer, decides_alone).ok(), expected);
+        }
+    }
 
     #[test]
     fn paths_follow_the_services_own() {

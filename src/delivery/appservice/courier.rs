@@ -121,6 +121,7 @@ impl Trip {
     /// Sends what waits for the service, in its order, as long as it is registered.
     async fn deliver(&self, stop: &Stop) {
         let mut failures = 0;
+        let mut confirmed: Option<String> = None;
         while !stop.is_stopping() {
             let Some(service) = self.appservices.services().by_id(&self.id) else {
                 return;
@@ -128,7 +129,10 @@ impl Trip {
             if service.registration.url.is_none() {
                 return;
             }
-            let transaction = match self.appservices.next_transaction(&service).await {
+            let next = self
+                .appservices
+                .next_transaction(&service, confirmed.as_deref());
+            let transaction = match next.await {
                 Ok(Some(transaction)) => transaction,
                 Ok(None) => {
                     tokio::select! {
@@ -150,7 +154,10 @@ impl Trip {
                 () = grace(stop) => return,
             };
             match sent {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    failures = 0;
+                    confirmed = Some(transaction.id);
+                }
                 Err(()) => {
                     failures += 1;
                     self.wait(failures, stop).await;
@@ -183,8 +190,8 @@ impl Trip {
             log::info!("the application service {id} takes events again");
         }
         if let Err(error) = appservices.settle(id).await {
+            // The next one takes its place.
             log::error!("a transaction of {id} was not settled: {error}");
-            return Err(());
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! From a service's queue to a transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use model::{
     EventSerial, RoomSerial, ServiceNews, ServiceTransaction, UserSerial,
@@ -39,9 +42,11 @@ struct Draft {
 impl Appservices {
     /// The transaction that a service is to be sent next: the one that it has not
     /// confirmed, or a new one, which is on disk when this returns. `None` if nothing waits.
+    /// `confirmed` is the last one that it did confirm, which may still be seen.
     pub(super) async fn next_transaction(
         &self,
-        service: &std::sync::Arc<Service>,
+        service: &Arc<Service>,
+        confirmed: Option<&str>,
     ) -> Result<Option<ServiceTransaction>, TellError> {
         loop {
             let id = service.id().to_owned();
@@ -49,8 +54,10 @@ impl Appservices {
                 .store()
                 .read(move |view| view.get(&TRANSACTION_BY_SERVICE, &id))
                 .await?;
-            if pending.is_some() {
-                return Ok(pending);
+            if let Some(pending) = pending
+                && confirmed != Some(pending.id.as_str())
+            {
+                return Ok(Some(pending));
             }
             let typing = self.take_typing(service.id());
             let (appservices, wanted) = (self.clone(), service.clone());
@@ -88,8 +95,9 @@ impl Appservices {
         }
     }
 
-    /// Forgets a transaction that was confirmed. Not waited for: if a power cut takes it
-    /// back, the service gets the same transaction again and knows it by its id.
+    /// Forgets a transaction that was confirmed. Not waited for, so that it may be seen a
+    /// while longer: if a power cut takes it back, the service gets the same transaction
+    /// again and knows it by its id.
     pub(super) async fn settle(&self, service: &str) -> Result<(), StoreError> {
         let id = service.to_owned();
         self.store()

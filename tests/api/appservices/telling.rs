@@ -212,7 +212,8 @@ async fn who_does_not_ask_is_told_events_alone() {
     let (alice, _bob, room) = bridged(&scene).await;
     let said = alice.say(&room, "hello").await;
     let typing = format!("v3/rooms/{room}/typing/{}", escape(&alice.user_id));
-    alice.put(typing, json!({ "typing": true })).await.ok();
+    let body = json!({ "typing": true, "timeout": 30_000 });
+    alice.put(typing, body).await.ok();
     let path = format!("v3/rooms/{room}/receipt/m.read/{said}");
     alice.post(path, json!({})).await.ok();
     let last = alice.say(&room, "later").await;
