@@ -20,6 +20,13 @@ async fn bridged(scene: &Scene) -> (User, String) {
     (alice, room)
 }
 
+/// The same person on connections of after a kill.
+fn anew(scene: &Scene, user: &User) -> User {
+    scene.server.api().user_of(json!({
+        "access_token": user.access_token, "user_id": user.user_id, "device_id": user.device_id,
+    }))
+}
+
 async fn say(alice: &User, room: &str, texts: std::ops::Range<u32>) -> Vec<String> {
     let mut events = Vec::new();
     for number in texts {
@@ -169,6 +176,7 @@ async fn a_server_that_is_killed_goes_on_where_it_was() {
     let pending = refused.last().unwrap();
     scene.service.refuses(None);
     scene.server.restart();
+    let alice = anew(&scene, &alice);
     events.extend(say(&alice, &room, 6..8).await);
     until_told(&scene.service, &events).await;
     let attempts = scene.service.attempts();
@@ -185,7 +193,7 @@ async fn a_server_that_is_killed_goes_on_where_it_was() {
 #[tokio::test]
 async fn killed_again_and_again_the_server_tells_everything_in_order() {
     let mut scene = Scene::new("irc", "").await;
-    let (alice, room) = bridged(&scene).await;
+    let (mut alice, room) = bridged(&scene).await;
     let mut events = Vec::new();
     for round in 0..4 {
         // The kill comes while transactions are made, sent, confirmed.
@@ -197,6 +205,7 @@ async fn killed_again_and_again_the_server_tells_everything_in_order() {
         }
         scene.server.kill9();
         scene.server.restart();
+        alice = anew(&scene, &alice);
     }
     scene.service.takes(Duration::ZERO);
     events.extend(say(&alice, &room, 100..101).await);
