@@ -48,6 +48,9 @@ pub enum UploadKeysError {
         /// The most.
         limit: u32,
     },
+    /// An application service acts as the user without a device (`M_MISSING_PARAM`).
+    #[error("keys belong to a device: name it with device_id")]
+    Deviceless,
     /// The device was deleted meanwhile.
     #[error("this device was deleted")]
     NoDevice,
@@ -163,6 +166,9 @@ fn write(
     identity: Option<NewIdentity>,
     new: NewKeys,
 ) -> Result<BTreeMap<String, u32>, UploadKeysError> {
+    if !session.has_device() {
+        return Err(UploadKeysError::Deviceless);
+    }
     if !devices::is_current(latest, session.user, &session.device_id, session.device)? {
         return Err(UploadKeysError::NoDevice);
     }

@@ -5,7 +5,10 @@ use model::{StandingRecord, UserSerial, tables::STANDING_BY_USER};
 use ruma_common::OwnedUserId;
 use store::{Latest, Read as _};
 
-use crate::{Accounts, AuthenticateError, NewAccount, RegisterError, Registered, Session};
+use crate::{
+    Accounts, AuthenticateError, NewAccount, RegisterError, Registered, Session,
+    registration::Maker,
+};
 
 /// Digits of a guest's name.
 const NAME: usize = 12;
@@ -46,7 +49,8 @@ impl Accounts {
             is_guest: true,
             ..StandingRecord::default()
         };
-        self.make_account(new, false, None, standing).await
+        self.make_account(new, Maker::Newcomer, None, standing)
+            .await
     }
 
     /// The guest behind an access token that a newcomer shows, who keeps the account under

@@ -40,6 +40,7 @@ mod pushers;
 mod registration;
 mod rendezvous;
 mod server_user;
+mod services;
 mod session_cache;
 mod sessions;
 mod shared_secret;
@@ -57,6 +58,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use ::services::Services;
 use model::{AccountRecord, UserSerial, tables::ACCOUNT_BY_USER, tables::USER_BY_ID};
 use parking_lot::Mutex;
 use ruma_common::{OwnedServerName, OwnedUserId, ServerName, UserId};
@@ -98,6 +100,7 @@ pub use self::{
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
+    services::Asserted,
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
@@ -126,6 +129,7 @@ struct Inner {
     server_name: OwnedServerName,
     registration: RegistrationOptions,
     options: AccountsOptions,
+    services: Services,
     hasher: Hasher,
     sessions: Arc<SessionCache>,
     seen: Mutex<SeenTimes>,
@@ -154,6 +158,7 @@ impl Accounts {
                 store,
                 clock,
                 random,
+                services: Services::none(server_name.clone()),
                 server_name,
                 registration,
                 options,

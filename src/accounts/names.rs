@@ -2,6 +2,7 @@
 
 use model::tables::{ACCOUNT_BY_USER, USER_BY_ID};
 use ruma_common::{OwnedUserId, UserId};
+use services::ExclusiveError;
 use store::{Read, StoreError};
 
 use crate::Accounts;
@@ -20,6 +21,9 @@ pub enum UsernameError {
     /// Somebody has it, or had it.
     #[error("this user name is taken")]
     Taken,
+    /// It belongs to an application service, or not to the one that wants it (`M_EXCLUSIVE`).
+    #[error(transparent)]
+    Exclusive(#[from] ExclusiveError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -33,6 +37,12 @@ impl Accounts {
     /// [`UsernameError`] if it cannot.
     pub async fn check_username(&self, username: &str) -> Result<(), UsernameError> {
         let user_id = self.new_user_id(username)?;
+        self.check_free(user_id.clone()).await?;
+        Ok(self.services().check_user(&user_id, None)?)
+    }
+
+    /// Refuses the id of somebody who is or was there.
+    pub(crate) async fn check_free(&self, user_id: OwnedUserId) -> Result<(), UsernameError> {
         self.store()
             .read(move |view| {
                 if is_taken(view, &user_id)? {
@@ -48,9 +58,19 @@ impl Accounts {
     /// # Errors
     /// [`UsernameError::Invalid`].
     pub fn new_user_id(&self, username: &str) -> Result<OwnedUserId, UsernameError> {
-        let username = &username.to_ascii_lowercase();
+        if username.starts_with('_') {
+            return Err(UsernameError::Invalid);
+        }
+        self.new_user_id_of_service(&username.to_ascii_lowercase())
+    }
+
+    /// The same for a user of an application service, whose names may begin with `_`: the specification keeps these for them.
+    pub(crate) fn new_user_id_of_service(
+        &self,
+        username: &str,
+    ) -> Result<OwnedUserId, UsernameError> {
         let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'=' | b'-' | b'/' | b'+');
-        if username.is_empty() || username.starts_with('_') || !username.bytes().all(allowed) {
+        if username.is_empty() || !username.bytes().all(allowed) {
             return Err(UsernameError::Invalid);
         }
         self.local_user_id(username)

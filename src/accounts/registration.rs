@@ -96,6 +96,20 @@ impl From<LaneError> for RegisterError {
     }
 }
 
+/// Who makes an account.
+#[derive(Clone, Copy)]
+pub(crate) enum Maker<'a> {
+    /// Somebody who registers.
+    Newcomer,
+    /// An administrator.
+    Administrator {
+        /// Whether the new user is one too.
+        makes_admin: bool,
+    },
+    /// An application service, by its id.
+    Service(&'a str),
+}
+
 /// All that is drawn and computed before the commit.
 struct Draft {
     user_id: OwnedUserId,
@@ -165,7 +179,7 @@ impl Accounts {
             return Err(RegisterError::PasswordMissing);
         }
         let mut draft = self
-            .draft_account(new, false, invitation, guest.is_some())
+            .draft_account(new, Maker::Newcomer, invitation, guest.is_some())
             .await?;
         if let Some(guest) = guest {
             // The name was proved to be the guest's own.
@@ -187,7 +201,10 @@ impl Accounts {
         new: NewAccount,
         is_admin: bool,
     ) -> Result<Registered, RegisterError> {
-        self.make_account(new, is_admin, None, StandingRecord::default())
+        let maker = Maker::Administrator {
+            makes_admin: is_admin,
+        };
+        self.make_account(new, maker, None, StandingRecord::default())
             .await
     }
 
@@ -204,11 +221,11 @@ impl Accounts {
     pub(crate) async fn make_account(
         &self,
         new: NewAccount,
-        is_admin: bool,
+        maker: Maker<'_>,
         invitation: Option<TokenHash>,
         standing: StandingRecord,
     ) -> Result<Registered, RegisterError> {
-        let mut draft = self.draft_account(new, is_admin, invitation, false).await?;
+        let mut draft = self.draft_account(new, maker, invitation, false).await?;
         draft.standing = standing;
         self.write_account(draft).await
     }
@@ -238,16 +255,13 @@ impl Accounts {
     async fn draft_account(
         &self,
         new: NewAccount,
-        is_admin: bool,
+        maker: Maker<'_>,
         invitation: Option<TokenHash>,
         is_known: bool,
     ) -> Result<Draft, RegisterError> {
         let username = new.username.unwrap_or_else(|| self.draw_username());
-        let user_id = self.new_user_id(&username)?;
         // Refused early, so that a password is not hashed in vain.
-        if !is_known {
-            self.check_username(&username).await?;
-        }
+        let user_id = self.check_maker(&username, maker, is_known).await?;
         let display_name = match new.display_name {
             None => None,
             Some(name) => profiles::new_display_name(&name)?,
@@ -273,7 +287,7 @@ impl Accounts {
             candidate: self.store().next_serial(),
             account: AccountRecord {
                 created_at: self.now(),
-                is_admin,
+                is_admin: matches!(maker, Maker::Administrator { makes_admin: true }),
                 is_locked: false,
                 deactivated_at: None,
                 is_erased: false,
@@ -285,6 +299,28 @@ impl Accounts {
             standing: StandingRecord::default(),
             guest: None,
         })
+    }
+
+    /// The user id of that name, if it is free, or known to be the maker's own, and may be
+    /// made by `maker`.
+    async fn check_maker(
+        &self,
+        username: &str,
+        maker: Maker<'_>,
+        is_known: bool,
+    ) -> Result<OwnedUserId, UsernameError> {
+        let (user_id, service) = match maker {
+            Maker::Service(id) => (self.new_user_id_of_service(username)?, Some(id)),
+            Maker::Newcomer | Maker::Administrator { .. } => (self.new_user_id(username)?, None),
+        };
+        if !is_known {
+            self.check_free(user_id.clone()).await?;
+        }
+        // Who administers the server may give away what is reserved on it.
+        if !matches!(maker, Maker::Administrator { .. }) {
+            self.services().check_user(&user_id, service)?;
+        }
+        Ok(user_id)
     }
 
     /// A user name nobody has asked for: twelve letters.

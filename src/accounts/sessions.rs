@@ -1,6 +1,6 @@
 //! Sessions: signing in, who is behind a token, refreshing, signing out.
 
-use std::{collections::HashMap, mem, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use model::{
     AccessTokenRecord, DeviceRecord, DeviceSerial, LastSeenRecord, RefreshTokenRecord, TokenHash,
@@ -45,6 +45,15 @@ pub struct Session {
     pub is_admin: bool,
     /// Whether this is a guest.
     pub is_guest: bool,
+    /// The id of the application service that acts as the user, if one does.
+    pub service: Option<Arc<str>>,
+}
+
+impl Session {
+    /// Whether there is a device: an application service may act as a user without one.
+    pub fn has_device(&self) -> bool {
+        !self.device_id.as_str().is_empty()
+    }
 }
 
 /// Why a token opens nothing.
@@ -59,6 +68,14 @@ pub enum AuthenticateError {
     /// An administrator has locked the account (`M_USER_LOCKED`).
     #[error("the account is locked")]
     Locked,
+    /// An application service wants to act as somebody who is not in its namespaces, or
+    /// is not registered (403 `M_FORBIDDEN`).
+    #[error("the application service cannot act as {0}")]
+    NotTheirs(String),
+    /// The user that an application service acts as has no such device (400
+    /// `M_UNKNOWN_DEVICE`).
+    #[error("the user has no such device")]
+    UnknownDevice,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -91,6 +108,9 @@ pub enum LoginError {
     /// An administrator has locked the account (`M_USER_LOCKED`). Told only to who has the password.
     #[error("the account is locked")]
     Locked,
+    /// The user does not belong to the application service that signs in (`M_EXCLUSIVE`).
+    #[error("the user is not in the namespaces of this application service")]
+    NotTheirs,
     /// The device cannot be used.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -422,7 +442,7 @@ impl Accounts {
         user_agent: Option<&str>,
     ) -> Result<(), StoreError> {
         let now = self.now();
-        if !self.inner.seen.lock().is_due(session.device, now) {
+        if !session.has_device() || !self.inner.seen.lock().is_due(session.device, now) {
             return Ok(());
         }
         let record = LastSeenRecord {
@@ -482,6 +502,7 @@ fn any_session_of(
         device: record.device,
         is_admin: account.is_admin,
         is_guest: standing(view, record.user)?.is_guest,
+        service: None,
     };
     Ok((session, record, account.is_locked))
 }

@@ -41,6 +41,7 @@ impl Actions {
             user_id: user_id.to_owned(),
             user,
             device: None,
+            sent_at: None,
         };
         Ok(self.rooms.leave_all(&sender, None).await?)
     }

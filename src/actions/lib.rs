@@ -54,5 +54,6 @@ fn sender(session: &Session) -> Sender {
         user_id: session.user_id.clone(),
         user: session.user,
         device: Some(session.device),
+        sent_at: None,
     }
 }

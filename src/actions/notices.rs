@@ -70,6 +70,7 @@ impl Actions {
             user_id: server_id,
             user: server,
             device: None,
+            sent_at: None,
         };
         let by = sender(administrator);
         let notice = Notice {

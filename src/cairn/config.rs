@@ -6,6 +6,7 @@
 
 mod address;
 mod options;
+mod registrations;
 mod sections;
 mod source;
 
@@ -18,12 +19,13 @@ use std::{
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
-use delivery::PushOptions;
+use delivery::{AppservicesOptions, PushOptions};
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
 use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
+use services::Registration;
 use web::{LimitsOptions, Serves};
 
 pub(crate) use self::sections::example;
@@ -99,6 +101,8 @@ runtime::options! {
         outgoing: OutgoingOptions = OutgoingOptions::default(),
         /// Notifications for phones, by way of push gateways.
         push: PushOptions = PushOptions::default(),
+        /// Bridges and other application services.
+        application_services: AppservicesOptions = AppservicesOptions::default(),
         /// Conversations with other servers.
         federation: FederationOptions = FederationOptions::default(),
         /// What one person or address may ask for.
@@ -139,6 +143,11 @@ pub(crate) struct Config {
     pub(crate) outgoing: OutgoingOptions,
     /// Notifications for phones.
     pub(crate) push: PushOptions,
+    /// Bridges and other application services, and…
+    pub(crate) application_services: AppservicesOptions,
+    /// …what their registration files say.
+    #[serde(skip)]
+    pub(crate) registrations: Vec<Registration>,
     /// Conversations with other servers.
     pub(crate) federation: FederationOptions,
     /// What one person or address may ask for.
@@ -193,10 +202,19 @@ impl Config {
                 return Err(invalid(problems));
             }
         };
+        let registrations = match registrations::load(&source, &document, &server_name) {
+            Ok(registrations) => registrations,
+            Err(found) => {
+                problems.extend(found);
+                Vec::new()
+            }
+        };
         if !problems.is_empty() {
             return Err(invalid(problems));
         }
         Ok(Self {
+            registrations,
+            application_services: document.application_services,
             server_name,
             data_dir: document.data_dir,
             listeners: document.listener,
@@ -229,6 +247,7 @@ fn resolve_paths(document: &mut Document, folder: &Path) {
     let paths = [&mut document.data_dir]
         .into_iter()
         .chain(&mut document.outgoing.trusted_roots)
+        .chain(&mut document.application_services.registrations)
         .chain(
             document
                 .listener

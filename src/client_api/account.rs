@@ -8,7 +8,7 @@ use ruma_client_api::account::{
     deactivate::v3 as deactivate, get_3pids::v3 as contacts, whoami::v3 as whoami,
 };
 use serde_json::json;
-use web::{Interactive, Part, RawJson, Reply, Routes, User};
+use web::{ApiError, Interactive, Part, RawJson, Reply, Routes, User};
 
 use crate::{ClientParts, answers, prover::Prover};
 
@@ -23,7 +23,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 /// `GET /_matrix/client/v3/account/whoami`
 async fn whoami(caller: User, _: whoami::Request) -> Reply<whoami::Response> {
     let mut response = whoami::Response::new(caller.user_id.clone(), caller.is_guest);
-    response.device_id = Some(caller.device_id.clone());
+    response.device_id = caller.has_device().then(|| caller.device_id.clone());
     Ok(response)
 }
 
@@ -34,6 +34,11 @@ async fn change_password(
     caller: User,
     Interactive { request, operation }: Interactive<change_password::Request>,
 ) -> Reply<change_password::Response> {
+    if caller.service.is_some() {
+        return Err(ApiError::forbidden(
+            "Application services have no passwords to change.",
+        ));
+    }
     accounts.check_new_password(&request.new_password)?;
     prover
         .user(&caller, operation, request.auth.as_ref())

@@ -1,6 +1,8 @@
 //! One's own devices (client-server API, "Device Management").
 
 use accounts::{Accounts, DeviceError};
+use axum::response::IntoResponse as _;
+use http::{StatusCode, header};
 use js_int::UInt;
 use ruma_client_api::device::{
     Device, delete_device::v3 as delete_device, delete_devices::v3 as delete_devices,
@@ -9,7 +11,7 @@ use ruma_client_api::device::{
 };
 use ruma_common::MilliSecondsSinceUnixEpoch;
 use store::{Snapshot, Store};
-use web::{Interactive, Part, Reply, Routes, User};
+use web::{Interactive, Part, Reply, Routes, User, Whole};
 
 use crate::{ClientParts, prover::Prover};
 
@@ -66,7 +68,17 @@ async fn update_device(
     Part(store): Part<Store>,
     caller: User,
     request: update_device::Request,
-) -> Reply<update_device::Response> {
+) -> Reply<Whole> {
+    if caller.service.is_some() {
+        let is_new = accounts
+            .put_device(&caller, &request.device_id, request.display_name)
+            .await?;
+        return Ok(empty(if is_new {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        }));
+    }
     let (user, device_id) = (caller.user, request.device_id);
     if request.display_name.is_some() {
         accounts
@@ -79,7 +91,13 @@ async fn update_device(
         };
         store.read(read).await?;
     }
-    Ok(update_device::Response::new())
+    Ok(empty(StatusCode::OK))
+}
+
+/// An empty object with a status.
+fn empty(status: StatusCode) -> Whole {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    Whole((status, json, "{}").into_response())
 }
 
 /// `DELETE /_matrix/client/v3/devices/{deviceId}`

@@ -11,6 +11,7 @@ mod account;
 mod account_data;
 mod administration;
 mod answers;
+mod appservice;
 mod capabilities;
 mod dehydrated_devices;
 mod devices;
@@ -35,6 +36,7 @@ mod rooms;
 mod rtc;
 mod sliding_sync;
 mod sync;
+mod third_party;
 mod to_device;
 mod user_directory;
 mod versions;
@@ -48,6 +50,7 @@ use std::sync::Arc;
 use accounts::{Accounts, TurnOptions};
 use actions::Actions;
 use axum::extract::FromRef;
+use delivery::Appservices;
 use runtime::Clock;
 use store::Store;
 use web::{Limits, Routes};
@@ -68,6 +71,8 @@ pub struct ClientParts {
     pub media: ::media::Media,
     /// What a person does across domains.
     pub actions: Actions,
+    /// What application services are asked.
+    pub appservices: Appservices,
     /// How much one client may ask for.
     pub limits: Limits,
     /// The time.
@@ -109,6 +114,7 @@ part! {
     search: ::search::Search,
     media: ::media::Media,
     actions: Actions,
+    appservices: Appservices,
     limits: Limits,
     clock: Clock,
     info: Arc<ServerInfo>,
@@ -152,6 +158,8 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(sliding_sync::routes())
         .merge(rendezvous::routes())
         .merge(rtc::routes())
+        .merge(appservice::routes())
+        .merge(third_party::routes())
         .merge(rooms::routes())
 }
 

@@ -17,7 +17,8 @@ use ruma_common::{
 };
 use serde::Deserialize;
 use web::{
-    Anonymous, ApiError, Interactive, Limits, LockedOrNot, Origin, Part, Reply, Routes, User,
+    Anonymous, ApiError, Interactive, Limits, LockedOrNot, Newcomer, Origin, Part, Reply, Routes,
+    User,
 };
 
 use crate::{ClientParts, ServerInfo, prover::Prover};
@@ -33,14 +34,23 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 }
 
 /// `GET /_matrix/client/v3/login`
-async fn get_types(_: Anonymous, _: types::Request) -> Reply<types::Response> {
+async fn get_types(
+    Part(accounts): Part<Accounts>,
+    _: Anonymous,
+    _: types::Request,
+) -> Reply<types::Response> {
     let password = types::PasswordLoginType::new();
     let mut token = types::TokenLoginType::new();
     token.get_login_token = true;
-    Ok(types::Response::new(vec![
+    let mut flows = vec![
         types::LoginType::Password(password),
         types::LoginType::Token(token),
-    ]))
+    ];
+    if !accounts.services().all().is_empty() {
+        let service = types::ApplicationServiceLoginType::new();
+        flows.push(types::LoginType::ApplicationService(service));
+    }
+    Ok(types::Response::new(flows))
 }
 
 /// The body of `POST /login`. ruma's own type panics where `type` is missing.
@@ -98,11 +108,20 @@ async fn log_in(
     Part(limits): Part<Limits>,
     Part(info): Part<Arc<ServerInfo>>,
     origin: Origin,
-    _: Anonymous,
+    newcomer: Newcomer,
     request: LoginRequest,
 ) -> Reply<login::Response> {
     if request.login_type == "m.login.token" {
         let session = log_in_with_token(&accounts, &limits, &origin, request).await?;
+        return Ok(answer(session, &info));
+    }
+    if request.login_type == "m.login.application_service" {
+        let service = newcomer.service()?;
+        let user = user(request.identifier, request.user)?;
+        let (device_id, name) = (request.device_id, request.initial_device_display_name);
+        let session = accounts
+            .login_for_service(service, &user, device_id, name, request.refresh_token)
+            .await?;
         return Ok(answer(session, &info));
     }
     let wanted = wanted(request)?;
@@ -169,26 +188,32 @@ async fn make_token(
 
 /// What is asked, if it is a way to sign in that this server has.
 fn wanted(request: LoginRequest) -> Result<Login, ApiError> {
-    let unknown =
-        |what: &'static str| ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::Unknown, what);
     if request.login_type != "m.login.password" {
         return Err(unknown("This server has no such way to sign in."));
     }
-    let user = match request.identifier {
-        Some(identifier) if identifier.identifier_type == "m.id.user" => identifier.user,
-        Some(_) => return Err(unknown("This server knows users by their user ids only.")),
-        None => request.user,
-    };
-    let missing = |what: &'static str| ApiError::missing_param(what);
     Ok(Login {
-        user: user.ok_or_else(|| missing("There is no user."))?,
+        user: user(request.identifier, request.user)?,
         password: request
             .password
-            .ok_or_else(|| missing("There is no password."))?,
+            .ok_or_else(|| ApiError::missing_param("There is no password."))?,
         device_id: request.device_id,
         initial_device_display_name: request.initial_device_display_name,
         refresh_token: request.refresh_token,
     })
+}
+
+/// Who wants to sign in, named in either of two ways.
+fn user(identifier: Option<Identifier>, user: Option<String>) -> Result<String, ApiError> {
+    let user = match identifier {
+        Some(identifier) if identifier.identifier_type == "m.id.user" => identifier.user,
+        Some(_) => return Err(unknown("This server knows users by their user ids only.")),
+        None => user,
+    };
+    user.ok_or_else(|| ApiError::missing_param("There is no user."))
+}
+
+fn unknown(what: &'static str) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, ErrorCode::Unknown, what)
 }
 
 /// `POST /_matrix/client/v3/refresh`

@@ -2,6 +2,7 @@
 
 use accounts::ProfileError;
 use actions::Actions;
+use delivery::Appservices;
 use model::UserSerial;
 use ruma_client_api::profile::{
     delete_profile_field::v3 as delete_field, get_profile::v3 as get_profile,
@@ -33,9 +34,11 @@ fn owner(view: &Snapshot, user_id: &UserId) -> Result<UserSerial, ProfileError> 
 /// `GET /_matrix/client/v3/profile/{userId}`
 async fn get_profile(
     Part(store): Part<Store>,
+    Part(appservices): Part<Appservices>,
     _: Anonymous,
     request: get_profile::Request,
 ) -> Reply<RawJson> {
+    appservices.provide_user(&request.user_id).await?;
     let read = move |view: &Snapshot| {
         let user = owner(view, &request.user_id)?;
         Ok::<_, ProfileError>(accounts::profile(view, user)?)
@@ -46,9 +49,11 @@ async fn get_profile(
 /// `GET /_matrix/client/v3/profile/{userId}/{keyName}`
 async fn get_field(
     Part(store): Part<Store>,
+    Part(appservices): Part<Appservices>,
     _: Anonymous,
     request: get_field::Request,
 ) -> Reply<RawJson> {
+    appservices.provide_user(&request.user_id).await?;
     let (name, user_id) = (request.field.to_string(), request.user_id);
     let wanted = name.clone();
     let read = move |view: &Snapshot| {

@@ -4,9 +4,10 @@ use accounts::{Accounts, NewAccount, RegisterError, Registered, RegistrationMode
 use ruma_client_api::account::{
     check_registration_token_validity::v1 as validity,
     get_username_availability::v3 as available,
-    register::{RegistrationKind, v3 as register},
+    register::{LoginType, RegistrationKind, v3 as register},
 };
-use web::{Anonymous, ApiError, Interactive, Part, Reply, Routes};
+use services::Service;
+use web::{Anonymous, ApiError, Interactive, Newcomer, Part, Reply, Routes};
 
 use crate::{ClientParts, prover::Prover};
 
@@ -21,9 +22,12 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 async fn register(
     Part(accounts): Part<Accounts>,
     prover: Prover,
-    _: Anonymous,
+    newcomer: Newcomer,
     Interactive { request, operation }: Interactive<register::Request>,
 ) -> Reply<register::Response> {
+    if request.login_type == Some(LoginType::ApplicationService) {
+        return register_for(&accounts, newcomer.service()?, request).await;
+    }
     if request.kind == RegistrationKind::Guest {
         let made = accounts.register_guest(request.initial_device_display_name);
         return Ok(answer(made.await?));
@@ -53,6 +57,25 @@ async fn register(
     Ok(answer(made))
 }
 
+/// Makes a user of an application service, which needs no password and proves nothing
+/// else (application service API, "Server admin style permissions").
+async fn register_for(
+    accounts: &Accounts,
+    service: &Service,
+    request: register::Request,
+) -> Reply<register::Response> {
+    let missing = || ApiError::missing_param("There is no username.");
+    let new = NewAccount {
+        username: Some(request.username.ok_or_else(missing)?),
+        device_id: request.device_id,
+        initial_device_display_name: request.initial_device_display_name,
+        inhibit_login: request.inhibit_login,
+        refresh_token: request.refresh_token,
+        ..NewAccount::default()
+    };
+    Ok(answer(accounts.register_for_service(service, new).await?))
+}
+
 fn answer(made: Registered) -> register::Response {
     let mut response = register::Response::new(made.user_id);
     if let Some(session) = made.session {
@@ -75,9 +98,7 @@ async fn check(
         return Err(ApiError::invalid_param("There is no such kind of account."));
     }
     if request.login_type.is_some() {
-        return Err(ApiError::forbidden(
-            "This server has no application services.",
-        ));
+        return Err(ApiError::forbidden("There is no such way to register."));
     }
     if accounts.registration_mode() == RegistrationMode::Closed {
         return Err(RegisterError::Closed.into());

@@ -246,7 +246,9 @@ fn name_mistake(error: UsernameError, username: &str) -> Result<String, Refusal>
     let texts = &TEXTS.mistakes;
     match error {
         UsernameError::Invalid => Ok(texts.name_invalid.to_owned()),
-        UsernameError::Taken => Ok(fill(texts.name_taken, &[("name", username)])),
+        UsernameError::Taken | UsernameError::Exclusive(_) => {
+            Ok(fill(texts.name_taken, &[("name", username)]))
+        }
         UsernameError::Store(error) => Err(error.into()),
     }
 }

@@ -3,6 +3,7 @@
 //! Place: a reader; above `rooms` and `accounts`. Nobody below calls it.
 //!
 //! - `push`: notifications for push gateways ([`Push`]).
+//! - `appservice`: events for application services, and what they are asked ([`Appservices`]).
 //!
 //! What goes out is stored before it is sent, in the same commit as the place in the
 //! log up to which everything was looked at: after a crash nothing is lost and what was
@@ -10,8 +11,10 @@
 //!
 //! Never here: a request without a row that remembers it, a row without an end.
 
+mod appservice;
 mod push;
 
+pub use appservice::{Appservices, AppservicesOptions, AppservicesParts, AskError, PingError};
 pub use push::{Push, PushOptions, PushParts};
 
 #[cfg(test)]

@@ -282,6 +282,7 @@ fn sender(session: &Session) -> Sender {
         user_id: session.user_id.clone(),
         user: session.user,
         device: Some(session.device),
+        sent_at: None,
     }
 }
 

@@ -16,6 +16,7 @@ mod record;
 mod relation;
 mod room;
 mod search;
+mod service;
 mod standing;
 pub mod tables;
 mod thread;
@@ -46,5 +47,6 @@ pub use room::{
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
 pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
+pub use service::{ServiceNews, ServiceTransaction};
 pub use standing::{OpenIdTokenRecord, ReportRecord, Reported, StandingRecord};
 pub use thread::ThreadSubscriptionRecord;

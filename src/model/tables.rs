@@ -1,6 +1,6 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 139
-//! accounts, 75 and 150 to 158 media, 170 to 181 push.
+//! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 129
+//! accounts, 130 to 139 application services, 75 and 150 to 158 media, 170 to 181 push.
 
 use store::{Family, Position, tables};
 
@@ -22,6 +22,7 @@ use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
 use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
+use crate::{ServiceNews, ServiceTransaction};
 
 /// How deep an event stands in its room's graph.
 pub type Depth = u64;
@@ -113,6 +114,8 @@ tables! {
     /// The newest commit that brought a room a relation that is bundled: no event that
     /// came later has one.
     NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
+    /// The rooms in the lists of other networks, by the network's instance id.
+    PUBLISHED_ROOM_BY_NETWORK: (String, RoomSerial) => (), 142, Family::Scan;
 
     /// The room in which the server speaks to a user.
     NOTICE_ROOM_BY_USER: UserSerial => RoomSerial, 182, Family::Index;
@@ -229,6 +232,14 @@ tables! {
     OPENID_TOKEN_BY_HASH: TokenHash => OpenIdTokenRecord, 120, Family::Index;
     /// The same by when they end, in ms since the Unix epoch.
     OPENID_TOKEN_BY_END: (u64, TokenHash) => (), 121, Family::Queue;
+
+    // Application services.
+
+    /// What waits to be sent to an application service, in the order of the log: by the
+    /// service's id.
+    NEWS_BY_SERVICE: (String, Position, u32) => ServiceNews, 130, Family::Queue;
+    /// The transaction that is being sent to an application service, by the service's id.
+    TRANSACTION_BY_SERVICE: String => ServiceTransaction, 131, Family::Queue;
 
     // Media.
 

@@ -67,6 +67,9 @@ pub struct Answer {
 #[derive(Clone)]
 pub struct Outgoing {
     client: Client<Connector, Full<Bytes>>,
+    /// For addresses that stand in the configuration. Its connections are its own, so that
+    /// no other request goes over one of them.
+    configured: Client<Connector, Full<Bytes>>,
     reach: Arc<Reach>,
     requests: IntCounterVec,
     seconds: HistogramVec,
@@ -82,11 +85,8 @@ impl Outgoing {
         let connector = Connector::new(reach, tls(options)?);
         Ok(Self {
             reach: connector.reach.clone(),
-            client: Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .build(connector),
+            configured: pool(connector.to_everywhere()),
+            client: pool(connector),
             requests: metrics.counter_with(
                 "cairn_outgoing_requests_total",
                 "Requests to other servers, by what they are for and what came of them.",
@@ -113,9 +113,28 @@ impl Outgoing {
     /// [`OutgoingError`] if there is no answer; then nobody knows whether the other
     /// server has acted on the request.
     pub async fn send(&self, request: Request) -> Result<Answer, OutgoingError> {
+        self.measured(request, &self.client).await
+    }
+
+    /// Sends a request to an address that stands in the configuration, such as that of an
+    /// application service: wherever that is, private networks and plain HTTP included.
+    /// No redirect is followed.
+    ///
+    /// # Errors
+    /// As [`Outgoing::send`].
+    pub async fn send_configured(&self, mut request: Request) -> Result<Answer, OutgoingError> {
+        request.plain_http = true;
+        request.redirects = 0;
+        self.measured(request, &self.configured).await
+    }
+
+    async fn measured(
+        &self,
+        request: Request,
+        client: &Client<Connector, Full<Bytes>>,
+    ) -> Result<Answer, OutgoingError> {
         let (purpose, begun) = (request.purpose, Instant::now());
-        let limit = request.timeout;
-        let answer = timeout(limit, self.follow(request))
+        let answer = timeout(request.timeout, follow(client, request))
             .await
             .unwrap_or(Err(OutgoingError::Timeout));
         let outcome = match &answer {
@@ -128,35 +147,49 @@ impl Outgoing {
             .observe(begun.elapsed().as_secs_f64());
         answer
     }
+}
 
-    async fn follow(&self, mut request: Request) -> Result<Answer, OutgoingError> {
-        for _ in 0..=request.redirects {
-            let response = self.ask(&request).await?;
-            let Some(next) = redirect(&request, &response)? else {
-                return whole(response, request.answer_limit).await;
-            };
-            redirected(&mut request, response.status(), next);
-        }
-        Err(OutgoingError::Redirect)
-    }
+fn pool(connector: Connector) -> Client<Connector, Full<Bytes>> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .build(connector)
+}
 
-    async fn ask(&self, request: &Request) -> Result<http::Response<Incoming>, OutgoingError> {
-        match request.url.scheme() {
-            "https" => {}
-            "http" if request.plain_http => {}
-            "http" => return Err(OutgoingError::PlainHttp),
-            _ => return Err(OutgoingError::Url),
-        }
-        let mut asked = http::Request::new(Full::new(request.body.clone()));
-        *asked.method_mut() = request.method.clone();
-        *asked.uri_mut() = request.url[..url::Position::AfterQuery]
-            .parse()
-            .map_err(|_| OutgoingError::Url)?;
-        *asked.headers_mut() = request.headers.clone();
-        let agent = header::HeaderValue::from_static(AGENT);
-        asked.headers_mut().insert(header::USER_AGENT, agent);
-        self.client.request(asked).await.map_err(failure)
+async fn follow(
+    client: &Client<Connector, Full<Bytes>>,
+    mut request: Request,
+) -> Result<Answer, OutgoingError> {
+    for _ in 0..=request.redirects {
+        let response = ask(client, &request).await?;
+        let Some(next) = redirect(&request, &response)? else {
+            return whole(response, request.answer_limit).await;
+        };
+        redirected(&mut request, response.status(), next);
     }
+    Err(OutgoingError::Redirect)
+}
+
+async fn ask(
+    client: &Client<Connector, Full<Bytes>>,
+    request: &Request,
+) -> Result<http::Response<Incoming>, OutgoingError> {
+    match request.url.scheme() {
+        "https" => {}
+        "http" if request.plain_http => {}
+        "http" => return Err(OutgoingError::PlainHttp),
+        _ => return Err(OutgoingError::Url),
+    }
+    let mut asked = http::Request::new(Full::new(request.body.clone()));
+    *asked.method_mut() = request.method.clone();
+    *asked.uri_mut() = request.url[..url::Position::AfterQuery]
+        .parse()
+        .map_err(|_| OutgoingError::Url)?;
+    *asked.headers_mut() = request.headers.clone();
+    let agent = header::HeaderValue::from_static(AGENT);
+    asked.headers_mut().insert(header::USER_AGENT, agent);
+    client.request(asked).await.map_err(failure)
 }
 
 /// The connector's own word for it, if it was the connector.

@@ -57,6 +57,14 @@ impl Connector {
         }
     }
 
+    /// The same for addresses that stand in the configuration.
+    pub(crate) fn to_everywhere(&self) -> Self {
+        Self {
+            reach: Arc::new(Reach::everywhere()),
+            ..self.clone()
+        }
+    }
+
     async fn connect(&self, uri: &Uri) -> Result<Link, OutgoingError> {
         let host = uri.host().ok_or(OutgoingError::Url)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -41,12 +41,24 @@ static PUBLIC: LazyLock<Option<Network>> = LazyLock::new(|| PUBLIC_V6.parse().ok
 #[derive(Clone, Debug)]
 pub(crate) struct Reach {
     private_networks: Vec<Network>,
+    is_everywhere: bool,
 }
 
 impl Reach {
+    /// Every address there is: for what the operator has written down.
+    pub(crate) fn everywhere() -> Self {
+        Self {
+            private_networks: Vec::new(),
+            is_everywhere: true,
+        }
+    }
+
     /// The public internet and these networks.
     pub(crate) fn new(private_networks: Vec<Network>) -> Self {
-        Self { private_networks }
+        Self {
+            private_networks,
+            is_everywhere: false,
+        }
     }
 
     /// Whether any private network may be reached.
@@ -57,7 +69,7 @@ impl Reach {
     /// Whether `address` is in a network that the configuration lists.
     pub(crate) fn is_listed(&self, address: IpAddr) -> bool {
         let mut networks = self.private_networks.iter();
-        networks.any(|network| network.contains(address))
+        self.is_everywhere || networks.any(|network| network.contains(address))
     }
 
     /// Whether `address` may be reached. An IPv4 address in IPv6 form counts as itself.

@@ -155,6 +155,27 @@ async fn private_addresses_are_refused_unless_they_are_listed() {
 }
 
 #[tokio::test]
+async fn configured_addresses_are_reached_and_lead_nobody_else_there() {
+    let server = Server::start(|text| match text.split(' ').nth(1) {
+        Some("/on") => answer("307 On", "location: /here\r\n", ""),
+        _ => answer("200 OK", "", ""),
+    })
+    .await;
+    let closed = outgoing(&[]);
+    let got = closed.send_configured(request(&server.url("/"))).await;
+    assert_eq!(got.unwrap().status.as_u16(), 200);
+    // Its connection is open, and not for others.
+    let refused = closed.send(request(&server.url("/"))).await;
+    assert!(
+        matches!(refused, Err(OutgoingError::Address(_))),
+        "{refused:?}"
+    );
+    let got = closed.send_configured(request(&server.url("/on"))).await;
+    assert_eq!(got.unwrap().status.as_u16(), 307);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn plain_http_is_for_callers_that_take_it() {
     let server = Server::start(|_| answer("200 OK", "", "")).await;
     let outgoing = outgoing(&["127.0.0.0/8"]);

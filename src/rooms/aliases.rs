@@ -50,7 +50,8 @@ impl Rooms {
             .await
     }
 
-    /// Takes an alias away: its creator may, and who may set the room's canonical alias.
+    /// Takes an alias away: its creator may, who may set the room's canonical alias, and
+    /// who `manages` it because it is in an application service's namespace.
     /// The room's canonical alias event forgets it too, if the sender may change that.
     ///
     /// # Errors
@@ -59,6 +60,7 @@ impl Rooms {
         &self,
         sender: &Sender,
         alias: &RoomAliasId,
+        manages: bool,
     ) -> Result<(), AppendError> {
         let name = alias.to_string();
         let record = self
@@ -67,7 +69,8 @@ impl Rooms {
             .prepare(move |latest| latest.get(&tables::ALIAS_BY_NAME, &name))
             .await?
             .ok_or_else(|| unknown_alias(alias))?;
-        let may = record.creator == sender.user
+        let may = manages
+            || record.creator == sender.user
             || self.may_set(sender, record.room, CANONICAL_ALIAS).await?;
         if !may {
             return Err(AppendError::Forbidden(

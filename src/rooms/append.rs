@@ -20,6 +20,9 @@ pub struct Sender {
     pub user: UserSerial,
     /// The device, which alone is told its transaction ids.
     pub device: Option<DeviceSerial>,
+    /// When the events were made, in ms since the Unix epoch, if that is not now: for
+    /// application services (application service API, "Timestamp massaging").
+    pub sent_at: Option<u64>,
 }
 
 impl Sender {

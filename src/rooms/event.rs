@@ -21,6 +21,7 @@ use crate::{
     form::{DELAY_ID, Fields, STICKY_LEFT, damaged, quoted, shared_part},
     relations::{self, NewestBundled},
     room_record,
+    state::stripped_state,
 };
 
 /// Who looks.
@@ -64,6 +65,8 @@ enum Told {
     Everything,
     /// What costs no walk through the state of back then.
     Cheap,
+    /// What is the same for all: nothing about the viewer.
+    Common,
 }
 
 /// What membership and profile lookups need of a membership's content.
@@ -332,6 +335,25 @@ impl<'a, R: Read> EventReader<'a, R> {
         self.json_told(event, false, Told::Cheap)
     }
 
+    /// The same of a new event for an application service, which looks for many users at
+    /// once: with its room's id, with nothing about the viewer. An invitation comes with
+    /// what the invited one is shown of the room.
+    ///
+    /// # Errors
+    /// As [`EventReader::json`].
+    pub fn service_json(&self, event: &ClientEvent) -> Result<String, ReadError> {
+        let json = self.json_told(event, true, Told::Common)?;
+        if self.membership_of(event)? != Some(Membership::Invite) {
+            return Ok(json);
+        }
+        let shown = stripped_state(self, event.serial)?.join(",");
+        // `unsigned` is the last field, and never empty.
+        Ok(match json.strip_suffix("}}") {
+            Some(open) => format!("{open},\"invite_room_state\":[{shown}]}}}}"),
+            None => json,
+        })
+    }
+
     fn json_told(
         &self,
         event: &ClientEvent,
@@ -530,6 +552,9 @@ impl<'a, R: Read> EventReader<'a, R> {
         fields: &Fields<'_>,
         told: Told,
     ) -> Result<Option<Membership>, ReadError> {
+        if told == Told::Common {
+            return Ok(None);
+        }
         let own = fields.event_type.get() == "\"m.room.member\""
             && fields
                 .state_key

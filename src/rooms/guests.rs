@@ -26,6 +26,7 @@ impl Rooms {
                 user_id,
                 user,
                 device: None,
+                sent_at: None,
             };
             let who = guest.user_id.clone();
             self.append_with(room, &guest, None, move |latest, staging| {

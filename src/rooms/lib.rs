@@ -29,6 +29,7 @@ mod ignored;
 mod members;
 mod membership;
 mod mutual;
+mod networks;
 mod news;
 mod notices;
 mod notifications;
@@ -89,7 +90,7 @@ pub use notify::{PushSubject, member_name};
 pub use options::RoomsOptions;
 pub use place::PlaceToken;
 pub use presence::{Present, ShownPresence};
-pub use public_rooms::{PublicRoom, PublicRoomsPage, PublicRoomsRequest};
+pub use public_rooms::{Networks, PublicRoom, PublicRoomsPage, PublicRoomsRequest};
 pub use receipts::{ReadMarkers, ReceiptKind};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
 pub use reports::reports;
@@ -102,7 +103,9 @@ pub use thread_subscriptions::{
     SubscriptionError, SubscriptionsPage, ThreadSubscription, changed_subscriptions, follows_thread,
 };
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
-pub use told_receipts::{ReceiptViewer, ToldReceipts, receipts, receipts_at, receipts_of};
+pub use told_receipts::{
+    ReceiptViewer, ToldReceipts, receipts, receipts_at, receipts_moved, receipts_of,
+};
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;
 pub use visibility::{Access, Visibility};

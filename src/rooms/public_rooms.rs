@@ -1,13 +1,13 @@
 //! The public directory: the rooms that stand in it, with what they say of themselves
 //! (client-server API, "Published room directory").
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeSet, sync::Arc};
 
-use model::{RoomSerial, UserSerial};
+use model::{RoomSerial, UserSerial, tables};
 use ruma_common::{MxcUri, OwnedServerName, RoomAliasId};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use store::{Read, Snapshot};
+use store::{Read, Snapshot, StoreError};
 
 use crate::{EventReader, ReadError, Rooms, StateAt, Viewer, directory_order::Place};
 
@@ -33,8 +33,20 @@ pub struct PublicRoomsRequest {
     pub search_term: Option<String>,
     /// Of which types, `None` being the type of rooms without one; any if empty.
     pub room_types: Vec<Option<String>>,
-    /// Whether only rooms of another network are wanted. There are none.
-    pub of_other_network: bool,
+    /// Of which networks.
+    pub networks: Networks,
+}
+
+/// Which networks' rooms are wanted: those of application services have lists of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Networks {
+    /// The rooms of this server's own list.
+    #[default]
+    Matrix,
+    /// The rooms of all lists.
+    All,
+    /// The rooms of one network, by its instance id.
+    One(String),
 }
 
 /// A room as the directory shows it (client-server API, `PublishedRoomsChunk`).
@@ -132,13 +144,13 @@ impl Rooms {
         let since = since
             .map(|since| Token::parse(since).ok_or_else(foreign_token))
             .transpose()?;
-        if request.of_other_network {
-            return Ok(PublicRoomsPage::default());
-        }
         let directory = Directory {
             view,
             secret: self.inner.store.secret(),
-            places: self.inner.directory.of(&self.inner.store, view)?,
+            places: match &request.networks {
+                Networks::Matrix => self.inner.directory.of(&self.inner.store, view)?,
+                networks => Arc::new(places(view, networks)?),
+            },
             filter: Filter::new(request)?,
         };
         let limit = match request.limit {
@@ -151,6 +163,39 @@ impl Rooms {
 
 fn foreign_token() -> ReadError {
     ReadError::Invalid("the token is none of this server's".to_owned())
+}
+
+/// All rooms in the lists of other networks that somebody is in, in the directory's order;
+/// with [`Networks::All`] those of this one too.
+fn places(view: &impl Read, networks: &Networks) -> Result<Vec<Place>, StoreError> {
+    let mut rooms = BTreeSet::new();
+    if matches!(networks, Networks::Matrix | Networks::All) {
+        for row in view.scan(&tables::PUBLISHED_ROOM, &()) {
+            rooms.insert(row?.0);
+        }
+    }
+    match networks {
+        Networks::Matrix => {}
+        Networks::All => {
+            for row in view.scan(&tables::PUBLISHED_ROOM_BY_NETWORK, &()) {
+                rooms.insert(row?.0.1);
+            }
+        }
+        Networks::One(instance) => {
+            for row in view.scan(&tables::PUBLISHED_ROOM_BY_NETWORK, &(instance.clone(),)) {
+                rooms.insert(row?.0.1);
+            }
+        }
+    }
+    let mut places = Vec::new();
+    for room in rooms {
+        let head = view.get(&tables::HEAD_BY_ROOM, &room)?.unwrap_or_default();
+        if head.joined > 0 {
+            places.push((Reverse(head.joined), room));
+        }
+    }
+    places.sort_unstable();
+    Ok(places)
 }
 
 /// What a client looks for.

@@ -262,7 +262,7 @@ impl Staging {
             content: new.content,
             sender: sender.user_id.clone(),
             redacts: new.redacts,
-            origin_server_ts: self.now,
+            origin_server_ts: sender.sent_at.unwrap_or(self.now),
             sticky: new.sticky,
         };
         let (auth, generation) = self.auth_state(latest, &draft)?;

@@ -186,3 +186,27 @@ pub fn receipts_of(
     }
     Ok(receipts)
 }
+
+/// The same with those receipts alone that a user moved in one commit; private ones only
+/// where `with_private` says so. For application services.
+///
+/// # Errors
+/// If the database fails.
+pub fn receipts_moved(
+    view: &impl Read,
+    room: RoomSerial,
+    user: UserSerial,
+    at: Position,
+    with_private: bool,
+) -> Result<ToldReceipts, StoreError> {
+    let mut receipts = ToldReceipts::default();
+    let rows = view.scan(&tables::RECEIPT_BY_ROOM, &(room, user));
+    for row in rows.take(MAX_RECEIPTS) {
+        let ((_, _, kind, thread), record) = row?;
+        let is_told = with_private || kind == ReceiptKind::Read.name();
+        if record.change.0 == at.0 && is_told {
+            receipts.add(user, kind, thread, &record);
+        }
+    }
+    Ok(receipts)
+}

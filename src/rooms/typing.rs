@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use ruma_common::{OwnedUserId, RoomId};
 use runtime::{Stop, Timestamp};
 use store::Read;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 use crate::{AppendError, Ignored, Rooms, Sender, visibility::not_in_the_room};
 
@@ -23,6 +23,8 @@ const LONGEST: Duration = Duration::from_secs(120);
 const MAX_USERS: usize = 100;
 /// The most rooms in which somebody types. Beyond, typing is not shown.
 const MAX_ROOMS: usize = 10_000;
+/// Changes that one who follows all rooms may be behind; older ones are forgotten.
+const KEPT_CHANGES: usize = 1_024;
 /// How often those are looked for whose time is over.
 const EXPIRY: Duration = Duration::from_millis(500);
 
@@ -32,6 +34,8 @@ pub(crate) struct Typing {
     /// The number of the last change of any room.
     last: AtomicU64,
     started: Notify,
+    /// The rooms in which others see a difference, for those who follow all rooms.
+    changes: broadcast::Sender<RoomSerial>,
 }
 
 #[derive(Default)]
@@ -90,6 +94,7 @@ impl Typing {
             rooms: Mutex::default(),
             last: AtomicU64::new(now.0),
             started: Notify::new(),
+            changes: broadcast::Sender::new(KEPT_CHANGES),
         }
     }
 
@@ -126,6 +131,7 @@ impl Typing {
         });
         typing.changed(user, self.next());
         self.started.notify_one();
+        self.tell(room);
         true
     }
 
@@ -139,7 +145,16 @@ impl Typing {
         let Some(typing) = rooms.get_mut(&room) else {
             return false;
         };
-        typing.retain(keep, || self.next())
+        let changed = typing.retain(keep, || self.next());
+        if changed {
+            self.tell(room);
+        }
+        changed
+    }
+
+    /// Tells those who follow all rooms; mostly nobody does.
+    fn tell(&self, room: RoomSerial) {
+        let _ = self.changes.send(room);
     }
 
     /// Whether nobody types in this room.
@@ -157,6 +172,7 @@ impl Typing {
         let mut rooms = self.rooms.lock();
         for (room, typing) in rooms.iter_mut() {
             if typing.retain(|typist| typist.until > now, || self.next()) {
+                self.tell(*room);
                 changed.push(*room);
             }
         }
@@ -204,6 +220,12 @@ impl Rooms {
             self.inner.store.wake(room_scope(room));
         }
         Ok(())
+    }
+
+    /// The rooms in which who types changes from now on, for those who follow all rooms.
+    /// Who reads too slowly misses some.
+    pub fn typing_changes(&self) -> broadcast::Receiver<RoomSerial> {
+        self.inner.typing.changes.subscribe()
     }
 
     /// Who types in a room, in the order in which they began, and the number of the

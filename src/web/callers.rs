@@ -1,15 +1,17 @@
 //! Who is calling, as a type of a handler's argument.
 //!
 //! A handler cannot forget to ask: [`User`] exists only for a valid access
-//! token, [`Admin`] only for an administrator's, [`Operator`] only on the
-//! administration socket; [`Anonymous`] says that anybody may call.
+//! token, [`Admin`] only for an administrator's, [`Appservice`] only for that of an
+//! application service, [`Operator`] only on the administration socket; [`Anonymous`] and
+//! [`Newcomer`] say that anybody may call.
 
-use std::ops::Deref;
+use std::{borrow::Cow, ops::Deref, sync::Arc};
 
-use accounts::{Accounts, AuthenticateError, Session};
+use accounts::{Accounts, Asserted, AuthenticateError, Session};
 use axum::extract::{FromRef, FromRequestParts};
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use ruma_common::{UserId, api::error::ErrorCode};
+use services::Service;
 
 use crate::{
     ApiError,
@@ -17,9 +19,9 @@ use crate::{
     guests,
 };
 
-/// A signed-in user with the device and the rights of the session. Counts the
-/// request for its account and notes that the device was seen; an unknown token
-/// is counted for the address.
+/// A signed-in user with the device and the rights of the session, or one of its own users
+/// as whom an application service acts. Counts the request for its account and notes that
+/// the device was seen; an unknown token is counted for the address.
 #[derive(Clone, Debug)]
 pub struct User(Session);
 
@@ -64,7 +66,15 @@ where
             return Err(ApiError::missing_token());
         };
         let accounts = Accounts::from_ref(state);
-        let session = match accounts.authenticate(token).await {
+        let service = accounts.services().by_token(&token);
+        let authenticated = match &service {
+            Some(service) => {
+                let asserted = asserted(parts.uri.query());
+                accounts.authenticate_service(service, asserted).await
+            }
+            None => accounts.authenticate(&token).await,
+        };
+        let session = match authenticated {
             Ok(session) => session,
             Err(error @ AuthenticateError::UnknownToken { .. }) => {
                 exchange.limits.count_address(exchange.address)?;
@@ -72,7 +82,9 @@ where
             }
             Err(error) => return Err(error.into()),
         };
-        exchange.limits.count_account(session.user)?;
+        if service.is_none_or(|service| service.is_limited(&session.user_id)) {
+            exchange.limits.count_account(session.user)?;
+        }
         if session.is_guest {
             let endpoint = exchange.endpoint.get().copied().unwrap_or_default();
             if !guests::may_ask(&parts.method, endpoint) {
@@ -119,7 +131,7 @@ where
         let token = access_token(&parts.headers, parts.uri.query());
         let token = token.ok_or_else(ApiError::missing_token)?;
         let accounts = Accounts::from_ref(state);
-        Ok(Self(accounts.authenticate_locked(token).await?))
+        Ok(Self(accounts.authenticate_locked(&token).await?))
     }
 }
 
@@ -193,6 +205,83 @@ where
     }
 }
 
+/// An application service, by its `as_token`; others get 403 `M_FORBIDDEN`.
+#[derive(Clone, Debug)]
+pub struct Appservice(Arc<Service>);
+
+impl Deref for Appservice {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.0
+    }
+}
+
+impl<S> FromRequestParts<S> for Appservice
+where
+    Accounts: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let newcomer = Newcomer::from_request_parts(parts, state).await?;
+        match (newcomer.service, newcomer.has_token) {
+            (Some(service), _) => Ok(Self(service)),
+            (None, false) => Err(ApiError::missing_token()),
+            (None, true) => Err(ApiError::forbidden(
+                "Only application services can do this.",
+            )),
+        }
+    }
+}
+
+/// Somebody who wants to register or to sign in: anybody, or an application service that
+/// does so for one of its users. Counts the request of anybody for its address.
+#[derive(Clone, Debug)]
+pub struct Newcomer {
+    service: Option<Arc<Service>>,
+    has_token: bool,
+}
+
+impl Newcomer {
+    /// The application service whose token came with the request.
+    ///
+    /// # Errors
+    /// 401 `M_MISSING_TOKEN` or `M_UNKNOWN_TOKEN` if there is none.
+    pub fn service(&self) -> Result<&Service, ApiError> {
+        match &self.service {
+            Some(service) => Ok(service),
+            None if self.has_token => Err(ApiError::unknown_token(false)),
+            None => Err(ApiError::missing_token()),
+        }
+    }
+}
+
+impl<S> FromRequestParts<S> for Newcomer
+where
+    Accounts: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let exchange = Exchange::of(parts)?;
+        let token = access_token(&parts.headers, parts.uri.query());
+        let services = Accounts::from_ref(state);
+        let service = token
+            .as_deref()
+            .and_then(|token| services.services().by_token(token));
+        if service.is_none() {
+            exchange.limits.count_address(exchange.address)?;
+        }
+        Ok(Self {
+            service,
+            has_token: token.is_some(),
+        })
+    }
+}
+
 /// Whoever may open the administration socket: the command line of this
 /// machine. On any other connection the endpoint does not exist.
 #[derive(Clone, Copy, Debug)]
@@ -210,16 +299,33 @@ impl<S: Send + Sync> FromRequestParts<S> for Operator {
     }
 }
 
+/// As whom an application service says it acts, in the query.
+fn asserted(query: Option<&str>) -> Asserted {
+    let mut asserted = Asserted::default();
+    for (name, value) in pairs(query) {
+        match name.as_str() {
+            "user_id" => asserted.user_id = Some(value),
+            // The second is how it was called before it was in the specification.
+            "device_id" | "org.matrix.msc3202.device_id" => asserted.device_id = Some(value.into()),
+            _ => {}
+        }
+    }
+    asserted
+}
+
+fn pairs(query: Option<&str>) -> Vec<(String, String)> {
+    serde_html_form::from_str(query.unwrap_or_default()).unwrap_or_default()
+}
+
 /// The access token of a request: from the `Authorization` header or, as the
 /// specification still allows, from the query.
-fn access_token<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
+fn access_token<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Option<Cow<'a, str>> {
     bearer(headers)
+        .map(Cow::Borrowed)
         .or_else(|| {
-            // Our tokens need no percent-encoding: a value that has some is not
-            // one of them, and unknown in either form.
-            query?
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("access_token="))
+            let mut pairs = pairs(query).into_iter();
+            let (_, token) = pairs.find(|(name, _)| name == "access_token")?;
+            Some(Cow::Owned(token))
         })
         .filter(|token| !token.is_empty())
 }
@@ -237,6 +343,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn services_say_as_whom_they_act() {
+        for (query, user_id, device_id) in [
+            (None, None, None),
+            (Some("user_id=%40a%3Ab&ts=1"), Some("@a:b"), None),
+            (Some("device_id=D&user_id=@a:b"), Some("@a:b"), Some("D")),
+            (Some("org.matrix.msc3202.device_id=D"), None, Some("D")),
+        ] {
+            let expected = Asserted {
+                user_id: user_id.map(str::to_owned),
+                device_id: device_id.map(Into::into),
+            };
+            assert_eq!(asserted(query), expected, "{query:?}");
+        }
+    }
+
+    #[test]
     fn tokens_come_from_the_header_or_the_query() {
         for (authorization, query, expected) in [
             (Some("Bearer abc"), None, Some("abc")),
@@ -246,6 +368,7 @@ mod tests {
             (Some("Bearer"), None, None),
             (Some("Bearer "), None, None),
             (None, Some("a=b&access_token=def&c=d"), Some("def")),
+            (None, Some("access_token=d%2Bf"), Some("d+f")),
             (None, Some("access_token="), None),
             (None, Some("my_access_token=def"), None),
             (None, None, None),
@@ -255,7 +378,7 @@ mod tests {
                 headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
             }
             assert_eq!(
-                access_token(&headers, query),
+                access_token(&headers, query).as_deref(),
                 expected,
                 "{authorization:?} {query:?}"
             );

@@ -9,7 +9,7 @@
 //! request to its [`Front`], which gives it an id, finds the client's address,
 //! answers CORS preflights and measures. The router behind it, made by
 //! [`Routes`], finds the handler; the handler's arguments say who is calling
-//! ([`User`], [`Admin`], [`Anonymous`], [`Operator`]) and what is asked (a typed
+//! ([`User`], [`Admin`], [`Appservice`], [`Anonymous`], [`Operator`]) and what is asked (a typed
 //! request). Its error is an [`ApiError`], whose status and code are decided in
 //! `refusals.rs` and nowhere else.
 //!
@@ -46,7 +46,7 @@ mod tests;
 
 pub use answers::{Answer, Pieces, RawJson, Reply, Whole};
 pub use axum::extract::State as Part;
-pub use callers::{Admin, Anonymous, Anyone, LockedOrNot, Operator, User};
+pub use callers::{Admin, Anonymous, Anyone, Appservice, LockedOrNot, Newcomer, Operator, User};
 pub use conditions::Conditions;
 pub use errors::ApiError;
 pub use exchange::Origin;

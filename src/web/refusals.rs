@@ -3,6 +3,7 @@
 
 mod accounts;
 mod actions;
+mod appservices;
 mod delayed;
 mod media;
 mod rendezvous;

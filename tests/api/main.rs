@@ -8,6 +8,7 @@
 mod account_data;
 mod accounts;
 mod aliases;
+mod appservices;
 mod archived;
 mod calls;
 mod capabilities;

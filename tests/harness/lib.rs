@@ -11,10 +11,12 @@
 //! - [`Visitor`]: pages for people, and [`qr`]: the codes on them.
 //! - [`pictures`]: PNGs, and how large a picture is.
 //! - [`Gateway`]: a push gateway that keeps what it gets.
+//! - [`AppService`]: an application service that keeps what it is told and asked.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
 mod api;
+mod appservice;
 mod config;
 mod gateway;
 mod pages;
@@ -26,6 +28,7 @@ pub mod signing;
 mod user;
 
 pub use api::{Answer, Api, escape};
+pub use appservice::{AppService, Asked};
 pub use config::{Config, Registration};
 pub use gateway::Gateway;
 pub use pages::{Page, Visitor};

@@ -3,7 +3,7 @@
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
-use delivery::PushOptions;
+use delivery::{AppservicesOptions, PushOptions};
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
 use rooms::RoomsOptions;
@@ -66,6 +66,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(MediaOptions),
         section!(OutgoingOptions),
         section!(PushOptions),
+        section!(AppservicesOptions),
         section!(FederationOptions),
         section!(LimitsOptions),
         section!(WellKnownOptions),

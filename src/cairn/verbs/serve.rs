@@ -6,7 +6,7 @@ use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use console::Console;
-use delivery::{Push, PushParts};
+use delivery::{Appservices, AppservicesParts, Push, PushParts};
 use media::{Media, MediaParts};
 use outgoing::Outgoing;
 use runtime::{Metrics, Tasks};
@@ -89,6 +89,18 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         parts.clock.clone(),
     );
     let media = open_media(&config, &parts, &metrics, &tasks)?;
+    register_services(&parts, &config).await?;
+    let appservices_parts = AppservicesParts {
+        store: parts.store.clone(),
+        accounts: parts.accounts.clone(),
+        rooms: parts.rooms.clone(),
+        outgoing: outgoing.clone(),
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        tasks: tasks.clone(),
+    };
+    let options = config.application_services.clone();
+    let appservices = Appservices::new(appservices_parts, options, &metrics);
     let client = ClientParts {
         accounts: parts.accounts.clone(),
         rooms: parts.rooms.clone(),
@@ -96,6 +108,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         search: search.clone(),
         media: media.clone(),
         actions: parts.actions.clone(),
+        appservices: appservices.clone(),
         limits: limits.clone(),
         clock: parts.clock.clone(),
         info: Arc::new(ServerInfo {
@@ -126,6 +139,9 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
             presence.expire_presence(stop).await;
         });
     server.tasks.spawn("search", |stop| search.run(stop));
+    server
+        .tasks
+        .spawn("appservices", |stop| appservices.run(stop));
     let rooms = parts.rooms.clone();
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
@@ -146,7 +162,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     });
     log::info!(server_name = server.config.server_name.as_str(), version = env!("CARGO_PKG_VERSION"); "serving");
     while let Some(()) = signals.next().await {
-        server.reload(common);
+        server.reload(common, &parts).await;
     }
     log::info!("stopping");
     let still_running = server.tasks.shutdown(STOP_DEADLINE).await;
@@ -233,7 +249,7 @@ impl Server {
 
     /// Reads configuration and certificates again. What cannot change while the
     /// server runs stays as it is, and is named.
-    fn reload(&mut self, common: &Common) {
+    async fn reload(&mut self, common: &Common, parts: &Parts) {
         for tls in &self.tls {
             if let Err(error) = tls.reload() {
                 log::error!("the certificate in use stays in use: {error}");
@@ -246,19 +262,39 @@ impl Server {
                 return;
             }
         };
+        if let Err(error) = register_services(parts, &config).await {
+            log::error!("the application services were not all registered: {error}");
+        }
         self.limits.change(config.limits.clone());
         runtime::log::set_level(config.log.level.into());
         let comparable = |config: &Config| {
             let mut value = serde_json::to_value(config).unwrap_or(Value::Null);
             value["limits"] = Value::Null;
             value["log"] = Value::Null;
+            value["application_services"]["registrations"] = Value::Null;
             value
         };
         if comparable(&config) != comparable(&self.config) {
-            log::warn!("limits and log level are in effect; the other changes need a restart");
+            log::warn!(
+                "limits, log level and application services are in effect; the other changes need a restart"
+            );
         }
         log::info!("configuration and certificates were read again");
     }
+}
+
+/// Registers the application services of the configuration, each with its own user.
+async fn register_services(parts: &Parts, config: &Config) -> Result<(), Failure> {
+    let services = parts.accounts.services();
+    services
+        .replace(config.registrations.clone())
+        .map_err(|error| Failure::Other(error.to_string()))?;
+    let made = parts.accounts.make_service_users().await;
+    made.map_err(|error| {
+        Failure::Other(format!(
+            "the users of the application services cannot be made: {error}"
+        ))
+    })
 }
 
 fn router(

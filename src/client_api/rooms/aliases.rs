@@ -1,13 +1,16 @@
 //! Names of rooms (client-server API, "Room aliases").
 
 use ::rooms::{AppendError, Rooms, aliases, resolve_alias};
+use accounts::Accounts;
+use delivery::Appservices;
 use http::StatusCode;
 use ruma_client_api::{
     alias::{create_alias::v3 as create, delete_alias::v3 as delete, get_alias::v3 as get},
     room::aliases::v3 as list,
 };
 use ruma_common::api::error::ErrorCode;
-use web::{Anonymous, ApiError, Part, RawJson, Reply, Routes, User};
+use services::Service;
+use web::{ApiError, Newcomer, Part, RawJson, Reply, Routes, User};
 
 use super::{answers, read, sender};
 use crate::ClientParts;
@@ -23,9 +26,11 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 /// `PUT /_matrix/client/v3/directory/room/{roomAlias}`
 async fn create_alias(
     Part(rooms): Part<Rooms>,
+    Part(accounts): Part<Accounts>,
     caller: User,
     request: create::Request,
 ) -> Reply<create::Response> {
+    accounts.check_alias(&caller, &request.room_alias)?;
     let sender = sender(&caller);
     rooms
         .put_alias(&sender, &request.room_alias, &request.room_id)
@@ -48,9 +53,14 @@ fn taken(error: AppendError) -> ApiError {
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}`
 async fn get_alias(
     Part(rooms): Part<Rooms>,
-    _: Anonymous,
+    Part(appservices): Part<Appservices>,
+    asker: Newcomer,
     request: get::Request,
 ) -> Reply<get::Response> {
+    let asker = asker.service().ok().map(Service::id);
+    appservices
+        .provide_alias(&request.room_alias, asker)
+        .await?;
     let servers = vec![rooms.server_name().to_owned()];
     let room_id = read(rooms, move |_, view| {
         resolve_alias(view, &request.room_alias)
@@ -62,11 +72,15 @@ async fn get_alias(
 /// `DELETE /_matrix/client/v3/directory/room/{roomAlias}`
 async fn delete_alias(
     Part(rooms): Part<Rooms>,
+    Part(accounts): Part<Accounts>,
     caller: User,
     request: delete::Request,
 ) -> Reply<delete::Response> {
-    let sender = sender(&caller);
-    rooms.delete_alias(&sender, &request.room_alias).await?;
+    accounts.check_alias(&caller, &request.room_alias)?;
+    let manages = accounts.manages_alias(&caller, &request.room_alias);
+    rooms
+        .delete_alias(&sender(&caller), &request.room_alias, manages)
+        .await?;
     Ok(delete::Response::new())
 }
 

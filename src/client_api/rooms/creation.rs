@@ -1,13 +1,14 @@
 //! Making rooms (client-server API, "Creation").
 
 use ::rooms::{CreateRoom, NewEvent, Preset};
+use accounts::Accounts;
 use actions::Actions;
 use graph::{MAX_JSON_DEPTH, canonical};
 use ruma_client_api::room::{
     Visibility,
     create_room::v3::{self as create_room, RoomPreset},
 };
-use ruma_common::{CanonicalJsonObject, serde::Raw};
+use ruma_common::{CanonicalJsonObject, RoomAliasId, serde::Raw};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use web::{ApiError, Part, Reply, Routes, User};
@@ -21,9 +22,15 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 /// `POST /_matrix/client/v3/createRoom`
 async fn create_room(
     Part(actions): Part<Actions>,
+    Part(accounts): Part<Accounts>,
     caller: User,
     request: create_room::Request,
 ) -> Reply<create_room::Response> {
+    if let Some(name) = &request.room_alias_name
+        && let Ok(alias) = RoomAliasId::parse(format!("#{name}:{}", accounts.server_name()))
+    {
+        accounts.check_alias(&caller, &alias)?;
+    }
     let room_id = actions.create_room(&caller, wish(request)?).await?;
     Ok(create_room::Response::new(room_id))
 }
@@ -68,7 +75,7 @@ fn preset(preset: &RoomPreset) -> Result<Preset, ApiError> {
 ///
 /// # Errors
 /// 400 for a visibility that the specification does not know.
-pub(super) fn is_public(visibility: &Visibility) -> Result<bool, ApiError> {
+pub(crate) fn is_public(visibility: &Visibility) -> Result<bool, ApiError> {
     match visibility {
         Visibility::Public => Ok(true),
         Visibility::Private => Ok(false),

@@ -1,7 +1,7 @@
 //! The public directory: reading it, and whether a room stands in it (client-server
 //! API, "Published room directory").
 
-use ::rooms::{PublicRoomsPage, PublicRoomsRequest, Rooms, is_published};
+use ::rooms::{Networks, PublicRoomsPage, PublicRoomsRequest, Rooms, is_published};
 use http::Method;
 use js_int::UInt;
 use ruma_client_api::{
@@ -87,7 +87,11 @@ async fn search_rooms(
         since: request.since,
         room_types: types.map(|name| name.map(str::to_owned)).collect(),
         search_term: request.filter.generic_search_term,
-        of_other_network: matches!(request.room_network, RoomNetwork::ThirdParty(_)),
+        networks: match request.room_network {
+            RoomNetwork::All => Networks::All,
+            RoomNetwork::ThirdParty(instance) => Networks::One(instance),
+            _ => Networks::Matrix,
+        },
     };
     let page = read_long(rooms, move |rooms, view| rooms.public_rooms(view, &wanted)).await?;
     Ok(answer(page))

@@ -2,6 +2,7 @@
 
 use ::rooms::{Rooms, joined_rooms, mutual_rooms};
 use actions::Actions;
+use delivery::Appservices;
 use ruma_client_api::{
     knock::knock_room::v3 as knock,
     membership::{
@@ -18,6 +19,7 @@ use ruma_client_api::{
         unban_user::v3 as unban,
     },
 };
+use ruma_common::{RoomAliasId, RoomOrAliasId};
 use web::{ApiError, Part, RawJson, Reply, Routes, User, WithBody};
 
 use super::{answers, read, sender};
@@ -104,14 +106,30 @@ async fn join(
 /// `POST /_matrix/client/v3/join/{roomIdOrAlias}`
 async fn join_by_name(
     Part(actions): Part<Actions>,
+    Part(appservices): Part<Appservices>,
     caller: User,
     WithBody { request, body }: WithBody<join_by_name::Request>,
 ) -> Reply<join_by_name::Response> {
     check_no_third_party(request.third_party_signed.as_ref())?;
+    provide(&appservices, &caller, &request.room_id_or_alias).await?;
     let room_id = actions
         .join(&caller, &request.room_id_or_alias, &body)
         .await?;
     Ok(join_by_name::Response::new(room_id))
+}
+
+/// Lets application services make the room that an alias of theirs shall lead to.
+async fn provide(
+    appservices: &Appservices,
+    caller: &User,
+    target: &RoomOrAliasId,
+) -> Result<(), ApiError> {
+    if let Ok(alias) = <&RoomAliasId>::try_from(target) {
+        appservices
+            .provide_alias(alias, caller.service.as_deref())
+            .await?;
+    }
+    Ok(())
 }
 
 /// Nobody can be invited by an e-mail address here, so there is no such invitation
@@ -128,9 +146,11 @@ fn check_no_third_party(signed: Option<&ThirdPartySigned>) -> Result<(), ApiErro
 /// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
 async fn knock(
     Part(rooms): Part<Rooms>,
+    Part(appservices): Part<Appservices>,
     caller: User,
     request: knock::Request,
 ) -> Reply<knock::Response> {
+    provide(&appservices, &caller, &request.room_id_or_alias).await?;
     let sender = sender(&caller);
     let room_id = rooms
         .knock(&sender, &request.room_id_or_alias, request.reason)

@@ -29,6 +29,8 @@ use web::{ApiError, Routes, User};
 
 use crate::ClientParts;
 
+pub(crate) use creation::is_public;
+
 /// All endpoints of rooms.
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new()
@@ -55,6 +57,7 @@ pub(crate) fn sender(caller: &User) -> Sender {
         user_id: caller.user_id.clone(),
         user: caller.user,
         device: Some(caller.device),
+        sent_at: None,
     }
 }
 

@@ -1,12 +1,14 @@
 //! Speaking in rooms (client-server API, "Sending events to a room", "Redactions").
 //!
-//! The `ts` of a request is for application services alone; others' is not looked at.
+//! The `ts` of a request is for application services alone; others' is not looked at
+//! (application service API, "Timestamp massaging").
 
-use ::rooms::{NewDelayedEvent, Rooms};
+use ::rooms::{NewDelayedEvent, Rooms, Sender};
 use ruma_client_api::{
     message::send_message_event::v3 as send, redact::redact_event::v3 as redact,
     state::send_state_event::v3 as state,
 };
+use ruma_common::MilliSecondsSinceUnixEpoch;
 use serde_json::json;
 use web::{Part, QueryOf, RawJson, Reply, Routes, User};
 
@@ -19,6 +21,16 @@ use crate::{ClientParts, answers};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new().on(send).on(set_state).on(redact)
+}
+
+/// The caller, who may say when the event was made if it is an application service.
+fn sender_at(caller: &User, at: Option<MilliSecondsSinceUnixEpoch>) -> Sender {
+    Sender {
+        sent_at: at
+            .filter(|_| caller.service.is_some())
+            .map(|at| at.get().into()),
+        ..sender(caller)
+    }
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
@@ -44,7 +56,7 @@ async fn send(
     }
     let event_id = rooms
         .send_sticky(
-            &sender(&caller),
+            &sender_at(&caller, request.timestamp),
             &request.room_id,
             &event_type,
             request.txn_id.as_str(),
@@ -78,7 +90,7 @@ async fn set_state(
     }
     let event_id = rooms
         .set_state_sticky(
-            &sender(&caller),
+            &sender_at(&caller, request.timestamp),
             &request.room_id,
             &event_type,
             &request.state_key,

@@ -194,6 +194,7 @@ impl Rooms {
             user_id: user_id.ok_or(DelayError::NotFound)?,
             user,
             device: None,
+            sent_at: None,
         })
     }
 

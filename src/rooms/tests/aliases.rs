@@ -73,8 +73,9 @@ async fn of_twenty_who_want_an_alias_one_gets_it() {
 #[tokio::test]
 async fn an_alias_is_its_makers_and_the_powerful_to_take_away() {
     let room = TestRoom::with(["alice", "bob", "carol"]).await;
-    let delete =
-        async |name, alias: &RoomAliasId| room.rooms.delete_alias(room.who(name), alias).await;
+    let delete = async |name, alias: &RoomAliasId| {
+        room.rooms.delete_alias(room.who(name), alias, false).await
+    };
     for name in ["one", "two"] {
         put(&room, "bob", name).await;
     }
@@ -106,7 +107,7 @@ async fn the_canonical_alias_names_this_room_and_forgets_what_is_deleted() {
         .await
         .unwrap();
     room.rooms
-        .delete_alias(room.who("alice"), &alias("inn"))
+        .delete_alias(room.who("alice"), &alias("inn"), false)
         .await
         .unwrap();
     let canonical = room.state("alice", "m.room.canonical_alias", "").unwrap();

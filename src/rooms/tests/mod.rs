@@ -139,6 +139,7 @@ impl TestRoom {
             user_id,
             user,
             device: Some(DeviceSerial(device)),
+            sent_at: None,
         };
         self.people.insert(name.to_owned(), sender);
     }

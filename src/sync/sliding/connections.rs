@@ -323,6 +323,7 @@ mod tests {
             device: DeviceSerial(device),
             is_admin: false,
             is_guest: false,
+            service: None,
         }
     }
 

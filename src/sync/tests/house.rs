@@ -225,5 +225,6 @@ pub(super) fn sender(session: &Session) -> Sender {
         user_id: session.user_id.clone(),
         user: session.user,
         device: Some(session.device),
+        sent_at: None,
     }
 }

@@ -10,6 +10,7 @@ use accounts::{
 use http::StatusCode;
 use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
 use serde_json::json;
+use services::ExclusiveError;
 
 use super::sentence;
 use crate::ApiError;
@@ -42,6 +43,10 @@ impl From<AuthenticateError> for ApiError {
         match error {
             AuthenticateError::UnknownToken { soft_logout } => Self::unknown_token(soft_logout),
             AuthenticateError::Locked => locked(),
+            AuthenticateError::NotTheirs(_) => Self::forbidden(sentence(&error)),
+            AuthenticateError::UnknownDevice => {
+                Self::new(BAD, ErrorCode::UnknownDevice, sentence(&error))
+            }
             AuthenticateError::Store(error) => error.into(),
         }
     }
@@ -56,10 +61,17 @@ impl From<LoginError> for ApiError {
                 Self::new(StatusCode::FORBIDDEN, ErrorCode::UserDeactivated, text)
             }
             LoginError::Locked => locked(),
+            LoginError::NotTheirs => Self::new(BAD, ErrorCode::Exclusive, text),
             LoginError::Device(error) => error.into(),
             LoginError::Busy => Self::unavailable(text),
             LoginError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<ExclusiveError> for ApiError {
+    fn from(error: ExclusiveError) -> Self {
+        Self::new(BAD, ErrorCode::Exclusive, sentence(&error))
     }
 }
 
@@ -110,6 +122,7 @@ impl From<UsernameError> for ApiError {
         match error {
             UsernameError::Invalid => Self::new(BAD, ErrorCode::InvalidUsername, text),
             UsernameError::Taken => Self::new(BAD, ErrorCode::UserInUse, text),
+            UsernameError::Exclusive(error) => error.into(),
             UsernameError::Store(error) => error.into(),
         }
     }
@@ -187,6 +200,7 @@ impl From<UploadKeysError> for ApiError {
             UploadKeysError::InvalidSignature(_) => invalid_signature(text),
             UploadKeysError::KeyExists(_) => Self::new(BAD, ErrorCode::Unknown, text),
             UploadKeysError::TooMany { .. } => Self::forbidden(text),
+            UploadKeysError::Deviceless => Self::missing_param(text),
             // Its token died with it.
             UploadKeysError::NoDevice => Self::unknown_token(false),
             UploadKeysError::Store(error) => error.into(),

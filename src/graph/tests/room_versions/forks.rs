@@ -353,6 +353,7 @@ impl Room {
             sender: OwnedUserId::try_from(sender).unwrap(),
             redacts: None,
             origin_server_ts,
+            sticky: None,
         };
         let named = match fork.past.iter().rev().nth(3) {
             Some(past) if cheat => past,

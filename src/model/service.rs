@@ -1,0 +1,41 @@
+//! Records of what application services are sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EventSerial, RoomSerial, UserSerial, record::stored};
+
+/// Something that waits to be sent to an application service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServiceNews {
+    /// An event.
+    Event {
+        /// Its room.
+        room: RoomSerial,
+        /// The event.
+        event: EventSerial,
+    },
+    /// Receipts that a user moved in the commit under whose position this stands.
+    Receipts {
+        /// Where.
+        room: RoomSerial,
+        /// Whose.
+        user: UserSerial,
+        /// Whether the service may learn of private ones.
+        with_private: bool,
+    },
+}
+
+/// A transaction that an application service has not confirmed yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceTransaction {
+    /// Its id, which no other transaction has.
+    pub id: String,
+    /// Its body, which never changes.
+    pub body: Vec<u8>,
+    /// The users that it tells of, and whom the service may have to make first.
+    pub users: Vec<String>,
+    /// How many events it brings.
+    pub events: u32,
+}
+
+stored! { ServiceNews = 1, ServiceTransaction = 1 }
