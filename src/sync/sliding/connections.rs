@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(stands(&visit), Some(1));
         let again = connections.leave(&me, &mut visit, known(3));
         assert!(connections.visit(&me, "", at(two)).is_err(), "was replaced");
-        let mut visit = connections.visit(&me, "", at(again)).unwrap();
+        let visit = connections.visit(&me, "", at(again)).unwrap();
         assert_eq!(stands(&visit), Some(3));
         assert!(connections.visit(&me, "", at(one)).is_err(), "came");
         assert!(connections.visit(&me, "other", at(again)).is_err());
