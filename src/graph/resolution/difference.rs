@@ -1,8 +1,9 @@
 //! The auth difference: what some forks rest on, and others do not.
 //!
 //! A fork rests on its state and on the auth chains of that state. That the state itself counts is how Synapse, and with it the network,
-//! reads the definition; the specification's words leave it out, and would resolve some rooms of version 12 in another way. So whatever all
-//! forks have, and whatever that rests on, never differs, and only the differing events need to be followed.
+//! reads the definition (its storage walks from the state itself, and so does the one of its tests); the specification's words leave it out, and
+//! would resolve some rooms in another way. So whatever all forks have, and whatever that rests on, never differs, and only the differing
+//! events need to be followed.
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 

@@ -25,7 +25,11 @@ class Clock:
 
 
 class Store:
-    """All of a room's events, in memory."""
+    """All of a room's events, in memory.
+
+    What Synapse asks of its database is answered as that does: an auth chain has
+    the events that it begins with.
+    """
 
     def __init__(self, events):
         self.events = {event.event_id: event for event in events}

@@ -301,7 +301,39 @@ fn a_draft_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn rooms_of_old_versions_are_not_created() {
+    for version in Version::KNOWN {
+        let room = ruma_common::RoomId::parse("!room:a.example").unwrap();
+        let room = (!version.room_id_is_create_event()).then_some(&*room);
+        let mut draft = draft(ALICE, "m.room.create", Some(""), json!({}));
+        version.complete_create_content(&mut draft.content, &draft.sender);
+        let parents = Parents {
+            prev_events: Vec::new(),
+            depth: 1,
+        };
+        let server = draft.sender.server_name().to_owned();
+        let created = build(version, room, draft, parents, &[], &key(), &server).map(drop);
+        let refused = Reason::UnsupportedVersion(version.to_string());
+        assert_eq!(
+            created,
+            if version < Version::V6 {
+                Err(refused)
+            } else {
+                Ok(())
+            }
+        );
+    }
+}
+
+#[test]
 fn names_of_room_versions() {
+    for version in Version::KNOWN {
+        assert_eq!(Version::parse_known(version.as_str()), Ok(version));
+        assert_eq!(Version::from_number(version.number()), Some(version));
+        assert_eq!(version.id().as_str(), version.as_str());
+    }
+    assert_eq!(Version::from_number(0), None);
+    assert!(Version::parse_known("13").is_err());
     for version in Version::SUPPORTED {
         assert_eq!(Version::parse(version.as_str()), Ok(version));
         assert_eq!(Version::try_from(&version.id()), Ok(version));
