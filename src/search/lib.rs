@@ -8,6 +8,7 @@
 //! - `indexer`: follows the log, and goes once through the events that were there
 //!   before the index was.
 //! - `hits`: which events have all of some words.
+//! - `question`: what is asked and answered.
 //! - `find`: of these what the caller may and wants to see, with its surroundings.
 //! - `token`: where the next page begins.
 //!
@@ -23,11 +24,14 @@
 mod find;
 mod hits;
 mod indexer;
+mod question;
 mod text;
 mod token;
 mod words;
 
-pub use find::{EventContext, Found, FoundEvent, Group, GroupKey, Order, Question, SearchError};
+pub use question::{
+    EventContext, Found, FoundEvent, Group, GroupKey, Order, Question, SearchError,
+};
 pub use text::Field;
 
 use std::{sync::Arc, time::Duration};

@@ -302,7 +302,7 @@ impl Sync {
         Ok(self.inner.store.read(read).await?)
     }
 
-    async fn add_visibility(&self, rooms: &mut Vec<Value>) -> Result<(), SyncError> {
+    async fn add_visibility(&self, rooms: &mut [Value]) -> Result<(), SyncError> {
         let shown: Arc<[String]> = rooms
             .iter()
             .map(|room| room["room_id"].as_str().unwrap_or_default().to_owned())
