@@ -96,7 +96,10 @@ pub use self::{
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
     push_matching::{PushContext, matching_rule},
-    push_rules::{PushRuleError, PushRules, push_rules, push_rules_position, stored_push_rules},
+    push_rules::{
+        PushRuleError, PushRules, default_push_rules, push_rules, push_rules_position,
+        stored_push_rules,
+    },
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},

@@ -65,6 +65,10 @@ runtime::options! {
         /// account on this server; "shared_rooms": those of them who share a room with the
         /// searcher, or are in a room that anybody may join or read.
         pub user_directory: UserDirectory = UserDirectory::Everyone,
+        /// Whether people are notified of what is said in a thread only if they follow it or are
+        /// mentioned. For rooms whose members all use clients that can follow threads: with
+        /// others, threads become silent.
+        pub thread_subscriptions: bool = false,
     }
 }
 

@@ -38,6 +38,13 @@ pub trait PushContext {
     /// # Errors
     /// If the room cannot be asked.
     fn sender_may_notify(&self, kind: &str) -> Result<bool, Self::Error>;
+
+    /// Whether the user follows the thread that the event is in; none if it is in none
+    /// (MSC4306).
+    ///
+    /// # Errors
+    /// If the room cannot be asked.
+    fn follows_thread(&self) -> Result<Option<bool>, Self::Error>;
 }
 
 /// The rule that decides about an event: the first that is enabled and matches.
@@ -69,7 +76,9 @@ struct Matcher<'c, C> {
 impl<C: PushContext> Matcher<'_, C> {
     fn rule(&self, rule: AnyPushRuleRef<'_>) -> Result<bool, C::Error> {
         match rule {
-            AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => {
+            AnyPushRuleRef::Override(rule)
+            | AnyPushRuleRef::PostContent(rule)
+            | AnyPushRuleRef::Underride(rule) => {
                 for condition in &rule.conditions {
                     if !self.condition(condition)? {
                         return Ok(false);
@@ -112,6 +121,9 @@ impl<C: PushContext> Matcher<'_, C> {
             }
             PushCondition::SenderNotificationPermission(asked) => {
                 context.sender_may_notify(asked.key.as_str())?
+            }
+            PushCondition::ThreadSubscription(asked) => {
+                context.follows_thread()? == Some(asked.subscribed)
             }
             // What is not known matches nothing.
             _ => false,

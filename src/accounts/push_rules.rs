@@ -1,6 +1,9 @@
 //! Push rules: account data that the server looks after (client-server API, "Push Rules").
 
-use model::{AccountDataRecord, Changes, UserSerial, tables::ACCOUNT_DATA_BY_USER};
+use model::{
+    AccountDataRecord, Changes, UserSerial,
+    tables::{ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER},
+};
 use ruma_common::{
     OwnedUserId, UserId,
     push::{
@@ -70,8 +73,38 @@ struct Content {
 }
 
 /// The content of `m.push_rules` of a new user.
-pub(crate) fn server_default(user_id: &UserId) -> Vec<u8> {
-    written(Ruleset::server_default(user_id))
+pub(crate) fn server_default(user_id: &UserId, follows_threads: bool) -> Vec<u8> {
+    written(defaults(user_id, follows_threads))
+}
+
+/// The rules of somebody who has none of their own.
+pub fn default_push_rules(user_id: &UserId) -> Ruleset {
+    defaults(user_id, false)
+}
+
+/// The rules of the server. Those by which the subscriptions of threads decide (MSC4306)
+/// are among them where the server has them in use: clients that know nothing of
+/// subscriptions would be told of no thread any more.
+fn defaults(user_id: &UserId, follows_threads: bool) -> Ruleset {
+    let mut rules = Ruleset::server_default(user_id);
+    if !follows_threads {
+        rules.postcontent.clear();
+    }
+    rules
+}
+
+/// The same rules with those of the server as they are now: what the user has made of
+/// each stays.
+fn settled(mut rules: Ruleset, user_id: &UserId, follows_threads: bool) -> Ruleset {
+    let mut of_threads = std::mem::take(&mut rules.postcontent);
+    let mut defaults = defaults(user_id, follows_threads);
+    let new = std::mem::take(&mut defaults.postcontent);
+    rules.update_with_server_default(defaults);
+    rules.postcontent = new
+        .into_iter()
+        .map(|rule| of_threads.shift_take(rule.rule_id.as_str()).unwrap_or(rule))
+        .collect();
+    rules
 }
 
 fn written(global: Ruleset) -> Vec<u8> {
@@ -100,15 +133,15 @@ pub fn stored_push_rules(
     user: UserSerial,
     user_id: &UserId,
 ) -> Result<PushRules, StoreError> {
-    let default = Ruleset::server_default(user_id);
     let Some(record) = stored(view, user)? else {
         return Ok(PushRules {
-            rules: default,
+            rules: defaults(user_id, false),
             position: Position(0),
             keeps_defaults: true,
         });
     };
     let rules = parse(&record.json)?;
+    let default = defaults(user_id, !rules.postcontent.is_empty());
     Ok(PushRules {
         keeps_defaults: server_rules(&rules) == server_rules(&default),
         rules,
@@ -146,6 +179,8 @@ fn checked(rule: NewPushRule) -> Result<NewPushRule, PushRuleError> {
         NewPushRule::Content(rule) => (&rule.actions, rule.pattern.len()),
         NewPushRule::Room(rule) => (&rule.actions, 0),
         NewPushRule::Sender(rule) => (&rule.actions, 0),
+        // Of what decides about threads there are the server's own rules alone.
+        NewPushRule::PostContent(_) => return Err(PushRuleError::ServerDefault),
         // There is no other kind.
         _ => return Err(PushRuleError::NotFound),
     };
@@ -209,6 +244,25 @@ fn stored(view: &impl Read, user: UserSerial) -> Result<Option<AccountDataRecord
 
 fn parse(bytes: &[u8]) -> Result<Ruleset, StoreError> {
     json::parse::<Content>(bytes, ACCOUNT_DATA_BY_USER.name).map(|content| content.global)
+}
+
+/// The id of a user whose rules of the server are not as they should be.
+fn unsettled(
+    view: &impl Read,
+    user: UserSerial,
+    follows_threads: bool,
+) -> Result<Option<OwnedUserId>, StoreError> {
+    let Some(record) = stored(view, user)? else {
+        return Ok(None);
+    };
+    let user_id = model::user_id(view, user)?.and_then(|id| OwnedUserId::try_from(id).ok());
+    let Some(user_id) = user_id else {
+        return Ok(None);
+    };
+    let rules = parse(&record.json)?;
+    let before = written(rules.clone());
+    let after = written(settled(rules, &user_id, follows_threads));
+    Ok((before != after).then_some(user_id))
 }
 
 impl Accounts {
@@ -288,6 +342,37 @@ impl Accounts {
         .await
     }
 
+    /// Gives everybody the server's rules as they are now, and returns for how many that
+    /// made a difference: to be called once at start, as a version or an option may have
+    /// changed.
+    ///
+    /// # Errors
+    /// [`PushRuleError`].
+    pub async fn settle_push_rules(&self) -> Result<usize, PushRuleError> {
+        let follows_threads = self.inner.options.thread_subscriptions;
+        let old = self
+            .store()
+            .read_long(move |view| {
+                let mut old = Vec::new();
+                for row in view.scan(&ACCOUNT_BY_USER, &()) {
+                    let (user, _) = row?;
+                    if let Some(user_id) = unsettled(view, user, follows_threads)? {
+                        old.push((user, user_id));
+                    }
+                }
+                Ok::<_, StoreError>(old)
+            })
+            .await?;
+        for (user, user_id) in &old {
+            self.change_push_rules(*user, |rules| {
+                *rules = settled(std::mem::take(rules), user_id, follows_threads);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(old.len())
+    }
+
     /// Reads the rules, changes them, and writes them if nobody else has meanwhile.
     async fn change_push_rules(
         &self,
@@ -305,7 +390,7 @@ impl Accounts {
             let user_id = user_id.ok_or(PushRuleError::NoAccount)?;
             let mut rules = match &record {
                 Some(record) => parse(&record.json)?,
-                None => Ruleset::server_default(&user_id),
+                None => defaults(&user_id, self.inner.options.thread_subscriptions),
             };
             change(&mut rules)?;
             let seen = record.map(|record| record.position);

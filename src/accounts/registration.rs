@@ -282,7 +282,10 @@ impl Accounts {
             }
         };
         Ok(Draft {
-            push_rules: push_rules::server_default(&user_id),
+            push_rules: push_rules::server_default(
+                &user_id,
+                self.inner.options.thread_subscriptions,
+            ),
             user_id,
             candidate: self.store().next_serial(),
             account: AccountRecord {

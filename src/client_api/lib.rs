@@ -92,6 +92,8 @@ pub struct ServerInfo {
     pub turn: TurnOptions,
     /// Which servers carry calls.
     pub rtc: RtcOptions,
+    /// Whether people are notified of threads by what they follow.
+    pub thread_subscriptions: bool,
     /// Whether push gateways without TLS are taken: they are reached in listed private
     /// networks only.
     pub plain_push_gateways: bool,

@@ -32,7 +32,7 @@ async fn rules(store: &Store, caller: &Session) -> Result<Ruleset, ApiError> {
     let user = caller.user;
     let read = move |view: &Snapshot| accounts::push_rules(view, user);
     let rules = store.read(read).await?;
-    Ok(rules.unwrap_or_else(|| Ruleset::server_default(&caller.user_id)))
+    Ok(rules.unwrap_or_else(|| accounts::default_push_rules(&caller.user_id)))
 }
 
 fn rule<'a>(

@@ -1,9 +1,11 @@
 //! Which versions of the specification this server speaks (client-server API, "API Versions").
 
-use ruma_client_api::discovery::get_supported_versions as versions;
-use web::{Anonymous, Reply, Routes};
+use std::sync::Arc;
 
-use crate::ClientParts;
+use ruma_client_api::discovery::get_supported_versions as versions;
+use web::{Anonymous, Part, Reply, Routes};
+
+use crate::{ClientParts, ServerInfo};
 
 /// What an older client may use before the version that has it.
 const FEATURES: &[&str] = &[
@@ -33,16 +35,24 @@ const FEATURES: &[&str] = &[
     "org.matrix.msc4354",
 ];
 
+/// Threads that people follow, where that decides what they are notified of.
+const THREADS: &str = "org.matrix.msc4306";
+
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new().on(get_versions)
 }
 
 /// `GET /_matrix/client/versions`
-async fn get_versions(_: Anonymous, _: versions::Request) -> Reply<versions::Response> {
+async fn get_versions(
+    Part(info): Part<Arc<ServerInfo>>,
+    _: Anonymous,
+    _: versions::Request,
+) -> Reply<versions::Response> {
     let supported = (1..=12).map(|minor| format!("v1.{minor}")).collect();
     let mut response = versions::Response::new(supported);
     response.unstable_features = FEATURES
         .iter()
+        .chain(info.thread_subscriptions.then_some(&THREADS))
         .map(|feature| ((*feature).to_owned(), true))
         .collect();
     Ok(response)

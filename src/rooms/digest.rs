@@ -72,7 +72,12 @@ pub(crate) fn digest(event: &Event, levels: Option<&PowerLevels>) -> Digest {
     let is_edit = relation.is_edit();
     let speaks = matches!(
         event.event_type(),
-        "m.room.message" | "m.room.encrypted" | "m.call.invite"
+        "m.room.message"
+            | "m.room.encrypted"
+            | "m.call.invite"
+            // Polls (MSC3930).
+            | "org.matrix.msc3381.poll.start"
+            | "org.matrix.msc3381.poll.end"
     );
     Digest {
         counts: speaks && !is_notice && !is_edit,

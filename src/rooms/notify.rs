@@ -20,7 +20,7 @@ use store::{Position, Read, Snapshot, StoreError};
 
 use crate::{
     ClientEvent, EventReader, Ignored, ReadError, Rooms, StateMaps, Viewer, event::load_event,
-    room_record,
+    room_record, thread_subscriptions::follows_thread,
 };
 
 /// The most users whose rules are remembered.
@@ -141,6 +141,21 @@ impl<R: Read> PushContext for Asked<'_, '_, R> {
         let levels = self.subject.levels()?;
         Ok(levels.is_some_and(|levels| levels.user(&sender).reaches(levels.to_notify(kind))))
     }
+
+    fn follows_thread(&self) -> Result<Option<bool>, ReadError> {
+        let relation = &self.subject.json["content"]["m.relates_to"];
+        let root = relation["event_id"].as_str();
+        let root = root.filter(|_| relation["rel_type"] == "m.thread");
+        let view = self.subject.view;
+        let user = view.get(&tables::USER_BY_ID, &self.user_id.to_string())?;
+        match (root, user) {
+            (Some(root), Some(user)) => {
+                let room = self.subject.room;
+                Ok(Some(follows_thread(view, user, room, root)?))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 /// The name that a member goes by in a room.
@@ -216,6 +231,8 @@ pub(crate) struct Scales<'a> {
     rules: Arc<PushRules>,
     ignored: Arc<Ignored>,
     how: How,
+    /// Whether the subscriptions of threads decide (MSC4306).
+    asks_threads: bool,
     /// For events that must be read.
     reader: OnceCell<EventReader<'a, Snapshot>>,
 }
@@ -238,6 +255,7 @@ impl<'a> Scales<'a> {
             view,
             room,
             user,
+            asks_threads: rules.rules.postcontent.iter().any(|rule| rule.enabled),
             rules,
             ignored: rooms.ignored_by(view, user)?,
             how,
@@ -252,6 +270,10 @@ impl<'a> Scales<'a> {
         }
         let by_default = Weight::by_default(change, self.user);
         match self.how {
+            // Whether the user follows the thread decides.
+            How::Digest | How::Mentions if self.asks_threads && change.thread.is_some() => {
+                self.ask(change)
+            }
             How::Digest => Ok(by_default),
             How::Mentions => Ok(Weight {
                 notifies: by_default.highlights,

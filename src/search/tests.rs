@@ -52,6 +52,7 @@ impl House {
             user_id,
             user,
             device: None,
+            sent_at: None,
         };
         let wish = CreateRoom {
             preset: Some(Preset::PublicChat),

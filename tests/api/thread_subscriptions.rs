@@ -215,3 +215,107 @@ async fn a_waiting_sync_is_told_at_once_and_subscriptions_survive_a_crash() {
     let kept = api.get(path(&room, &root)).await.ok();
     assert_eq!(kept, json!({ "automatic": false }));
 }
+
+/// A server whose threads notify those who follow them.
+fn following() -> harness::Config {
+    harness::Config {
+        more: "[accounts]\nthread_subscriptions = true\n".into(),
+        ..harness::Config::default()
+    }
+}
+
+async fn unread(user: &User, room: &str) -> u64 {
+    let synced = user.sync().await;
+    let counts = &synced.joined(room)["unread_notifications"];
+    counts["notification_count"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn threads_notify_those_who_follow_them() {
+    let server = Server::with(following());
+    let api = server.api();
+    let (alice, bob, carol) = (
+        api.register("alice").await,
+        api.register("bob").await,
+        api.register("carol").await,
+    );
+    let versions = api.get("versions").await.ok();
+    assert_eq!(versions["unstable_features"]["org.matrix.msc4306"], true);
+    let room = alice.room_with(&[&bob, &carol]).await;
+    let root = alice.say(&room, "root").await;
+    subscribe(&bob, &room, &root).await.ok();
+    assert_eq!(
+        (unread(&bob, &room).await, unread(&carol, &room).await),
+        (1, 1)
+    );
+    reply(&alice, &room, &root, "in the thread").await;
+    assert_eq!(
+        (unread(&bob, &room).await, unread(&carol, &room).await),
+        (2, 1)
+    );
+    // Who is mentioned is told all the same; a muted room is told of what is followed.
+    let mut content = related("m.thread", &root, "carol!");
+    content["m.mentions"] = json!({ "user_ids": [carol.user_id] });
+    alice.send_event(&room, "m.room.message", content).await;
+    assert_eq!(unread(&carol, &room).await, 2);
+    let mute = format!("v3/pushrules/global/room/{room}");
+    bob.put(mute, json!({ "actions": [] })).await.ok();
+    let before = unread(&bob, &room).await;
+    alice.say(&room, "not in the thread").await;
+    reply(&alice, &room, &root, "in the thread").await;
+    assert_eq!(unread(&bob, &room).await, before + 1);
+    let kind = "v3/pushrules/global/io.element.msc4306.postcontent";
+    carol
+        .put(
+            format!("{kind}/mine"),
+            json!({ "conditions": [], "actions": [] }),
+        )
+        .await
+        .refused(400, "M_INVALID_PARAM");
+    // Whoever wants every thread switches the server's rule off.
+    let rule = format!("{kind}/.io.element.msc4306.rule.unsubscribed_thread");
+    carol
+        .put(format!("{rule}/enabled"), json!({ "enabled": false }))
+        .await
+        .ok();
+    let before = unread(&carol, &room).await;
+    reply(&alice, &room, &root, "for everybody").await;
+    assert_eq!(unread(&carol, &room).await, before + 1);
+}
+
+#[tokio::test]
+async fn the_rules_of_threads_come_and_go_with_the_option() {
+    let rules = async |api: &harness::Api| {
+        let all = api.get("v3/pushrules/").await.ok();
+        let of_threads = all["global"]["postcontent"].as_array().map_or(0, Vec::len);
+        let polls = all["global"]["underride"].as_array().unwrap().iter();
+        let is_poll = |rule: &&Value| rule["rule_id"].as_str().unwrap().contains("msc3930");
+        (of_threads, polls.filter(is_poll).count())
+    };
+    let settled = async |server: &Server, token: &str, expected: (usize, usize)| {
+        let api = server.api().with_token(token);
+        harness::eventually("the rules of the option", 10, async || {
+            (rules(&api).await == expected).then_some(())
+        })
+        .await;
+    };
+    let mut server = Server::start();
+    let alice = server.api().register("alice").await;
+    assert_eq!(rules(&alice).await, (0, 4));
+    let versions = alice.get("versions").await.ok();
+    assert!(
+        versions["unstable_features"]
+            .get("org.matrix.msc4306")
+            .is_none()
+    );
+    server.stop();
+    let file = server.config_file();
+    let without = std::fs::read_to_string(&file).unwrap();
+    let with = format!("{without}\n{}", following().more);
+    for (text, expected) in [(&with, (2, 4)), (&without, (0, 4))] {
+        std::fs::write(&file, text).unwrap();
+        let mut again = Server::with_file(file.parent().unwrap());
+        settled(&again, &alice.access_token, expected).await;
+        again.stop();
+    }
+}

@@ -13,6 +13,8 @@ struct Room {
     display_name: Option<String>,
     /// Kinds of notification that the sender has the power for.
     powers: Vec<&'static str>,
+    /// Whether the user follows the event's thread, if it is in one.
+    follows: Option<bool>,
 }
 
 impl PushContext for Room {
@@ -30,6 +32,9 @@ impl PushContext for Room {
     fn sender_may_notify(&self, kind: &str) -> Result<bool, Infallible> {
         Ok(self.powers.contains(&kind))
     }
+    fn follows_thread(&self) -> Result<Option<bool>, Infallible> {
+        Ok(self.follows)
+    }
 }
 
 fn room(event_type: &str, content: Value) -> Room {
@@ -41,6 +46,7 @@ fn room(event_type: &str, content: Value) -> Room {
         members: 5,
         display_name: Some("Alice A.".to_owned()),
         powers: Vec::new(),
+        follows: None,
     }
 }
 
@@ -352,4 +358,31 @@ fn paths_end_at_what_is_no_object() {
     assert_eq!(property(&event, "content."), Some(&json!(1)));
     assert_eq!(property(&event, "content.a.b"), None);
     assert_eq!(property(&event, ""), None);
+}
+
+#[test]
+fn threads_notify_those_who_follow_them_and_polls_everybody() {
+    let rules = defaults();
+    for (follows, expected) in [
+        (None, ".m.rule.message"),
+        (Some(true), ".io.element.msc4306.rule.subscribed_thread"),
+        (Some(false), ".io.element.msc4306.rule.unsubscribed_thread"),
+    ] {
+        let mut room = message(json!({ "body": "hi" }));
+        room.follows = follows;
+        assert_eq!(matched(&rules, &room).as_deref(), Some(expected));
+        // Who is mentioned is told whatever they follow.
+        let mentions = json!({ "user_ids": ["@alice:a.test"] });
+        room.event["content"]["m.mentions"] = mentions;
+        let mention = Some(".m.rule.is_user_mention");
+        assert_eq!(matched(&rules, &room).as_deref(), mention);
+    }
+    for (kind, expected) in [
+        ("start", ".org.matrix.msc3930.rule.poll_start"),
+        ("response", ".org.matrix.msc3930.rule.poll_response"),
+        ("end", ".org.matrix.msc3930.rule.poll_end"),
+    ] {
+        let poll = room(&format!("org.matrix.msc3381.poll.{kind}"), json!({}));
+        assert_eq!(matched(&rules, &poll).as_deref(), Some(expected));
+    }
 }

@@ -116,6 +116,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
             well_known: config.well_known.clone(),
             turn: config.turn.clone(),
             rtc: config.rtc.clone(),
+            thread_subscriptions: config.accounts.thread_subscriptions,
             plain_push_gateways: outgoing.reaches_private_networks(),
         }),
     };
@@ -130,6 +131,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     server
         .listen(&parts, &client, &metrics, common.json)
         .await?;
+    settle(&parts, &server.tasks);
     sweep(&parts, &server.tasks);
     deliver(&parts, &server, outgoing, &metrics);
     let presence = parts.rooms.clone();
@@ -154,9 +156,6 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
                 log::error!("the user directory is not complete, until a restart: {error}");
             }
         });
-    let rooms = parts.rooms.clone();
-    let sending = move |stop| async move { rooms.send_delayed(stop).await };
-    server.tasks.spawn("send-delayed-events", sending);
     server.tasks.spawn("sweep-media", move |stop| async move {
         media.sweep(stop).await;
     });
@@ -359,9 +358,29 @@ fn deliver(parts: &Parts, server: &Server, outgoing: Outgoing, metrics: &Metrics
     server.tasks.spawn("push", |stop| push.run(stop));
 }
 
-/// Begins the work that is done now and then: the log is kept as short as its consumers
+/// Brings what is stored to what this version and its options say, in the background.
+fn settle(parts: &Parts, tasks: &Tasks) {
+    let accounts = parts.accounts.clone();
+    tasks.spawn("settle-push-rules", move |stop| async move {
+        let settled = tokio::select! {
+            () = stop.stopped() => return,
+            settled = accounts.settle_push_rules() => settled,
+        };
+        match settled {
+            Ok(0) => {}
+            Ok(count) => log::info!("{count} accounts got the push rules of now"),
+            Err(error) => log::error!("push rules could not be brought up to date: {error}"),
+        }
+    });
+}
+
+/// Begins the work that is done in its time: delayed events are sent, the log is kept as short as its consumers
 /// allow, transaction ids are forgotten, long unread counts written down.
 fn sweep(parts: &Parts, tasks: &Tasks) {
+    let rooms = parts.rooms.clone();
+    tasks.spawn("send-delayed-events", move |stop| async move {
+        rooms.send_delayed(stop).await;
+    });
     let (store, clock) = (parts.store.clone(), parts.clock.clone());
     repeat(tasks, "trim-log", SWEEP_EVERY, move || {
         let (store, before) = (store.clone(), clock.now().0.saturating_sub(LOG_AGE));

@@ -3,6 +3,7 @@
 mod aliases;
 mod concurrency;
 mod creation;
+mod delayed;
 mod memberships;
 mod reading;
 mod receipts;
