@@ -45,10 +45,7 @@ impl Accounts {
                 inhibit_login: true,
                 ..NewAccount::default()
             };
-            let made = self
-                .make_account(new, Maker::Service(service.id()), None)
-                .await;
-            match made {
+            match self.make_account(new, Maker::Registration, None).await {
                 Ok(_) | Err(RegisterError::Username(UsernameError::Taken)) => {}
                 Err(error) => return Err(error),
             }

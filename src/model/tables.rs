@@ -1,7 +1,6 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 129 accounts, 130 to 139
-//! application services, 150 to
-//! 169 media, 170 to 189 push.
+//! own, 10 to 49 ids and events, 50 to 79 and 140 to 149 rooms, 80 to 129 accounts,
+//! 130 to 139 application services, 150 to 169 media, 170 to 189 push.
 
 use store::{Family, Position, tables};
 
