@@ -108,6 +108,8 @@ pub(crate) enum Maker<'a> {
     },
     /// An application service, by its id.
     Service(&'a str),
+    /// The registration of a service, which names the service's own user.
+    Registration,
 }
 
 /// All that is drawn and computed before the commit.
@@ -314,14 +316,16 @@ impl Accounts {
     ) -> Result<OwnedUserId, UsernameError> {
         let (user_id, service) = match maker {
             Maker::Service(id) => (self.new_user_id_of_service(username)?, Some(id)),
+            Maker::Registration => (self.new_user_id_of_service(username)?, None),
             Maker::Newcomer | Maker::Administrator { .. } => (self.new_user_id(username)?, None),
         };
         if !is_known {
             self.check_free(user_id.clone()).await?;
         }
-        // Who administers the server may give away what is reserved on it.
-        if !matches!(maker, Maker::Administrator { .. }) {
-            self.services().check_user(&user_id, service)?;
+        match maker {
+            Maker::Newcomer | Maker::Service(_) => self.services().check_user(&user_id, service)?,
+            // Who administers the server may give away what is reserved on it.
+            Maker::Administrator { .. } | Maker::Registration => {}
         }
         Ok(user_id)
     }

@@ -45,15 +45,8 @@ impl Accounts {
                 inhibit_login: true,
                 ..NewAccount::default()
             };
-            let made = self
-                .make_account(
-                    new,
-                    Maker::Service(service.id()),
-                    None,
-                    StandingRecord::default(),
-                )
-                .await;
-            match made {
+            let (maker, standing) = (Maker::Registration, StandingRecord::default());
+            match self.make_account(new, maker, None, standing).await {
                 Ok(_) | Err(RegisterError::Username(UsernameError::Taken)) => {}
                 Err(error) => return Err(error),
             }

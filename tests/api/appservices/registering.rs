@@ -1,6 +1,6 @@
 //! Registration files, tokens, and whose names are whose.
 
-use harness::{AppService, Config, Server, escape, eventually};
+use harness::{AppService, Server, escape, eventually};
 use serde_json::{Value, json};
 
 use super::{Scene, config};
@@ -195,9 +195,7 @@ async fn a_bad_file_is_named_with_its_line_and_field() {
 #[tokio::test]
 async fn services_are_read_again_with_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::with(Config {
-        ..config(&folder, "")
-    });
+    let server = Server::with(config(&folder, ""));
     let service = AppService::start("late").await;
     let api = service.api(&server);
     let refused = api.get("v3/account/whoami").await;
@@ -221,4 +219,28 @@ async fn services_are_read_again_with_the_configuration() {
     bob.join(&room).await;
     let event_id = alice.say(&room, "welcome").await;
     service.event_of(&event_id).await;
+}
+
+#[tokio::test]
+async fn a_service_has_its_user_whoever_else_claims_the_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let greedy = AppService::start("greedy").await;
+    let modest = AppService::start("modest").await;
+    let all = greedy.registration("  users: [{ exclusive: true, regex: '@.*' }]", "");
+    greedy.register_in(folder.path(), &all);
+    modest.register_in(folder.path(), &modest.usual_registration(""));
+    let server = Server::with(config(&folder, ""));
+    for (service, user_id) in [
+        (&greedy, "@greedybot:localhost"),
+        (&modest, "@modestbot:localhost"),
+    ] {
+        let me = service.api(&server).get("v3/account/whoami").await.ok();
+        assert_eq!(me["user_id"], user_id);
+    }
+    // More names than its own it does not get.
+    let refused = modest
+        .api(&server)
+        .post("v3/register", as_user("_modest_a"))
+        .await;
+    refused.refused(400, "M_EXCLUSIVE");
 }
