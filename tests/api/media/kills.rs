@@ -20,8 +20,13 @@ fn file(number: u64) -> Vec<u8> {
     noise(number / 2, length(number))
 }
 
+/// Every third is so short that it is a row of the database.
 fn length(number: u64) -> usize {
-    1 + (number / 2 * 7_919 % 600_000) as usize
+    let (pair, longest) = match number / 2 {
+        pair if pair % 3 == 0 => (pair, 16_000),
+        pair => (pair, 600_000),
+    };
+    1 + (pair * 7_919 % longest) as usize
 }
 
 #[tokio::test]
@@ -72,7 +77,11 @@ async fn a_kill_leaves_nothing_half_there() {
     })
     .await;
     for path in contents(&server) {
-        let bytes = std::fs::read(&path).unwrap();
+        let bytes = match std::fs::read(&path) {
+            // Swept out meanwhile: nobody needs it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            bytes => bytes.unwrap(),
+        };
         let number = by_length.get(&bytes.len()).copied();
         assert!(
             number.is_some_and(|number| file(number) == bytes),
