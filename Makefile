@@ -61,6 +61,18 @@ deny: ## Check licences, origins and duplicates of what enters the binary
 bench: release ## Measure a release build beside the disk it runs on
 	$(IN_TESTS) CAIRN_BINARY=$(CAIRN_RELEASE) cargo run --release -p bench
 
+.PHONY: conformance
+conformance: specification build ## Hold each answer against the Matrix specification
+	$(IN_TESTS) MATRIX_SPEC=$(abspath $(MATRIX_SPEC)) CAIRN_BINARY=$(CAIRN) cargo run -p conformance
+
+# MATRIX_SPEC names the folder `data` of https://github.com/matrix-org/matrix-spec.
+.PHONY: specification
+specification:
+	@test -d "$(MATRIX_SPEC)/api/client-server" || { \
+		echo "MATRIX_SPEC=$(MATRIX_SPEC) is not the folder data of the Matrix specification:"; \
+		echo "  git clone https://github.com/matrix-org/matrix-spec"; \
+		echo "  make conformance MATRIX_SPEC=matrix-spec/data"; exit 1; } >&2
+
 .PHONY: build
 build: dependencies ## Build the binary for development
 	cargo build -p cairn
