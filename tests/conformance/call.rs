@@ -16,6 +16,17 @@ const MALFORMED: &[(u16, &str)] = &[
     (400, "M_MISSING_PARAM"),
 ];
 
+/// The variables of paths that are ids of a certain form.
+const IDS: &[&str] = &["roomId", "userId", "eventId", "roomAlias", "roomIdOrAlias"];
+
+/// What a text that is no such id is refused with: by its form, or since nothing has it, or
+/// since nobody may do that with it.
+const NOT_AN_ID: &[(u16, &str)] = &[
+    (400, "M_INVALID_PARAM"),
+    (403, "M_FORBIDDEN"),
+    (404, "M_NOT_FOUND"),
+];
+
 /// A request that a case builds.
 #[derive(Clone)]
 pub(crate) struct Call<'a> {
@@ -113,8 +124,9 @@ impl<'a> Call<'a> {
     /// Sends a request that is right; gives the answer's body, null if it is not right.
     ///
     /// Before an operation's first such request come those that follow from it and the
-    /// specification: without an access token, with one that nobody has, with a body that
-    /// is no JSON or of a wrong type, and with each known part of a wrong type or left out.
+    /// specification: without an access token, with one that nobody has, with ids in the
+    /// path that are none, with a body that is no JSON or of a wrong type, and with each known
+    /// part of body and query of a wrong type or left out.
     pub(crate) async fn valid(self) -> Value {
         if !self.begin().await {
             return Value::Null;
@@ -212,9 +224,22 @@ impl<'a> Call<'a> {
                 .refused("with an unknown access token", 401, "M_UNKNOWN_TOKEN")
                 .await;
         }
+        self.wrong_variables().await;
         self.wrong_queries().await;
         self.wrong_bodies().await;
         !self.walk.note(id, |record| record.is_unrecognised)
+    }
+
+    async fn wrong_variables(&self) {
+        for (index, (name, _)) in self.variables.iter().enumerate() {
+            if !IDS.contains(&name.as_str()) {
+                continue;
+            }
+            let mut wrong = self.clone();
+            wrong.variables[index].1 = "nonsense".to_owned();
+            let what = format!("with a {name} that is none");
+            wrong.refused_as(&what, NOT_AN_ID).await;
+        }
     }
 
     async fn wrong_queries(&self) {

@@ -3,7 +3,8 @@
 //! `make conformance` runs it. Each operation of the Client-Server API gets valid and
 //! invalid requests, written in [`cases`]; each answer is held against the schema that the
 //! specification has for its status. An answer counts only where it holds data: a list or
-//! a map that was always empty is told by name ([`coverage`]). What may differ is listed
+//! a map that was always empty is told by name ([`coverage`]). The events in an answer are held against the schemas of their
+//! types as well ([`events`]). What may differ is listed
 //! with its reason in [`exceptions`]. The exit code is 0 if every operation is validated
 //! with data or excepted.
 
@@ -11,6 +12,7 @@ mod call;
 mod cases;
 mod companion;
 mod coverage;
+mod events;
 mod exceptions;
 mod report;
 mod schema;

@@ -50,6 +50,12 @@ pub(crate) fn print(walk: &Walk) -> bool {
         println!("  {line}");
     }
     print_numbers(&operations);
+    let events = walk.events.lock().expect("no panic while it is held");
+    println!(
+        "| events in answers: held against the schemas of their {} types | {} |",
+        events.len(),
+        events.values().sum::<usize>()
+    );
     let broken = walk.broken.lock().expect("no panic while it is held");
     for area in broken.iter() {
         println!("the cases of {area} ended before their end");

@@ -71,6 +71,11 @@ impl Specification {
         })
     }
 
+    /// The folder `data`.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A file as JSON.
     pub(crate) fn file(&self, path: &Path) -> Result<Arc<Value>, String> {
         let mut files = self.files.lock().expect("no panic while it is held");

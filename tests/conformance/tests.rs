@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::coverage::Held;
+use crate::events::{self, Counts};
 use crate::schema::Schemas;
 use crate::specification::{Operation, Specification};
 
@@ -54,6 +55,15 @@ properties:
 required: [items]
 "##;
 
+const MEMBER: &str = "
+type: object
+properties:
+  content:
+    type: object
+    properties: {membership: {type: string, enum: [join, leave]}}
+    required: [membership]
+";
+
 /// A specification of one operation, whose schema contains itself.
 fn specification() -> (tempfile::TempDir, Arc<Specification>, Operation) {
     let folder = tempfile::tempdir().unwrap();
@@ -61,6 +71,9 @@ fn specification() -> (tempfile::TempDir, Arc<Specification>, Operation) {
     std::fs::create_dir_all(api.join("definitions/errors")).unwrap();
     std::fs::write(api.join("list.yaml"), FILE).unwrap();
     std::fs::write(api.join("definitions/list.yaml"), LIST).unwrap();
+    let schemas = folder.path().join("event-schemas/schema");
+    std::fs::create_dir_all(&schemas).unwrap();
+    std::fs::write(schemas.join("m.room.member.yaml"), MEMBER).unwrap();
     let specification = Specification::open(folder.path()).unwrap();
     let operation = specification.operations().unwrap().remove(0);
     (folder, Arc::new(specification), operation)
@@ -127,4 +140,24 @@ fn an_empty_answer_does_not_count_until_another_is_filled() {
     assert_eq!(missing, "items[].next");
     let (empty, _) = note(json!({ "items": [item(&json!({ "a": 1 }))] }));
     assert_eq!(empty, "items[].items[]");
+}
+
+#[test]
+fn events_are_held_against_their_types_wherever_they_stand() {
+    let (_folder, specification, _operation) = specification();
+    let schemas = Schemas::new(specification.clone());
+    let member = |content: Value| json!({ "type": "m.room.member", "content": content });
+    let right = member(json!({ "membership": "join" }));
+    let other = json!({ "type": "m.room.other", "content": { "membership": 1 } });
+    let mut redacted = member(json!({}));
+    redacted["unsigned"] = json!({ "redacted_because": {} });
+    let check = |body: Value| {
+        let mut counts = Counts::new();
+        let mistakes = events::mistakes(&specification, &schemas, &body, &mut counts);
+        (mistakes.len(), counts.values().sum::<usize>())
+    };
+    assert_eq!(check(json!({ "a": [right, other, redacted] })), (0, 1));
+    let wrong = member(json!({ "membership": "nonsense" }));
+    assert_eq!(check(json!([{ "a": { "b": wrong } }, right])), (1, 2));
+    assert_eq!(check(member(json!({}))), (1, 1));
 }

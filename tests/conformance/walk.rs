@@ -7,6 +7,7 @@ use harness::{Answer, Api};
 
 use crate::call::Call;
 use crate::coverage::Held;
+use crate::events::{self, Counts};
 use crate::exceptions;
 use crate::schema::Schemas;
 use crate::specification::{Operation, Specification};
@@ -38,6 +39,8 @@ pub(crate) struct Walk {
     pub(crate) schemas: Schemas,
     pub(crate) operations: BTreeMap<String, Arc<Operation>>,
     records: Mutex<BTreeMap<String, Record>>,
+    /// The events that were held against the schemas of their types.
+    pub(crate) events: Mutex<Counts>,
     /// Areas whose cases ended before their end.
     pub(crate) broken: Mutex<Vec<String>>,
 }
@@ -56,6 +59,7 @@ impl Walk {
                 .map(|operation| (operation.id.clone(), Arc::new(operation)))
                 .collect(),
             records: Mutex::default(),
+            events: Mutex::default(),
             broken: Mutex::default(),
         })
     }
@@ -105,8 +109,7 @@ impl Walk {
     pub(crate) fn judge_valid(&self, operation: &Operation, answer: &Answer) {
         let id = &operation.id;
         if let Some(reason) = exceptions::refusal(id, answer.status, &answer.body) {
-            self.note(id, |record| record.exception = Some(reason));
-            return;
+            return self.except(operation, reason, answer);
         }
         if self.is_unrecognised(operation, answer) {
             return;
@@ -136,6 +139,14 @@ impl Walk {
             return self.mistake(operation, "an answer that is not called JSON", answer);
         }
         let mut mistakes = self.schemas.mistakes(schema, &answer.body);
+        let mut events = self.events.lock().expect("no panic while it is held");
+        mistakes.extend(events::mistakes(
+            &self.specification,
+            &self.schemas,
+            &answer.body,
+            &mut events,
+        ));
+        drop(events);
         mistakes.retain(|mistake| !exceptions::is_defect(id, mistake));
         if !mistakes.is_empty() {
             return self.mistake(operation, &mistakes.join("\n      "), answer);
@@ -146,6 +157,17 @@ impl Walk {
         });
         if let Err(error) = noted {
             self.note(id, |record| record.mistakes.push(error));
+        }
+    }
+
+    /// Notes a refusal that is right for a reason of its own.
+    fn except(&self, operation: &Operation, reason: &'static str, answer: &Answer) {
+        let schema = self.specification.error();
+        let mistakes = self.schemas.mistakes(&schema, &answer.body);
+        if mistakes.is_empty() {
+            self.note(&operation.id, |record| record.exception = Some(reason));
+        } else {
+            self.mistake(operation, &mistakes.join("; "), answer);
         }
     }
 
@@ -164,8 +186,7 @@ impl Walk {
             .any(|(status, errcode)| *status == answer.status && *errcode == code);
         if !is_expected {
             if let Some(reason) = exceptions::refusal(id, answer.status, &answer.body) {
-                self.note(id, |record| record.exception = Some(reason));
-                return;
+                return self.except(operation, reason, answer);
             }
             if self.is_unrecognised(operation, answer) {
                 return;

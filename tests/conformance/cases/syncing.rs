@@ -57,6 +57,12 @@ async fn liam(world: &World) -> (User, String) {
     liam.post(format!("v3/knock/{door}"), knock).await.ok();
     let invited = alice.create_room(json!({ "name": "Come" })).await;
     alice.invite(&invited, &liam).await;
+    for version in ["6", "7", "8", "9", "10", "11"] {
+        let options = json!({ "preset": "public_chat", "room_version": version });
+        let old = alice.create_room(options).await;
+        liam.join(&old).await;
+        alice.say(&old, "in an old room").await;
+    }
     (liam, room)
 }
 
