@@ -14,6 +14,7 @@ mod companion;
 mod coverage;
 mod events;
 mod exceptions;
+mod limits;
 mod report;
 mod schema;
 mod specification;
@@ -105,6 +106,7 @@ async fn run(specification: Specification) -> Result<bool, String> {
     let world = Arc::new(World::prepare(&server, companion).await);
     let local = tokio::task::LocalSet::new();
     local.run_until(cases::walk(&walk, &world)).await;
+    limits::walk(&walk).await;
     Ok(report::print(&walk))
 }
 
