@@ -78,7 +78,8 @@ impl Rooms {
             let old = self
                 .inner
                 .store
-                .read(move |view| {
+                // As last written: what was just forgotten is not published yet.
+                .prepare(move |view| {
                     let rows = view.scan(&tables::STICKY_BY_END, &());
                     let keys = rows.map(|row| row.map(|(key, ())| key));
                     let is_old = |key: &Result<(u64, _, _, _), _>| match key {

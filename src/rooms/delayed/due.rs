@@ -206,7 +206,8 @@ impl Rooms {
     pub async fn forget_delayed(&self) -> Result<(), StoreError> {
         let before = self.inner.clock.now().0.saturating_sub(REMEMBERED);
         loop {
-            let old = self.inner.store.read(move |view| {
+            // As last written: what was just forgotten is not published yet.
+            let old = self.inner.store.prepare(move |view| {
                 let rows = view.scan(&tables::DELAYED_EVENT_BY_TIME, &(rows::ENDED,));
                 let old = rows.take(STEP).take_while(|row| match row {
                     Ok(((_, at, _), ())) => *at < before,

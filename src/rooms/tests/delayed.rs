@@ -91,6 +91,7 @@ async fn what_has_ended_is_forgotten_when_it_is_old_or_too_much() {
     assert!(room.is_known(ids.last().unwrap()));
     room.clock.advance(20);
     room.rooms.forget_delayed().await.unwrap();
+    room.rooms.wait_for_earlier().await.unwrap();
     for delay_id in &ids {
         assert!(!room.is_known(delay_id));
     }
@@ -135,6 +136,7 @@ async fn stickiness_ends_and_is_forgotten() {
     room.clock.advance(4_000);
     assert_eq!(sticky(before), 0);
     room.rooms.forget_sticky().await.unwrap();
+    room.rooms.wait_for_earlier().await.unwrap();
     let view = room.rooms.store().snapshot();
     assert_eq!(view.scan(&tables::STICKY_BY_ROOM, &()).count(), 0);
     assert_eq!(view.scan(&tables::STICKY_BY_END, &()).count(), 0);
