@@ -104,6 +104,7 @@ fn request(url: &str) -> Request {
         url: url.parse().unwrap(),
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"hello"),
+        route: None,
         plain_http: true,
         redirects: 3,
         timeout: Duration::from_secs(5),
