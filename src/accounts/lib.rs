@@ -28,6 +28,7 @@ mod one_time_keys;
 mod options;
 mod passwords;
 mod profiles;
+mod published_keys;
 mod push_matching;
 mod push_rules;
 mod pushers;
@@ -79,6 +80,7 @@ pub use self::{
     },
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
+    published_keys::{PublishedDevices, published_devices, published_keys},
     push_matching::{PushContext, matching_rule},
     push_rules::{PushRuleError, PushRules, push_rules, push_rules_position, stored_push_rules},
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},

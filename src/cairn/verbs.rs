@@ -2,6 +2,7 @@
 
 mod administer;
 mod config;
+mod federation;
 mod init;
 mod invite;
 mod serve;
@@ -58,5 +59,6 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::User(verb) => administer::user(verb, &common),
         Verb::Invite(verb) => invite::run(verb, &common),
         Verb::Database(verb) => administer::database(verb, &common),
+        Verb::Federation(verb) => federation::run(verb, &common),
     }
 }

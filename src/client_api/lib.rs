@@ -38,7 +38,7 @@ pub use options::WellKnownOptions;
 use std::sync::Arc;
 
 use accounts::Accounts;
-use actions::Actions;
+use actions::{Actions, Files};
 use axum::extract::FromRef;
 use runtime::Clock;
 use store::Store;
@@ -56,6 +56,8 @@ pub struct ClientParts {
     pub sync: ::sync::Sync,
     /// Files.
     pub media: ::media::Media,
+    /// Files, those of other servers too.
+    pub files: Files,
     /// What a person does across domains.
     pub actions: Actions,
     /// How much one client may ask for.
@@ -93,6 +95,7 @@ part! {
     rooms: ::rooms::Rooms,
     sync: ::sync::Sync,
     media: ::media::Media,
+    files: Files,
     actions: Actions,
     limits: Limits,
     clock: Clock,

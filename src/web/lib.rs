@@ -9,7 +9,7 @@
 //! request to its [`Front`], which gives it an id, finds the client's address,
 //! answers CORS preflights and measures. The router behind it, made by
 //! [`Routes`], finds the handler; the handler's arguments say who is calling
-//! ([`User`], [`Admin`], [`Anonymous`], [`Operator`]) and what is asked (a typed
+//! ([`User`], [`Admin`], [`Server`], [`Anonymous`], [`Operator`]) and what is asked (a typed
 //! request). Its error is an [`ApiError`], whose status and code are decided in
 //! `refusals.rs` and nowhere else.
 //!
@@ -30,6 +30,7 @@ mod json;
 mod limits;
 mod listener;
 mod measures;
+mod multipart;
 mod options;
 mod plain;
 mod proxies;
@@ -45,7 +46,7 @@ mod tests;
 
 pub use answers::{Answer, Pieces, RawJson, Reply, Whole};
 pub use axum::extract::State as Part;
-pub use callers::{Admin, Anonymous, Operator, User};
+pub use callers::{Admin, Anonymous, Operator, Server, User};
 pub use conditions::Conditions;
 pub use errors::ApiError;
 pub use exchange::Origin;
@@ -54,6 +55,7 @@ pub use front::{Front, FrontParts, Peer};
 pub use limits::{LimitExceeded, Limits, SignInAttempt};
 pub use listener::{BindError, Listener};
 pub use measures::{Measures, metrics_routes};
+pub use multipart::MultipartFile;
 pub use options::{LimitsOptions, ListenerOptions, Serves, TlsFiles};
 pub use plain::{FormBody, JsonBody, PathOf, QueryOf};
 pub use requests::{Asked, Interactive, Received};

@@ -4,6 +4,7 @@
 mod accounts;
 mod actions;
 mod media;
+mod peers;
 mod rooms;
 
 use runtime::LaneError;

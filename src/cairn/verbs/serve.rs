@@ -2,15 +2,16 @@
 
 use std::{collections::HashSet, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
+use actions::Files;
 use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use console::Console;
 use delivery::{Push, PushParts};
 use media::{Media, MediaParts};
-use outgoing::Outgoing;
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
+use server_api::ServerParts;
 use sync::Sync;
 use tokio::signal::unix::{SignalKind, signal};
 use web::{Front, FrontParts, Limits, Listener, Measures, Serves, Tls};
@@ -60,6 +61,14 @@ fn open_media(
     .map_err(|error| Failure::Other(error.to_string()))
 }
 
+/// What the doors stand on.
+struct Served {
+    client: ClientParts,
+    others: ServerParts,
+    /// Whether other servers find a door at all.
+    speaks_to_others: bool,
+}
+
 /// What the running server holds in its hands.
 struct Server {
     config: Config,
@@ -71,9 +80,8 @@ struct Server {
 async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let metrics = Metrics::new();
     let tasks = Tasks::measured(&metrics);
-    let parts = Parts::open(&config).map_err(|error| Failure::Other(error.to_string()))?;
-    let outgoing = Outgoing::new(&config.outgoing, &metrics)
-        .map_err(|error| Failure::Other(error.to_string()))?;
+    let parts =
+        Parts::open(&config, &metrics).map_err(|error| Failure::Other(error.to_string()))?;
     let limits = Limits::new(config.limits.clone(), parts.clock.clone());
     let sync = Sync::new(
         parts.store.clone(),
@@ -88,14 +96,29 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         rooms: parts.rooms.clone(),
         sync,
         media: media.clone(),
+        files: Files::new(media.clone(), parts.peers.clone()),
         actions: parts.actions.clone(),
         limits: limits.clone(),
         clock: parts.clock.clone(),
         info: Arc::new(ServerInfo {
             default_room_version: config.rooms.default_version.clone(),
             well_known: config.well_known.clone(),
-            plain_push_gateways: outgoing.reaches_private_networks(),
+            plain_push_gateways: parts.outgoing.reaches_private_networks(),
         }),
+    };
+    let served = Served {
+        others: ServerParts {
+            accounts: parts.accounts.clone(),
+            rooms: parts.rooms.clone(),
+            media: media.clone(),
+            peers: parts.peers.clone(),
+            clock: parts.clock.clone(),
+            info: Arc::new(server_api::ServerInfo {
+                well_known_server: config.well_known.server.clone(),
+            }),
+        },
+        speaks_to_others: config.federation.enabled,
+        client,
     };
     let mut server = Server {
         config,
@@ -106,10 +129,10 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     // Signals are heard from before the first listener is announced.
     let mut signals = Signals::new()?;
     server
-        .listen(&parts, &client, &metrics, common.json)
+        .listen(&parts, &served, &metrics, common.json)
         .await?;
     sweep(&parts, &server.tasks);
-    deliver(&parts, &server, outgoing, &metrics);
+    deliver(&parts, &server, &metrics);
     let rooms = parts.rooms.clone();
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
@@ -130,7 +153,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         );
     }
     // The last sync of the store happens here.
-    drop((parts, client));
+    drop((parts, served));
     log::info!("stopped");
     Ok(Answer {
         text: String::new(),
@@ -143,7 +166,7 @@ impl Server {
     async fn listen(
         &mut self,
         parts: &Parts,
-        client: &ClientParts,
+        parts_of_doors: &Served,
         metrics: &Metrics,
         json: bool,
     ) -> Result<(), Failure> {
@@ -187,7 +210,7 @@ impl Server {
             let serves: HashSet<Serves> = options.serves.iter().copied().collect();
             let bound = listener.address().unwrap_or(options.address);
             let console = self.console(parts, bound, options.tls.is_some());
-            let served = router(&serves, client, console, metrics);
+            let served = router(&serves, parts_of_doors, console, metrics);
             let front = front(served, options.trusted_proxies, &self.tasks, &self.limits);
             listener.serve(front, &self.tasks);
         }
@@ -234,17 +257,16 @@ impl Server {
     }
 }
 
-fn router(
-    serves: &HashSet<Serves>,
-    client: &ClientParts,
-    console: Console,
-    metrics: &Metrics,
-) -> Router {
+fn router(serves: &HashSet<Serves>, parts: &Served, console: Console, metrics: &Metrics) -> Router {
+    let client = &parts.client;
     let mut router = Router::new();
     if serves.contains(&Serves::Client) {
         router = router
             .merge(client_api::routes().into_router(client.clone()))
             .merge(console::routes().into_router(console));
+    }
+    if serves.contains(&Serves::Federation) && parts.speaks_to_others {
+        router = router.merge(server_api::routes().into_router(parts.others.clone()));
     }
     if serves.contains(&Serves::Admin) {
         let parts = AdminParts {
@@ -281,12 +303,12 @@ fn announce(listener: &Listener, options: &web::ListenerOptions, json: bool) {
 }
 
 /// Starts the readers that tell others.
-fn deliver(parts: &Parts, server: &Server, outgoing: Outgoing, metrics: &Metrics) {
+fn deliver(parts: &Parts, server: &Server, metrics: &Metrics) {
     let push_parts = PushParts {
         store: parts.store.clone(),
         accounts: parts.accounts.clone(),
         rooms: parts.rooms.clone(),
-        outgoing,
+        outgoing: parts.outgoing.clone(),
         clock: parts.clock.clone(),
         random: parts.random.clone(),
         tasks: server.tasks.clone(),

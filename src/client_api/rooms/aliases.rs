@@ -1,6 +1,7 @@
 //! Names of rooms (client-server API, "Room aliases").
 
-use ::rooms::{AppendError, Rooms, aliases, resolve_alias};
+use ::rooms::{AppendError, Rooms, aliases};
+use actions::Actions;
 use http::StatusCode;
 use ruma_client_api::{
     alias::{create_alias::v3 as create, delete_alias::v3 as delete, get_alias::v3 as get},
@@ -47,16 +48,12 @@ fn taken(error: AppendError) -> ApiError {
 
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}`
 async fn get_alias(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     _: Anonymous,
     request: get::Request,
 ) -> Reply<get::Response> {
-    let servers = vec![rooms.server_name().to_owned()];
-    let room_id = read(rooms, move |_, view| {
-        resolve_alias(view, &request.room_alias)
-    })
-    .await?;
-    Ok(get::Response::new(room_id, servers))
+    let found = actions.resolve_alias(&request.room_alias).await?;
+    Ok(get::Response::new(found.room_id, found.servers))
 }
 
 /// `DELETE /_matrix/client/v3/directory/room/{roomAlias}`
