@@ -284,7 +284,7 @@ impl Peers {
             Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
                 back_off.pause(server, answer.pause()).await;
             }
-            Ok(answer) if answer.status().is_server_error() => {
+            Ok(answer) if answer.is_failure() => {
                 let reason = format!("it answered {}", answer.status());
                 back_off.failed(server, &reason).await;
             }
@@ -434,6 +434,9 @@ fn refusal(status: StatusCode, body: &[u8]) -> PeerError {
 trait HasStatus {
     fn status(&self) -> StatusCode;
 
+    /// Whether the server, or what stands before it, cannot answer at all for now.
+    fn is_failure(&self) -> bool;
+
     /// How long a server that answers 429 wants to be left alone.
     fn pause(&self) -> Duration;
 }
@@ -448,6 +451,10 @@ impl HasStatus for Answer {
         self.status
     }
 
+    fn is_failure(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     fn pause(&self) -> Duration {
         let body = serde_json::from_slice::<Value>(&self.body).unwrap_or_default();
         let milliseconds = body["retry_after_ms"].as_u64().map(Duration::from_millis);
@@ -459,6 +466,11 @@ impl HasStatus for Answer {
 impl HasStatus for Begun {
     fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// 504 also says of a file that it has not been uploaded yet.
+    fn is_failure(&self) -> bool {
+        self.status.is_server_error() && self.status != StatusCode::GATEWAY_TIMEOUT
     }
 
     fn pause(&self) -> Duration {

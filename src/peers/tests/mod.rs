@@ -5,6 +5,7 @@ mod discovery;
 mod documents;
 mod recognising;
 mod ring;
+mod well_known;
 
 use std::{path::Path, sync::Arc};
 
