@@ -2,5 +2,6 @@
 
 mod downloads;
 mod house;
+mod remote;
 mod thumbnails;
 mod uploads;
