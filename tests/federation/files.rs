@@ -44,7 +44,7 @@ async fn upload(user: &User, name: &str, bytes: Vec<u8>) -> String {
 async fn files_of_another_server_are_fetched_once_and_kept() {
     let world = World::of(&["a.test", "b.test"]);
     let (mut a, mut b) = (world.start("a.test"), world.start("b.test"));
-    let (alice, bob) = (a.api.register("alice").await, b.api.register("bob").await);
+    let (mut alice, bob) = (a.api.register("alice").await, b.api.register("bob").await);
     // Longer than what goes through at once, and with what looks like a boundary.
     let bytes = "\r\n--cairn-x--\r\n--".repeat(60_000).into_bytes();
     let place = upload(&bob, "notes.txt", bytes.clone()).await;
@@ -72,6 +72,8 @@ async fn files_of_another_server_are_fetched_once_and_kept() {
     // The other server is gone, and this one was started again.
     b.server.stop();
     a.server.restart();
+    a.api = a.server.api();
+    alice.api = a.api.with_token(&alice.access_token);
     let found = fetch(&alice, &path).await;
     assert_eq!(found.status, 200);
     assert!(found.bytes == bytes);

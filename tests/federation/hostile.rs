@@ -69,7 +69,7 @@ async fn a_silent_server_delays_no_other() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_fails_is_left_alone_until_it_is_heard_from() {
     let world = World::of(&["a.test", "b.test"]);
     let mut a = world.start("a.test");
@@ -94,6 +94,7 @@ async fn a_server_that_fails_is_left_alone_until_it_is_heard_from() {
     assert_eq!(status["failing"][0]["failures"], 5);
     // A restart does not bring it back.
     a.server.restart();
+    a.api = a.server.api();
     a.api.get(path).await.refused(502, "M_UNKNOWN");
     assert_eq!(peer.asked().len(), asked);
     // Itself does.

@@ -15,9 +15,14 @@ async fn signed_requests_are_answered() {
     let world = World::of(&["a.test", "peer.test"]);
     let a = world.start("a.test");
     let alice = a.api.register_as("alice").await;
+    let name = format!("v3/profile/{}/displayname", alice.user_id);
+    alice
+        .put(name, json!({ "displayname": "Alice" }))
+        .await
+        .ok();
     let peer = Peer::start(&world, "peer.test").await;
     let profile = peer.get(&a.door, "a.test", PROFILE).await.ok();
-    assert_eq!(profile["displayname"], "alice", "{profile}");
+    assert_eq!(profile, json!({ "displayname": "Alice" }));
     let field = format!("{PROFILE}&field=avatar_url");
     assert_eq!(peer.get(&a.door, "a.test", &field).await.ok(), json!({}));
     let path = format!("/_matrix/federation/v1/user/devices/{}", alice.user_id);
