@@ -316,10 +316,11 @@ async fn a_route_needs_tls_and_ends_with_a_redirect() {
         matches!(refused, Err(OutgoingError::PlainHttp)),
         "{refused:?}"
     );
-    // Somebody listens there, without TLS.
+    // The connection goes there, and who listens does not know TLS.
     routed.url = "https://a.test/".parse().unwrap();
+    routed.timeout = Duration::from_millis(500);
     let failed = outgoing.send(routed.clone()).await;
-    assert_eq!(failed.unwrap_err().name(), "connection");
+    assert_eq!(failed.unwrap_err().name(), "timeout");
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
     // A private address is refused on a route too.
     routed.route = Some(Route {
