@@ -232,6 +232,16 @@ pub fn query_keys(
     viewer: UserSerial,
     wanted: &BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
 ) -> Result<QueriedKeys, StoreError> {
+    query_keys_as(view, server_name, Some(viewer), wanted)
+}
+
+/// The same for a viewer who may be nobody in particular.
+pub(crate) fn query_keys_as(
+    view: &impl Read,
+    server_name: &ServerName,
+    viewer: Option<UserSerial>,
+    wanted: &BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
+) -> Result<QueriedKeys, StoreError> {
     let mut found = QueriedKeys::default();
     for (user_id, device_ids) in wanted {
         if user_id.server_name() != server_name {
@@ -252,7 +262,7 @@ pub fn query_keys(
             (cross_signing::USER_SIGNING, &mut found.user_signing_keys),
         ] {
             // Whom a user has verified is nobody else's business.
-            if (usage != cross_signing::USER_SIGNING || user == viewer)
+            if (usage != cross_signing::USER_SIGNING || Some(user) == viewer)
                 && let Some(record) = view.get(&CROSS_SIGNING_KEY_BY_USER, &(user, usage))?
             {
                 let table = CROSS_SIGNING_KEY_BY_USER.name;
@@ -267,7 +277,7 @@ pub fn query_keys(
 
 fn keys_of_devices(
     view: &impl Read,
-    viewer: UserSerial,
+    viewer: Option<UserSerial>,
     user: UserSerial,
     device_ids: &[OwnedDeviceId],
 ) -> Result<BTreeMap<OwnedDeviceId, Raw<DeviceKeys>>, StoreError> {
@@ -284,7 +294,9 @@ fn keys_of_devices(
         let table = DEVICE_KEYS_BY_DEVICE.name;
         let mut keys: Map<String, Value> = json::parse(&record.json, table)?;
         add_signatures(view, &mut keys, viewer, user, device_id.as_str())?;
-        if let Some(name) = device.display_name {
+        if let Some(name) = device.display_name
+            && viewer.is_some()
+        {
             let unsigned = [("device_display_name".to_owned(), Value::String(name))];
             keys.insert(
                 "unsigned".to_owned(),
@@ -300,11 +312,11 @@ fn keys_of_devices(
 fn add_signatures(
     view: &impl Read,
     shown: &mut Map<String, Value>,
-    viewer: UserSerial,
+    viewer: Option<UserSerial>,
     owner: UserSerial,
     key: &str,
 ) -> Result<(), StoreError> {
-    let signers = [Some(owner), (viewer != owner).then_some(viewer)];
+    let signers = [Some(owner), viewer.filter(|viewer| *viewer != owner)];
     for signer in signers.into_iter().flatten() {
         for row in view.scan(&SIGNATURE_BY_KEY, &(owner, key.to_owned(), signer)) {
             let ((_, _, _, key_id), record) = row?;

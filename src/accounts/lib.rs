@@ -34,6 +34,7 @@ mod open_id;
 mod options;
 mod passwords;
 mod profiles;
+mod published_keys;
 mod push_matching;
 mod push_rules;
 mod pushers;
@@ -95,6 +96,7 @@ pub use self::{
     },
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
+    published_keys::{PublishedDevices, published_devices, published_keys},
     push_matching::{PushContext, matching_rule},
     push_rules::{
         PushRuleError, PushRules, default_push_rules, push_rules, push_rules_position,

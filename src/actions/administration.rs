@@ -1,4 +1,4 @@
-//! The verbs of `cairn user`, `cairn invite` and `cairn database`.
+//! The verbs of `cairn user`, `cairn invite`, `cairn database` and `cairn federation`.
 
 use accounts::{
     AccountSummary, ChangePasswordError, InvitationError, NewAccount, NewInvitation, RegisterError,
@@ -91,6 +91,13 @@ pub enum Administration {
     ShowDatabase,
     /// Compacts the database.
     CompactDatabase,
+    /// Says how this server stands with others.
+    FederationStatus,
+    /// Looks at everything that must be right for a conversation with a server.
+    FederationCheck {
+        /// The server's name.
+        server: String,
+    },
 }
 
 /// Why an administrator's wish was not done.
@@ -99,6 +106,9 @@ pub enum AdministrationError {
     /// There is no such user.
     #[error("there is no user {0:?} on this server")]
     UnknownUser(String),
+    /// It is no server's name.
+    #[error("{0:?} is no server name")]
+    ServerName(String),
     /// The account cannot be made.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -185,6 +195,8 @@ impl Actions {
             }
             Administration::ShowDatabase => self.show_database().await,
             Administration::CompactDatabase => self.compact_database().await,
+            Administration::FederationStatus => self.federation_status().await,
+            Administration::FederationCheck { server } => self.federation_check(&server).await,
         }
     }
 

@@ -9,21 +9,29 @@
 mod administration;
 mod database;
 mod deactivation;
+mod federation;
+mod files;
 mod joining;
 mod moderation;
 mod notices;
 mod profiles;
+mod remote;
+mod remote_keys;
 mod reports;
 mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
 pub use deactivation::DeactivateError;
+pub use files::{Files, FilesError};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
+pub use remote::{ResolveError, ResolvedAlias};
+pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
 
 use accounts::{Accounts, Session};
+use peers::Peers;
 use rooms::{Rooms, Sender};
 use runtime::{Clock, Random};
 
@@ -32,16 +40,24 @@ use runtime::{Clock, Random};
 pub struct Actions {
     accounts: Accounts,
     rooms: Rooms,
+    peers: Peers,
     clock: Clock,
     random: Random,
 }
 
 impl Actions {
-    /// Verbs over these accounts and rooms.
-    pub fn new(accounts: Accounts, rooms: Rooms, clock: Clock, random: Random) -> Self {
+    /// Verbs over these accounts, rooms and other servers.
+    pub fn new(
+        accounts: Accounts,
+        rooms: Rooms,
+        peers: Peers,
+        clock: Clock,
+        random: Random,
+    ) -> Self {
         Self {
             accounts,
             rooms,
+            peers,
             clock,
             random,
         }

@@ -56,6 +56,9 @@ pub(crate) enum Verb {
     /// Look at the database, or compact it.
     #[command(subcommand)]
     Database(DatabaseVerb),
+    /// Look at conversations with other servers.
+    #[command(subcommand)]
+    Federation(FederationVerb),
     /// Show which version this is.
     Version,
 }
@@ -174,6 +177,19 @@ pub(crate) enum DatabaseVerb {
     Show,
     /// Write the database's files anew without what was deleted or replaced; a running server goes on meanwhile.
     Compact,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FederationVerb {
+    /// Show this server's key, and which other servers do not answer.
+    Status,
+    /// Try to reach a server: its place, connection, certificate, clock and keys, step by step.
+    Check {
+        /// The server's name, the part behind the colon of its users' ids.
+        server: String,
+    },
+    /// Sign with a new key from the next start on; the server must be stopped. The old key stays published.
+    RotateKey,
 }
 
 /// What an invitation is to be.

@@ -22,6 +22,7 @@ use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
+use peers::FederationOptions;
 use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
@@ -32,7 +33,7 @@ pub(crate) use self::sections::example;
 #[cfg(test)]
 pub(crate) use self::sections::section_names;
 use self::{
-    options::{FederationOptions, ListenerOptions, LogOptions},
+    options::{ListenerOptions, LogOptions},
     source::{Problem, Source},
 };
 
@@ -290,6 +291,24 @@ fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Problem> {
             report(&["outgoing", "trusted_roots", &index.to_string()], message);
         }
     }
+    for (index, name) in document.federation.key_servers.iter().enumerate() {
+        if ServerName::parse(name).is_err() {
+            report(
+                &["federation", "key_servers", &index.to_string()],
+                format!("`{name}` is no server name"),
+            );
+        }
+    }
+    for (name, error) in document.federation.pinned_key_problems() {
+        report(&["federation", "pinned_keys", name], error.to_string());
+    }
+    let delegate = document.well_known.server.as_str();
+    if !delegate.is_empty() && ServerName::parse(delegate).is_err() {
+        report(
+            &["well_known", "server"],
+            format!("`{delegate}` is no server name, which has no https:// before it"),
+        );
+    }
     for name in document.federation.overrides.keys() {
         if ServerName::parse(name).is_err() {
             report(
@@ -453,6 +472,18 @@ mod tests {
                 format!("{SMALL}[media]\nunauthenticated_until = \"tomorrow\"\n"),
                 "5: `unauthenticated_until` is \"tomorrow\": write \"\", \"always\" or a day \
                  such as \"2026-12-31\"",
+            ),
+            (
+                format!("{SMALL}[federation]\npinned_keys = {{ \"b.test\" = [\"x\"] }}\n"),
+                "5: `x` is no key: write \"ed25519:<name> <key in base64>\"",
+            ),
+            (
+                format!("{SMALL}[federation]\nkey_servers = [\"b.test\", \"b test\"]\n"),
+                "5: `b test` is no server name",
+            ),
+            (
+                format!("{SMALL}[well_known]\nserver = \"https://b.test\"\n"),
+                "5: `https://b.test` is no server name, which has no https:// before it",
             ),
             (
                 format!("{SMALL}[federation.overrides]\n\"b test\" = \"127.0.0.1:1\"\n"),

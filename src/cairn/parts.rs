@@ -11,8 +11,10 @@ use std::{
 use accounts::{Accounts, OptionsError};
 use actions::Actions;
 use graph::SigningKey;
+use outgoing::{Outgoing, RootsError};
+use peers::{Peers, PeersError, PeersParts};
 use rooms::Rooms;
-use runtime::{Clock, Random};
+use runtime::{Clock, Metrics, Random};
 use store::{OpenError, Store, StoreOptions};
 
 use crate::config::Config;
@@ -26,6 +28,12 @@ pub(crate) enum PartsError {
     /// The password options.
     #[error(transparent)]
     Accounts(#[from] OptionsError),
+    /// The certificate authorities that the configuration names.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// What the configuration says of other servers.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
     /// The signing key's file cannot be read or written.
     #[error("the signing key {} cannot be used: {reason}", path.display())]
     KeyFile {
@@ -50,6 +58,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
     pub(crate) rooms: Rooms,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) peers: Peers,
     pub(crate) actions: Actions,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
@@ -61,12 +71,12 @@ impl Parts {
     ///
     /// # Errors
     /// [`PartsError`].
-    pub(crate) fn open(config: &Config) -> Result<Self, PartsError> {
+    pub(crate) fn open(config: &Config, metrics: &Metrics) -> Result<Self, PartsError> {
         let clock = Clock::system();
         let random = Random::system();
         let key_path = config.data_dir.join("signing.key");
         // Before the database is there, or a crash in between would look like a loss.
-        let key = signing_key(&config.data_dir, &key_path, &random)?;
+        let key = Arc::new(signing_key(&config.data_dir, &key_path, &random)?);
         let name = &config.server_name;
         let options = StoreOptions::default();
         let store = Store::open(&config.data_dir, name.as_str(), &options, &clock, &random)?;
@@ -83,12 +93,23 @@ impl Parts {
             clock.clone(),
             random.clone(),
             name.clone(),
-            Arc::new(key),
+            key.clone(),
             config.rooms.clone(),
         );
+        let outgoing = Outgoing::new(&config.outgoing, metrics)?;
+        let peers = Peers::new(PeersParts {
+            store: store.clone(),
+            outgoing: outgoing.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            server_name: name.clone(),
+            key,
+            options: config.federation.clone(),
+        })?;
         let actions = Actions::new(
             accounts.clone(),
             rooms.clone(),
+            peers.clone(),
             clock.clone(),
             random.clone(),
         );
@@ -96,6 +117,8 @@ impl Parts {
             store,
             accounts,
             rooms,
+            outgoing,
+            peers,
             actions,
             clock,
             random,
@@ -118,14 +141,7 @@ fn signing_key(folder: &Path, path: &Path, random: &Random) -> Result<SigningKey
             path: path.to_owned(),
         }),
         Err(_) => {
-            let version: String = random
-                .token()
-                .chars()
-                .filter(char::is_ascii_alphanumeric)
-                .take(6)
-                .collect();
-            let key = SigningKey::generate(random.bytes(), version)
-                .map_err(|error| failed(error.to_string()))?;
+            let key = new_key(random).map_err(|error| failed(error.to_string()))?;
             // Nothing of this name is there: if it cannot be written, nothing can.
             write_private(folder, path, &key.to_text()).map_err(|reason| OpenError::Folder {
                 path: folder.to_owned(),
@@ -134,6 +150,36 @@ fn signing_key(folder: &Path, path: &Path, random: &Random) -> Result<SigningKey
             Ok(key)
         }
     }
+}
+
+/// A signing key that there has never been before, nor its name.
+fn new_key(random: &Random) -> Result<SigningKey, graph::Reason> {
+    let letters = random.token();
+    let letters = letters.chars().filter(char::is_ascii_alphanumeric);
+    SigningKey::generate(random.bytes(), letters.take(6).collect())
+}
+
+/// Puts another signing key into the place of the one in use, for a server that is
+/// stopped. Returns the ids of both, the old one first.
+///
+/// # Errors
+/// [`PartsError`]; then the old key stays in use.
+pub(crate) async fn rotate_key(config: &Config) -> Result<(String, String), PartsError> {
+    // Held until the end: nobody else can open the folder meanwhile.
+    let parts = Parts::open(config, &Metrics::new())?;
+    let path = config.data_dir.join("signing.key");
+    let failed = |reason: String| PartsError::KeyFile {
+        path: path.clone(),
+        reason,
+    };
+    let old = signing_key(&config.data_dir, &path, &parts.random)?;
+    let new = new_key(&parts.random).map_err(|error| failed(error.to_string()))?;
+    peers::rotate(&parts.store, &old, parts.clock.now())
+        .await
+        .map_err(PeersError::from)?;
+    write_private(&config.data_dir, &path, &new.to_text())
+        .map_err(|error| failed(error.to_string()))?;
+    Ok((old.key_id().to_owned(), new.key_id().to_owned()))
 }
 
 /// Writes a file that only this system user may read, whole or not at all, and

@@ -2,6 +2,7 @@
 
 mod administer;
 mod config;
+mod federation;
 mod init;
 mod invite;
 mod serve;
@@ -59,5 +60,6 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Invite(verb) => invite::run(verb, &common),
         Verb::Reports => administer::reports(&common),
         Verb::Database(verb) => administer::database(verb, &common),
+        Verb::Federation(verb) => federation::run(verb, &common),
     }
 }

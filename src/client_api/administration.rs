@@ -30,11 +30,11 @@ async fn get_whois(
     for device in devices {
         let mut connections = Vec::new();
         if let Some(seen) = &device.last_seen {
-            connections.push(json!({
-                "ip": seen.address,
-                "last_seen": seen.at,
-                "user_agent": seen.user_agent,
-            }));
+            let mut connection = json!({ "ip": seen.address, "last_seen": seen.at });
+            if let Some(user_agent) = &seen.user_agent {
+                connection["user_agent"] = user_agent.as_str().into();
+            }
+            connections.push(connection);
         }
         let sessions = json!({ "sessions": [{ "connections": connections }] });
         shown.insert(device.device_id.to_string(), sessions);

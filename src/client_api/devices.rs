@@ -3,17 +3,16 @@
 use accounts::{Accounts, DeviceError};
 use axum::response::IntoResponse as _;
 use http::{StatusCode, header};
-use js_int::UInt;
 use ruma_client_api::device::{
-    Device, delete_device::v3 as delete_device, delete_devices::v3 as delete_devices,
+    delete_device::v3 as delete_device, delete_devices::v3 as delete_devices,
     get_device::v3 as get_device, get_devices::v3 as get_devices,
     update_device::v3 as update_device,
 };
-use ruma_common::MilliSecondsSinceUnixEpoch;
+use serde_json::{Map, Value, json};
 use store::{Snapshot, Store};
-use web::{Interactive, Part, Reply, Routes, User, Whole};
+use web::{Interactive, Part, RawJson, Reply, Routes, User, Whole};
 
-use crate::{ClientParts, prover::Prover};
+use crate::{ClientParts, answers, prover::Prover};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new()
@@ -24,15 +23,18 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on(delete_devices)
 }
 
-/// A device as its user sees it.
-fn shown(device: accounts::Device) -> Device {
-    let mut shown = Device::new(device.device_id);
-    shown.display_name = device.display_name;
-    if let Some(seen) = device.last_seen {
-        shown.last_seen_ip = Some(seen.address);
-        shown.last_seen_ts = UInt::new(seen.at).map(MilliSecondsSinceUnixEpoch);
+/// A device as its user sees it; what is not known is not told.
+fn shown(device: accounts::Device) -> Value {
+    let mut shown = Map::new();
+    shown.insert("device_id".to_owned(), json!(device.device_id));
+    if let Some(name) = device.display_name {
+        shown.insert("display_name".to_owned(), name.into());
     }
-    shown
+    if let Some(seen) = device.last_seen {
+        shown.insert("last_seen_ip".to_owned(), seen.address.into());
+        shown.insert("last_seen_ts".to_owned(), seen.at.into());
+    }
+    Value::Object(shown)
 }
 
 /// `GET /_matrix/client/v3/devices`
@@ -40,13 +42,12 @@ async fn get_devices(
     Part(store): Part<Store>,
     caller: User,
     _: get_devices::Request,
-) -> Reply<get_devices::Response> {
+) -> Reply<RawJson> {
     let user = caller.user;
     let read = move |view: &Snapshot| accounts::devices(view, user);
     let devices = store.read(read).await?;
-    Ok(get_devices::Response::new(
-        devices.into_iter().map(shown).collect(),
-    ))
+    let devices: Vec<Value> = devices.into_iter().map(shown).collect();
+    Ok(answers::json(&json!({ "devices": devices })))
 }
 
 /// `GET /_matrix/client/v3/devices/{deviceId}`
@@ -54,12 +55,12 @@ async fn get_device(
     Part(store): Part<Store>,
     caller: User,
     request: get_device::Request,
-) -> Reply<get_device::Response> {
+) -> Reply<RawJson> {
     let user = caller.user;
     let read = move |view: &Snapshot| {
         accounts::device(view, user, &request.device_id)?.ok_or(DeviceError::NotFound)
     };
-    Ok(get_device::Response::new(shown(store.read(read).await?)))
+    Ok(answers::json(&shown(store.read(read).await?)))
 }
 
 /// `PUT /_matrix/client/v3/devices/{deviceId}`

@@ -1,8 +1,9 @@
 //! Keys of devices and users (client-server API, "End-to-End Encryption").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, time::Duration};
 
 use accounts::{Accounts, CrossSigningUpload, SignatureFailure};
+use actions::{Actions, Failures};
 use js_int::UInt;
 use ruma_client_api::keys::{
     claim_keys::v3 as claim, get_key_changes::v3 as changes, get_keys::v3 as query,
@@ -35,10 +36,16 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on_with(upload_signatures, WITH_UNSTABLE)
 }
 
-/// Other servers, none of which can be asked yet.
-fn unreachable(servers: BTreeSet<OwnedServerName>) -> BTreeMap<String, Value> {
-    let failure = |server: OwnedServerName| (server.to_string(), json!({}));
-    servers.into_iter().map(failure).collect()
+/// How long other servers are waited for if the client does not say.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The servers that gave no keys.
+fn failures(failures: Failures) -> BTreeMap<String, Value> {
+    let failure = |(server, why): (OwnedServerName, String)| {
+        let error = json!({ "errcode": "M_UNKNOWN", "error": why });
+        (server.to_string(), error)
+    };
+    failures.into_iter().map(failure).collect()
 }
 
 /// `POST /_matrix/client/v3/keys/upload`
@@ -65,10 +72,13 @@ async fn upload(
 async fn query(
     Part(store): Part<Store>,
     Part(accounts): Part<Accounts>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: query::Request,
 ) -> Reply<query::Response> {
     let (viewer, wanted) = (caller.user, request.device_keys);
+    let wait = request.timeout.unwrap_or(PATIENCE);
+    let remote = actions.query_remote_keys(&wanted, wait).await;
     let is_short = wanted.len() <= FEW_USERS;
     let read =
         move |view: &Snapshot| accounts::query_keys(view, accounts.server_name(), viewer, &wanted);
@@ -82,19 +92,28 @@ async fn query(
     response.master_keys = found.master_keys;
     response.self_signing_keys = found.self_signing_keys;
     response.user_signing_keys = found.user_signing_keys;
-    response.failures = unreachable(found.remote);
+    response.device_keys.extend(remote.device_keys);
+    response.master_keys.extend(remote.master_keys);
+    response.self_signing_keys.extend(remote.self_signing_keys);
+    response.failures = failures(remote.failures);
     Ok(response)
 }
 
 /// `POST /_matrix/client/v3/keys/claim`
 async fn claim(
     Part(accounts): Part<Accounts>,
+    Part(actions): Part<Actions>,
     _: User,
     request: claim::Request,
 ) -> Reply<claim::Response> {
+    let wait = request.timeout.unwrap_or(PATIENCE);
+    let remote = actions
+        .claim_remote_keys(&request.one_time_keys, wait)
+        .await;
     let claimed = accounts.claim_keys(request.one_time_keys).await?;
     let mut response = claim::Response::new(claimed.one_time_keys);
-    response.failures = unreachable(claimed.remote);
+    response.one_time_keys.extend(remote.one_time_keys);
+    response.failures = failures(remote.failures);
     Ok(response)
 }
 

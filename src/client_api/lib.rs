@@ -48,7 +48,7 @@ pub use options::{RtcOptions, WellKnownOptions};
 use std::sync::Arc;
 
 use accounts::{Accounts, TurnOptions};
-use actions::Actions;
+use actions::{Actions, Files};
 use axum::extract::FromRef;
 use delivery::Appservices;
 use runtime::Clock;
@@ -69,6 +69,8 @@ pub struct ClientParts {
     pub search: ::search::Search,
     /// Files.
     pub media: ::media::Media,
+    /// Files, those of other servers too.
+    pub files: Files,
     /// What a person does across domains.
     pub actions: Actions,
     /// What application services are asked.
@@ -115,6 +117,7 @@ part! {
     sync: ::sync::Sync,
     search: ::search::Search,
     media: ::media::Media,
+    files: Files,
     actions: Actions,
     appservices: Appservices,
     limits: Limits,

@@ -9,7 +9,7 @@ use ruma_client_api::profile::{
     get_profile_field::v3 as get_field, set_profile_field::v3 as set_field,
 };
 use ruma_common::UserId;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use store::{Snapshot, Store};
 use web::{Anonymous, ApiError, Part, RawJson, Reply, Routes, User};
 
@@ -35,9 +35,15 @@ fn owner(view: &Snapshot, user_id: &UserId) -> Result<UserSerial, ProfileError> 
 async fn get_profile(
     Part(store): Part<Store>,
     Part(appservices): Part<Appservices>,
+    Part(actions): Part<Actions>,
     _: Anonymous,
     request: get_profile::Request,
 ) -> Reply<RawJson> {
+    if !actions.is_local(&request.user_id) {
+        let fields = actions.remote_profile(&request.user_id, None).await?;
+        let fields: Map<String, Value> = fields.into_iter().collect();
+        return Ok(answers::json(&fields.into()));
+    }
     appservices.provide_user(&request.user_id).await?;
     let read = move |view: &Snapshot| {
         let user = owner(view, &request.user_id)?;
@@ -50,19 +56,30 @@ async fn get_profile(
 async fn get_field(
     Part(store): Part<Store>,
     Part(appservices): Part<Appservices>,
+    Part(actions): Part<Actions>,
     _: Anonymous,
     request: get_field::Request,
 ) -> Reply<RawJson> {
     appservices.provide_user(&request.user_id).await?;
     let (name, user_id) = (request.field.to_string(), request.user_id);
+    if !actions.is_local(&user_id) {
+        let fields = actions.remote_profile(&user_id, Some(&name)).await?;
+        let value = fields.into_iter().next().map(|(_, value)| value);
+        let value = value.ok_or_else(no_field)?;
+        return Ok(answers::json(&json!({ name: value })));
+    }
     let wanted = name.clone();
     let read = move |view: &Snapshot| {
         let user = owner(view, &user_id)?;
         Ok::<_, ProfileError>(accounts::profile_field(view, user, &wanted)?)
     };
     let value = store.read(read).await?;
-    let value = value.ok_or_else(|| ApiError::not_found("The profile has no such field."))?;
+    let value = value.ok_or_else(no_field)?;
     Ok(answers::json(&json!({ name: value })))
+}
+
+fn no_field() -> ApiError {
+    ApiError::not_found("The profile has no such field.")
 }
 
 /// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`

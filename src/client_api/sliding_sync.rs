@@ -14,9 +14,9 @@ use ruma_common::{
     presence::PresenceState,
 };
 use serde::Deserialize;
-use web::{ApiError, Limits, Part, RawJson, Reply, Routes, Serving, User};
+use web::{Limits, Part, RawJson, Reply, Routes, Serving, User};
 
-use crate::ClientParts;
+use crate::{ClientParts, sync::check_presence};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     let serving = Serving {
@@ -75,14 +75,7 @@ async fn sliding_sync(
     request: Request,
 ) -> Reply<RawJson> {
     let Request { query, body } = request;
-    let known = [
-        PresenceState::Online,
-        PresenceState::Offline,
-        PresenceState::Unavailable,
-    ];
-    if !known.contains(&query.set_presence) {
-        return Err(ApiError::invalid_param("There is no such presence."));
-    }
+    check_presence(&query.set_presence)?;
     let _present = sync.present(&caller, query.set_presence).await?;
     let asked = SlidingRequest {
         pos: query.pos,

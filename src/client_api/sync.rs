@@ -6,6 +6,7 @@ use ruma_client_api::{
     filter::FilterDefinition,
     sync::sync_events::v3::{self, Filter},
 };
+use ruma_common::presence::PresenceState;
 use store::{Snapshot, Store};
 use web::{ApiError, Limits, Part, RawJson, Reply, Routes, User};
 
@@ -23,6 +24,7 @@ async fn get_sync(
     caller: User,
     request: v3::Request,
 ) -> Reply<RawJson> {
+    check_presence(&request.set_presence)?;
     let asked = SyncRequest {
         filter: filter(&store, &caller, request.filter).await?,
         since: request.since,
@@ -45,6 +47,14 @@ async fn get_sync(
         () = slot.superseded() => sync.sync(&caller, at_once).await,
     };
     Ok(RawJson(answer?))
+}
+
+/// A client can only be what the specification knows.
+pub(crate) fn check_presence(presence: &PresenceState) -> Result<(), ApiError> {
+    match presence {
+        PresenceState::Online | PresenceState::Offline | PresenceState::Unavailable => Ok(()),
+        _ => Err(ApiError::invalid_param("There is no such presence.")),
+    }
 }
 
 /// The filter that a request names or brings along.

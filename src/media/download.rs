@@ -21,11 +21,16 @@ use crate::{
 /// The longest wait for a file that was announced.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// No user has this serial: the downloads of other servers count under it.
+const SERVERS: UserSerial = UserSerial(0);
+
 /// Who asks for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Viewer {
     /// Somebody who is signed in, and may see every file.
     User(UserSerial),
+    /// Another server, which may see every file of this one.
+    Server,
     /// Anybody, who may see what was uploaded before a freeze
     /// (`media.unauthenticated_until`).
     Anybody,
@@ -126,7 +131,8 @@ impl Media {
             let opened = Opened::content(view, &folder, &content, eagerness)?;
             Ok((content, opened))
         };
-        let (content, opened) = self.when_uploaded(viewer, media_id, wait, open).await?;
+        let place = (server_name, media_id);
+        let (content, opened) = self.when_uploaded(viewer, place, wait, open).await?;
         let tag = tag(&content.hash);
         let (content_type, filename) = (content.content_type, content.filename);
         Ok(self.file(opened, content_type, filename, tag, running))
@@ -159,17 +165,28 @@ impl Media {
         server_name: &ServerName,
         media_id: &str,
     ) -> Result<Option<Running>, DownloadError> {
-        if !self.is_own(server_name) || !id::is_valid(media_id) {
+        let is_own = self.is_own(server_name);
+        let is_valid = match is_own {
+            true => id::is_valid(media_id),
+            false => id::is_valid_remote(media_id),
+        };
+        if !is_valid {
             return Err(DownloadError::NotFound);
         }
         match viewer {
+            // Other servers give their files to those whom they trust to ask who is asking.
+            Viewer::Anybody | Viewer::Server if !is_own => Err(DownloadError::NotFound),
             Viewer::Anybody if self.inner.open_before == 0 => Err(DownloadError::NotFound),
             Viewer::Anybody => Ok(None),
-            Viewer::User(user) => match self.inner.downloads.begin(user) {
-                Some(running) => Ok(Some(running)),
-                None => Err(DownloadError::TooMany),
-            },
+            Viewer::User(user) => self.count(user),
+            // All together: each has a limit of requests as well.
+            Viewer::Server => self.count(SERVERS),
         }
+    }
+
+    fn count(&self, user: UserSerial) -> Result<Option<Running>, DownloadError> {
+        let running = self.inner.downloads.begin(user);
+        running.map(Some).ok_or(DownloadError::TooMany)
     }
 
     /// Calls `open` with what is stored under a media id, on a thread that may read
@@ -177,7 +194,7 @@ impl Media {
     pub(crate) async fn when_uploaded<T, F>(
         &self,
         viewer: Viewer,
-        media_id: &str,
+        (server_name, media_id): (&ServerName, &str),
         wait: Duration,
         open: F,
     ) -> Result<T, DownloadError>
@@ -185,6 +202,9 @@ impl Media {
         T: Send + 'static,
         F: Fn(&Snapshot, StoredContent) -> Result<T, DownloadError> + Clone + Send + 'static,
     {
+        if !self.is_own(server_name) {
+            return self.look_remote(server_name, media_id, open).await;
+        }
         if let Some(opened) = self.look(viewer, media_id, open.clone()).await? {
             return Ok(opened);
         }

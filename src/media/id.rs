@@ -3,8 +3,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use runtime::Random;
 
-/// The longest id that is looked up. Ours are shorter; nobody else makes any.
+/// The longest id of ours that is looked up. Ours are shorter.
 const LONGEST: usize = 64;
+/// The longest id of another server that is looked up.
+const LONGEST_REMOTE: usize = 255;
 
 /// A new media id: 144 random bits, so that nobody finds a file by guessing.
 pub(crate) fn new(random: &Random) -> String {
@@ -15,8 +17,13 @@ pub(crate) fn new(random: &Random) -> String {
 /// considerations" of the content repository). It never becomes a path, as files are
 /// named by their hash; this keeps nonsense away from the database.
 pub(crate) fn is_valid(text: &str) -> bool {
+    is_valid_remote(text) && text.len() <= LONGEST
+}
+
+/// The same for another server's.
+pub(crate) fn is_valid_remote(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    !text.is_empty() && text.len() <= LONGEST && text.bytes().all(allowed)
+    !text.is_empty() && text.len() <= LONGEST_REMOTE && text.bytes().all(allowed)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Files that people upload, and their thumbnails.
 //!
 //! Place in the order: the domain floor. It stands on `model`, `store` and `runtime`,
-//! and knows neither rooms nor accounts nor HTTP. It holds the files of this server;
-//! those of other servers are not fetched yet.
+//! and knows neither rooms nor accounts nor HTTP. It holds the files of this server, and
+//! as a cache those of others, which `actions` fetches ([`Media::keep`]).
 //!
 //! - The same bytes are stored once, under their SHA-256 ([`mod@folder`]). A media id is a
 //!   row that names them; ids are random, hashes are never told.
@@ -28,6 +28,7 @@ mod id;
 mod in_flight;
 mod options;
 mod original;
+mod remote;
 mod running;
 mod sweep;
 mod thumbnails;
@@ -47,6 +48,7 @@ pub use self::{
     download::{Eagerness, StoredFile, Viewer},
     error::{DownloadError, StorageError, UploadError},
     options::{MediaOptions, OptionsError},
+    remote::{RemoteFile, is_media_id},
     thumbnails::{ThumbnailMethod, ThumbnailRequest},
     upload::{Announced, FileDescription, Upload, Uploader},
 };
@@ -174,6 +176,11 @@ impl Media {
     /// The `mxc://` URI of one of this server's files.
     pub fn uri(&self, media_id: &str) -> String {
         format!("mxc://{}/{media_id}", self.inner.server_name)
+    }
+
+    /// The name of this server.
+    pub fn server_name(&self) -> &ServerName {
+        &self.inner.server_name
     }
 
     fn is_own(&self, server_name: &ServerName) -> bool {

@@ -18,6 +18,11 @@ runtime::options! {
         pub reserved_disk_bytes: u64 = 536_870_912,
         /// How many bytes of thumbnails are kept; the oldest are made again when asked for.
         pub thumbnail_cache_bytes: u64 = 1_073_741_824,
+        /// The longest file of another server that is fetched, in bytes.
+        pub max_remote_bytes: u64 = 104_857_600,
+        /// How many bytes of other servers' files are kept; the oldest are fetched again when
+        /// asked for.
+        pub remote_cache_bytes: u64 = 10_737_418_240,
         /// Whether files can be fetched without an access token at the old paths under
         /// /_matrix/media/v3: "" for none, "always" for all, or a day such as "2026-12-31" for
         /// those uploaded before it (a freeze). Where not, those paths answer 404.

@@ -172,7 +172,8 @@ impl Media {
             };
             Ok((content, opened))
         };
-        let (content, found) = self.when_uploaded(viewer, media_id, wait, look).await?;
+        let place = (server_name, media_id);
+        let (content, found) = self.when_uploaded(viewer, place, wait, look).await?;
         let (opened, format, key) = match found {
             Some(found) => found,
             None => {

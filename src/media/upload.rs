@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// The longest content type, in bytes.
-const MAX_CONTENT_TYPE_BYTES: usize = 255;
+pub(crate) const MAX_CONTENT_TYPE_BYTES: usize = 255;
 /// The longest file name, in bytes.
-const MAX_FILENAME_BYTES: usize = 1_024;
+pub(crate) const MAX_FILENAME_BYTES: usize = 1_024;
 /// When somebody with too many uploads under way may try again, in ms.
 const TRY_AGAIN: u64 = 1_000;
 
@@ -63,14 +63,19 @@ pub struct Announced {
 
 /// An upload under way. Dropping it leaves nothing behind.
 pub struct Upload {
+    incoming: Incoming,
+    file: NewFile,
+    _running: Running,
+}
+
+/// The bytes of a file that are coming, from wherever. Dropping it leaves nothing behind.
+pub(crate) struct Incoming {
     media: Media,
     /// None once writing has failed.
     received: Option<Received>,
     /// What came and was not written yet.
     pieces: Vec<Bytes>,
     waiting: usize,
-    file: NewFile,
-    _running: Running,
 }
 
 /// What came of a file and was hashed and written.
@@ -203,10 +208,7 @@ impl Media {
             self.check_quota(uploader.user, length).await?;
         }
         Ok(Upload {
-            media: self.clone(),
-            received: Some(Received::default()),
-            pieces: Vec::new(),
-            waiting: 0,
+            incoming: Incoming::new(self),
             file: NewFile {
                 media_id,
                 is_announced,
@@ -256,6 +258,55 @@ impl Upload {
     /// # Errors
     /// [`UploadError::Storage`]; then the upload is over.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), UploadError> {
+        Ok(self.incoming.write(piece).await?)
+    }
+
+    /// Stores the file: its bytes are on disk and its media id is good when this
+    /// returns. Returns the media id.
+    ///
+    /// # Errors
+    /// [`UploadError`]; then nothing was stored.
+    pub async fn finish(self) -> Result<String, UploadError> {
+        let Self {
+            incoming,
+            file,
+            _running: running,
+        } = self;
+        let media = incoming.media.clone();
+        if let Some(bytes) = incoming.small() {
+            let media_id = store_small(&media, file, bytes).await;
+            drop(running);
+            return media_id;
+        }
+        let (hash, length, in_flight) = incoming.place().await?;
+        let media_id = file.media_id.clone();
+        let content = file.content(hash, length, media.now());
+        let options = media.inner.options.clone();
+        let commit = media
+            .store()
+            .commit(move |latest, _, batch| commit_file(latest, batch, &file, content, &options));
+        let committed = commit.await;
+        drop((in_flight, running));
+        if let Err(error) = committed {
+            media.remove_unneeded(hash).await?;
+            return Err(error);
+        }
+        Ok(media_id)
+    }
+}
+
+impl Incoming {
+    pub(crate) fn new(media: &Media) -> Self {
+        Self {
+            media: media.clone(),
+            received: Some(Received::default()),
+            pieces: Vec::new(),
+            waiting: 0,
+        }
+    }
+
+    /// Takes the next bytes. Waits while they are written.
+    pub(crate) async fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
         self.waiting += piece.len();
         self.pieces.push(piece);
         if self.waiting < PIECE_BYTES {
@@ -272,43 +323,23 @@ impl Upload {
         Ok(())
     }
 
-    /// Stores the file: its bytes are on disk and its media id is good when this
-    /// returns. Returns the media id.
-    ///
-    /// # Errors
-    /// [`UploadError`]; then nothing was stored.
-    pub async fn finish(mut self) -> Result<String, UploadError> {
+    /// All bytes, if they are few and none was written yet.
+    fn small(&self) -> Option<Vec<u8>> {
+        self.received.as_ref()?.small(&self.pieces)
+    }
+
+    /// Puts the bytes in their place on disk, where they stay as long as the last of what
+    /// is returned lives: until then a row must name them.
+    pub(crate) async fn place(
+        mut self,
+    ) -> Result<(ContentHash, u64, in_flight::Announced), StorageError> {
         let pieces = self.take_pieces();
-        let Self {
-            media,
-            received,
-            file,
-            _running: running,
-            ..
-        } = self;
-        let received = received.ok_or(LaneError::Stopped)?;
-        if let Some(bytes) = received.small(&pieces) {
-            let media_id = store_small(&media, file, bytes).await;
-            drop(running);
-            return media_id;
-        }
-        let (folder, in_flight) = (media.inner.folder.clone(), media.inner.in_flight.clone());
-        let latest = media.store().latest();
+        let received = self.received.take().ok_or(LaneError::Stopped)?;
+        let inner = &self.media.inner;
+        let (folder, in_flight) = (inner.folder.clone(), inner.in_flight.clone());
+        let latest = self.media.store().latest();
         let store = move || received.store(&folder, &in_flight, &latest, &pieces);
-        let (hash, length, in_flight) = media.inner.writers.run(store).await??;
-        let media_id = file.media_id.clone();
-        let content = file.content(hash, length, media.now());
-        let options = media.inner.options.clone();
-        let commit = media
-            .store()
-            .commit(move |latest, _, batch| commit_file(latest, batch, &file, content, &options));
-        let committed = commit.await;
-        drop((in_flight, running));
-        if let Err(error) = committed {
-            media.remove_unneeded(hash).await?;
-            return Err(error);
-        }
-        Ok(media_id)
+        inner.writers.run(store).await?
     }
 
     fn take_pieces(&mut self) -> Vec<Bytes> {

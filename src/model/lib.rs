@@ -11,6 +11,7 @@ mod event;
 mod ids;
 mod intern;
 mod media;
+mod peer;
 mod push;
 mod record;
 mod relation;
@@ -37,9 +38,10 @@ pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use media::{
-    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, StoredContent,
-    ThumbnailRecord,
+    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, RemoteMediaRecord,
+    StoredContent, ThumbnailRecord,
 };
+pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use room::{

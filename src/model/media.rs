@@ -49,6 +49,13 @@ pub struct StoredContent {
     pub uploaded_at: u64,
 }
 
+/// A file of another server that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteMediaRecord {
+    /// Its bytes, and what its server said of them. Uploaded is when they were fetched.
+    pub content: StoredContent,
+}
+
 /// How much a user has uploaded. The same bytes under two ids count twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaUsageRecord {
@@ -107,5 +114,6 @@ pub enum ImageFormat {
 stored! {
     MediaRecord = 1,
     MediaUsageRecord = 1,
+    RemoteMediaRecord = 1,
     ThumbnailRecord = 1,
 }

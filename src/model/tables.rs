@@ -1,6 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 129
-//! accounts, 130 to 139 application services, 75 and 150 to 158 media, 170 to 181 push.
+//! accounts, 130 to 139 application services, 75 and 150 to 158 media, 170 to 173 push, 174 to 181 and 183 to
+//! 189 other servers.
 
 use store::{Family, Position, tables};
 
@@ -17,9 +18,10 @@ use crate::{
     SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
-use crate::{ContentHash, MediaRecord, MediaUsageRecord, ThumbnailRecord};
+use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
 use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
 use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
+use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 use crate::{ServiceNews, ServiceTransaction};
@@ -274,4 +276,24 @@ tables! {
     PUSH_BY_PUSHER: (PusherSerial, Position, u32) => PushRecord, 172, Family::Queue;
     /// The number of unread messages that a pusher's gateway was told last.
     TOLD_COUNT_BY_PUSHER: PusherSerial => u64, 173, Family::Index;
+
+    // Other servers.
+
+    /// The servers that do not answer, by name, and when each is tried again.
+    PEER_BY_NAME: String => PeerRecord, 174, Family::Index;
+    /// Every signing key that another server has ever published, by server and key id.
+    /// Never deleted: what it signed must stay verifiable when the server is gone.
+    PEER_KEY_BY_ID: (String, String) => PeerKeyRecord, 175, Family::Scan;
+    /// The newest document of each other server's keys, as it was signed: for those who
+    /// ask this server as a notary.
+    PEER_DOCUMENT_BY_NAME: String => PeerDocumentRecord, 176, Family::Index;
+    /// The keys with which this server signed once, by key id.
+    OLD_KEY_BY_ID: String => OldKeyRecord, 177, Family::Index;
+    /// The files of other servers that are kept, by server and media id. Their bytes are
+    /// needed as `MEDIA_BY_CONTENT` says, under the name `server/media id`.
+    REMOTE_MEDIA_BY_ID: (String, String) => RemoteMediaRecord, 178, Family::Index;
+    /// The rows of `REMOTE_MEDIA_BY_ID` by when they were fetched, with the bytes of each.
+    REMOTE_MEDIA_BY_AGE: (u64, String, String) => u64, 179, Family::Queue;
+    /// The bytes that all kept files of other servers have together.
+    REMOTE_MEDIA_USAGE: () => u64, 180, Family::Index;
 }

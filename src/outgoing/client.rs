@@ -1,15 +1,11 @@
 //! Requests and answers.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Version, header};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
 use prometheus::{HistogramVec, IntCounterVec};
 use runtime::Metrics;
 use rustls::{
@@ -20,12 +16,15 @@ use rustls::{
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use crate::{OutgoingError, OutgoingOptions, RootsError, connector::Connector, reach::Reach};
+use crate::{
+    OutgoingError, OutgoingOptions, RootsError, Service,
+    body::AnswerBody,
+    connector::{Connector, Reached, Route},
+    names::Names,
+    reach::Reach,
+    routes::{Client, Routes},
+};
 
-/// How long a connection is kept for the next request.
-const IDLE: Duration = Duration::from_secs(60);
-/// The most connections to one server that are kept.
-const IDLE_CONNECTIONS: usize = 8;
 /// What this server calls itself.
 const AGENT: &str = concat!("Cairn/", env!("CARGO_PKG_VERSION"));
 
@@ -38,6 +37,8 @@ pub struct Request {
     pub method: Method,
     /// The URL.
     pub url: Url,
+    /// Where it goes, if not to the URL's host. Only with TLS.
+    pub route: Option<Route>,
     /// Headers beside those that every request has.
     pub headers: HeaderMap,
     /// The body.
@@ -61,15 +62,31 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+    /// The version of HTTP that was spoken.
+    pub version: Version,
+    /// The address that answered.
+    pub address: Option<SocketAddr>,
+}
+
+/// The beginning of an answer, whatever its status; its body comes piece by piece.
+pub struct Begun {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: AnswerBody,
 }
 
 /// Makes requests. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Outgoing {
-    client: Client<Connector, Full<Bytes>>,
+    client: Client,
     /// For addresses that stand in the configuration. Its connections are its own, so that
     /// no other request goes over one of them.
-    configured: Client<Connector, Full<Bytes>>,
+    configured: Client,
+    routes: Arc<Routes>,
+    names: Arc<Names>,
     reach: Arc<Reach>,
     requests: IntCounterVec,
     seconds: HistogramVec,
@@ -82,11 +99,13 @@ impl Outgoing {
     /// [`RootsError`] if a file of `trusted_roots` cannot be used.
     pub fn new(options: &OutgoingOptions, metrics: &Metrics) -> Result<Self, RootsError> {
         let reach = Reach::new(options.private_networks.clone());
-        let connector = Connector::new(reach, tls(options)?);
+        let connector = Connector::new(reach, Names::of_the_system(), tls(options)?);
         Ok(Self {
             reach: connector.reach.clone(),
-            configured: pool(connector.to_everywhere()),
-            client: pool(connector),
+            names: connector.names.clone(),
+            configured: crate::routes::client(connector.to_everywhere()),
+            client: crate::routes::client(connector.clone()),
+            routes: Arc::new(Routes::new(connector)),
             requests: metrics.counter_with(
                 "cairn_outgoing_requests_total",
                 "Requests to other servers, by what they are for and what came of them.",
@@ -107,13 +126,22 @@ impl Outgoing {
         self.reach.has_private()
     }
 
+    /// The places of a service, `_matrix-fed._tcp.council.example` for instance; none if
+    /// there is no such record.
+    ///
+    /// # Errors
+    /// [`OutgoingError::Name`] if nobody could say.
+    pub async fn services(&self, name: &str) -> Result<Vec<Service>, OutgoingError> {
+        self.names.services(name).await
+    }
+
     /// Sends a request and takes the whole answer, which may have any status.
     ///
     /// # Errors
     /// [`OutgoingError`] if there is no answer; then nobody knows whether the other
     /// server has acted on the request.
     pub async fn send(&self, request: Request) -> Result<Answer, OutgoingError> {
-        self.measured(request, &self.client).await
+        self.whole(request, &self.client).await
     }
 
     /// Sends a request to an address that stands in the configuration, such as that of an
@@ -125,20 +153,66 @@ impl Outgoing {
     pub async fn send_configured(&self, mut request: Request) -> Result<Answer, OutgoingError> {
         request.plain_http = true;
         request.redirects = 0;
-        self.measured(request, &self.configured).await
+        self.whole(request, &self.configured).await
     }
 
-    async fn measured(
+    /// Sends a request over connections of `client` and takes the whole answer.
+    async fn whole(&self, request: Request, client: &Client) -> Result<Answer, OutgoingError> {
+        let (purpose, time) = (request.purpose, request.timeout);
+        let whole = async {
+            let (limit, end) = (request.answer_limit, Instant::now() + request.timeout);
+            let response = self.follow(client, request).await?;
+            let address = response
+                .extensions()
+                .get::<Reached>()
+                .map(|reached| reached.0);
+            let (parts, body) = response.into_parts();
+            Ok(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body: AnswerBody::new(body, limit, end).whole().await?,
+                version: parts.version,
+                address,
+            })
+        };
+        self.measured(purpose, time, whole, |answer| answer.status)
+            .await
+    }
+
+    /// Sends a request and takes the beginning of the answer, which may have any status.
+    /// The time and size of the request hold for the whole answer.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn begin(&self, request: Request) -> Result<Begun, OutgoingError> {
+        let (purpose, time) = (request.purpose, request.timeout);
+        let begin = async {
+            let (limit, end) = (request.answer_limit, Instant::now() + request.timeout);
+            let (parts, body) = self.follow(&self.client, request).await?.into_parts();
+            Ok(Begun {
+                status: parts.status,
+                headers: parts.headers,
+                body: AnswerBody::new(body, limit, end),
+            })
+        };
+        self.measured(purpose, time, begin, |begun| begun.status)
+            .await
+    }
+
+    /// Waits for an answer within the time of its request, and counts what came of it.
+    async fn measured<T>(
         &self,
-        request: Request,
-        client: &Client<Connector, Full<Bytes>>,
-    ) -> Result<Answer, OutgoingError> {
-        let (purpose, begun) = (request.purpose, Instant::now());
-        let answer = timeout(request.timeout, follow(client, request))
+        purpose: &'static str,
+        time: Duration,
+        asking: impl Future<Output = Result<T, OutgoingError>>,
+        status: impl FnOnce(&T) -> StatusCode,
+    ) -> Result<T, OutgoingError> {
+        let begun = Instant::now();
+        let answer = timeout(time, asking)
             .await
             .unwrap_or(Err(OutgoingError::Timeout));
         let outcome = match &answer {
-            Ok(answer) => class(answer.status),
+            Ok(answer) => class(status(answer)),
             Err(error) => error.name(),
         };
         self.requests.with_label_values(&[purpose, outcome]).inc();
@@ -147,49 +221,47 @@ impl Outgoing {
             .observe(begun.elapsed().as_secs_f64());
         answer
     }
-}
 
-fn pool(connector: Connector) -> Client<Connector, Full<Bytes>> {
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .build(connector)
-}
+    async fn follow(
+        &self,
+        client: &Client,
+        mut request: Request,
+    ) -> Result<http::Response<Incoming>, OutgoingError> {
+        for _ in 0..=request.redirects {
+            let response = self.ask(client, &request).await?;
+            let Some(next) = redirect(&request, &response)? else {
+                return Ok(response);
+            };
+            redirected(&mut request, response.status(), next);
+        }
+        Err(OutgoingError::Redirect)
+    }
 
-async fn follow(
-    client: &Client<Connector, Full<Bytes>>,
-    mut request: Request,
-) -> Result<Answer, OutgoingError> {
-    for _ in 0..=request.redirects {
-        let response = ask(client, &request).await?;
-        let Some(next) = redirect(&request, &response)? else {
-            return whole(response, request.answer_limit).await;
+    async fn ask(
+        &self,
+        client: &Client,
+        request: &Request,
+    ) -> Result<http::Response<Incoming>, OutgoingError> {
+        match request.url.scheme() {
+            "https" => {}
+            "http" if request.plain_http => {}
+            "http" => return Err(OutgoingError::PlainHttp),
+            _ => return Err(OutgoingError::Url),
+        }
+        let mut asked = http::Request::new(Full::new(request.body.clone()));
+        *asked.method_mut() = request.method.clone();
+        *asked.uri_mut() = request.url[..url::Position::AfterQuery]
+            .parse()
+            .map_err(|_| OutgoingError::Url)?;
+        *asked.headers_mut() = request.headers.clone();
+        let agent = header::HeaderValue::from_static(AGENT);
+        asked.headers_mut().insert(header::USER_AGENT, agent);
+        let client = match &request.route {
+            Some(route) => &self.routes.client(route),
+            None => client,
         };
-        redirected(&mut request, response.status(), next);
+        client.request(asked).await.map_err(failure)
     }
-    Err(OutgoingError::Redirect)
-}
-
-async fn ask(
-    client: &Client<Connector, Full<Bytes>>,
-    request: &Request,
-) -> Result<http::Response<Incoming>, OutgoingError> {
-    match request.url.scheme() {
-        "https" => {}
-        "http" if request.plain_http => {}
-        "http" => return Err(OutgoingError::PlainHttp),
-        _ => return Err(OutgoingError::Url),
-    }
-    let mut asked = http::Request::new(Full::new(request.body.clone()));
-    *asked.method_mut() = request.method.clone();
-    *asked.uri_mut() = request.url[..url::Position::AfterQuery]
-        .parse()
-        .map_err(|_| OutgoingError::Url)?;
-    *asked.headers_mut() = request.headers.clone();
-    let agent = header::HeaderValue::from_static(AGENT);
-    asked.headers_mut().insert(header::USER_AGENT, agent);
-    client.request(asked).await.map_err(failure)
 }
 
 /// The connector's own word for it, if it was the connector.
@@ -232,27 +304,10 @@ pub(crate) fn redirected(request: &mut Request, status: StatusCode, next: Url) {
         request.headers.remove(header::AUTHORIZATION);
         request.headers.remove(header::COOKIE);
     }
+    // Both were for the place before.
+    request.headers.remove(header::HOST);
+    request.route = None;
     request.url = next;
-}
-
-async fn whole(response: http::Response<Incoming>, limit: usize) -> Result<Answer, OutgoingError> {
-    let (parts, mut incoming) = response.into_parts();
-    let mut body = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| OutgoingError::Exchange(error.to_string()))?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if body.len() + data.len() > limit {
-            return Err(OutgoingError::TooLarge(limit));
-        }
-        body.extend_from_slice(&data);
-    }
-    Ok(Answer {
-        status: parts.status,
-        headers: parts.headers,
-        body: body.freeze(),
-    })
 }
 
 fn class(status: StatusCode) -> &'static str {

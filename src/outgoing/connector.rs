@@ -3,14 +3,13 @@
 use std::{
     future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use hickory_resolver::TokioResolver;
 use http::Uri;
 use hyper::rt::ReadBufCursor;
 use hyper_util::{
@@ -26,7 +25,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use crate::{OutgoingError, reach::Reach};
+use crate::{OutgoingError, names::Names, reach::Reach};
 
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -34,26 +33,52 @@ const CONNECT: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
+/// The most targets of one route that are tried.
+const MAX_TARGETS: usize = 8;
+
+/// Where a request goes, past the host of its URL, which then only says what is asked
+/// for. Such connections speak HTTP/2 where the other side offers it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Hosts, names or addresses, with their ports, in the order in which they are tried.
+    pub targets: Vec<(String, u16)>,
+    /// Whom the certificate must be for: a name or an address.
+    pub tls_name: String,
+}
+
+/// The address at which a server was reached.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached(pub(crate) SocketAddr);
 
 /// Makes the connections of the client.
 #[derive(Clone)]
 pub(crate) struct Connector {
     pub(crate) reach: Arc<Reach>,
-    /// None if the system names no server to ask for names.
-    pub(crate) resolver: Option<Arc<TokioResolver>>,
-    pub(crate) tls: TlsConnector,
+    pub(crate) names: Arc<Names>,
+    tls: TlsConnector,
+    /// Offers HTTP/2 too.
+    tls_of_routes: TlsConnector,
+    route: Option<Arc<Route>>,
 }
 
 impl Connector {
-    pub(crate) fn new(reach: Reach, tls: ClientConfig) -> Self {
-        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-        if let Err(error) = &resolver {
-            log::warn!("names of other servers cannot be resolved: {error}");
-        }
+    pub(crate) fn new(reach: Reach, names: Names, tls: ClientConfig) -> Self {
+        let mut tls_of_routes = tls.clone();
+        tls_of_routes.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self {
             reach: Arc::new(reach),
-            resolver: resolver.ok().map(Arc::new),
+            names: Arc::new(names),
             tls: TlsConnector::from(Arc::new(tls)),
+            tls_of_routes: TlsConnector::from(Arc::new(tls_of_routes)),
+            route: None,
+        }
+    }
+
+    /// The same for connections that go where `route` says.
+    pub(crate) fn along(&self, route: Route) -> Self {
+        Self {
+            route: Some(Arc::new(route)),
+            ..self.clone()
         }
     }
 
@@ -66,27 +91,40 @@ impl Connector {
     }
 
     async fn connect(&self, uri: &Uri) -> Result<Link, OutgoingError> {
-        let host = uri.host().ok_or(OutgoingError::Url)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
         let is_tls = uri.scheme_str() == Some("https");
+        if let Some(route) = &self.route {
+            if !is_tls {
+                return Err(OutgoingError::PlainHttp);
+            }
+            return self.connect_along(route).await;
+        }
+        let host = bare(uri.host().ok_or(OutgoingError::Url)?);
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let stream = self.open(host, port, is_tls).await?;
-        if !is_tls {
-            return Ok(Link(TokioIo::new(Box::new(stream))));
+        if is_tls {
+            return shake(&self.tls, host, stream).await;
         }
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| OutgoingError::Url)?;
-        let shaken = timeout(HANDSHAKE, self.tls.connect(name, stream)).await;
-        let stream = shaken
-            .map_err(|_| OutgoingError::Timeout)?
-            .map_err(connection)?;
-        Ok(Link(TokioIo::new(Box::new(stream))))
+        Link::plain(stream)
+    }
+
+    /// Connects to the first target that answers.
+    async fn connect_along(&self, route: &Route) -> Result<Link, OutgoingError> {
+        let mut last = OutgoingError::Name("it names no place".to_owned());
+        for (host, port) in route.targets.iter().take(MAX_TARGETS) {
+            match self.open(bare(host), *port, true).await {
+                Ok(stream) => return shake(&self.tls_of_routes, &route.tls_name, stream).await,
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// Opens a connection to the first address of a host that answers, of those that
     /// may be reached.
     async fn open(&self, host: &str, port: u16, is_tls: bool) -> Result<TcpStream, OutgoingError> {
         let mut last = OutgoingError::Name("it has no address".to_owned());
-        for address in self.addresses(host).await?.into_iter().take(MAX_ADDRESSES) {
+        let addresses = self.names.addresses(host).await?;
+        for address in addresses.into_iter().take(MAX_ADDRESSES) {
             if !self.reach.allows(address) {
                 last = OutgoingError::Address(address);
                 continue;
@@ -108,21 +146,27 @@ impl Connector {
         }
         Err(last)
     }
+}
 
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, OutgoingError> {
-        if let Ok(address) = host.parse() {
-            return Ok(vec![address]);
-        }
-        let resolver = self
-            .resolver
-            .as_ref()
-            .ok_or_else(|| OutgoingError::Name("this system has no name server".to_owned()))?;
-        let found = resolver
-            .lookup_ip(host)
-            .await
-            .map_err(|error| OutgoingError::Name(error.to_string()))?;
-        Ok(found.iter().collect())
-    }
+/// A host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Begins TLS with somebody whose certificate must be for `name`.
+async fn shake(tls: &TlsConnector, name: &str, stream: TcpStream) -> Result<Link, OutgoingError> {
+    let address = stream.peer_addr().map_err(connection)?;
+    let name = ServerName::try_from(bare(name).to_owned()).map_err(|_| OutgoingError::Url)?;
+    let shaken = timeout(HANDSHAKE, tls.connect(name, stream)).await;
+    let stream = shaken
+        .map_err(|_| OutgoingError::Timeout)?
+        .map_err(connection)?;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok(Link {
+        stream: TokioIo::new(Box::new(stream)),
+        reached: Reached(address),
+        is_http2,
+    })
 }
 
 fn connection(error: io::Error) -> OutgoingError {
@@ -148,11 +192,31 @@ trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// A connection, with TLS or without.
-pub(crate) struct Link(TokioIo<Box<dyn Wire>>);
+pub(crate) struct Link {
+    stream: TokioIo<Box<dyn Wire>>,
+    reached: Reached,
+    is_http2: bool,
+}
+
+impl Link {
+    fn plain(stream: TcpStream) -> Result<Self, OutgoingError> {
+        let reached = Reached(stream.peer_addr().map_err(connection)?);
+        Ok(Self {
+            stream: TokioIo::new(Box::new(stream)),
+            reached,
+            is_http2: false,
+        })
+    }
+}
 
 impl Connection for Link {
     fn connected(&self) -> Connected {
-        Connected::new()
+        let connected = Connected::new().extra(self.reached);
+        if self.is_http2 {
+            connected.negotiated_h2()
+        } else {
+            connected
+        }
     }
 }
 
@@ -162,7 +226,7 @@ impl hyper::rt::Read for Link {
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        hyper::rt::Read::poll_read(Pin::new(&mut self.0), context, buffer)
+        hyper::rt::Read::poll_read(Pin::new(&mut self.stream), context, buffer)
     }
 }
 
@@ -172,14 +236,14 @@ impl hyper::rt::Write for Link {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        hyper::rt::Write::poll_write(Pin::new(&mut self.0), context, bytes)
+        hyper::rt::Write::poll_write(Pin::new(&mut self.stream), context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        hyper::rt::Write::poll_flush(Pin::new(&mut self.0), context)
+        hyper::rt::Write::poll_flush(Pin::new(&mut self.stream), context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        hyper::rt::Write::poll_shutdown(Pin::new(&mut self.0), context)
+        hyper::rt::Write::poll_shutdown(Pin::new(&mut self.stream), context)
     }
 }

@@ -8,20 +8,29 @@
 //! request. Private networks are reached where the configuration lists them.
 //!
 //! - [`Outgoing`] sends a [`Request`] and gives a whole [`Answer`], within the time and
-//!   size that the caller names. Connections are reused.
-//! - `reach` decides which addresses may be reached, `connector` makes connections.
+//!   size that the caller names, or the beginning of one whose body comes piece by piece
+//!   ([`Begun`]). Connections are reused.
+//! - A [`Route`] sends a request elsewhere than to the host of its URL, with a certificate
+//!   for a name of its own: how federation reaches servers.
+//! - `names` asks the system's name servers, `reach` decides which addresses may be reached, `connector` makes connections.
 //!
 //! Never here: a request without a limit, glibc's resolver, a certificate that is not
 //! verified.
 
+mod body;
 mod client;
 mod connector;
 mod error;
+mod names;
 mod options;
 mod reach;
+mod routes;
 
-pub use client::{Answer, Outgoing, Request};
+pub use body::AnswerBody;
+pub use client::{Answer, Begun, Outgoing, Request};
+pub use connector::Route;
 pub use error::{OutgoingError, RootsError};
+pub use names::Service;
 pub use options::OutgoingOptions;
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{Outgoing, OutgoingError, OutgoingOptions, Request};
+use crate::{Outgoing, OutgoingError, OutgoingOptions, Request, Route};
 
 /// Answers every request with what `answer` makes of its text, and counts connections.
 struct Server {
@@ -104,6 +104,7 @@ fn request(url: &str) -> Request {
         url: url.parse().unwrap(),
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"hello"),
+        route: None,
         plain_http: true,
         redirects: 3,
         timeout: Duration::from_secs(5),
@@ -319,4 +320,74 @@ fn trusted_roots_must_be_certificates() {
         let refused = Outgoing::new(&options, &Metrics::new()).err().unwrap();
         assert!(refused.to_string().contains(&path.display().to_string()));
     }
+}
+
+#[tokio::test]
+async fn a_route_needs_tls_and_ends_with_a_redirect() {
+    let server = Server::start(|_| answer("200 OK", "", "")).await;
+    let outgoing = outgoing(&["127.0.0.0/8"]);
+    let route = Route {
+        targets: vec![("127.0.0.1".to_owned(), server.address.port())],
+        tls_name: "a.test".to_owned(),
+    };
+    let mut routed = request("http://a.test/");
+    routed.route = Some(route.clone());
+    let refused = outgoing.send(routed.clone()).await;
+    assert!(
+        matches!(refused, Err(OutgoingError::PlainHttp)),
+        "{refused:?}"
+    );
+    // The connection goes there, and who listens does not know TLS.
+    routed.url = "https://a.test/".parse().unwrap();
+    routed.timeout = Duration::from_millis(500);
+    let failed = outgoing.send(routed.clone()).await;
+    assert_eq!(failed.unwrap_err().name(), "timeout");
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    // A private address is refused on a route too.
+    routed.route = Some(Route {
+        targets: vec![("10.0.0.1".to_owned(), 8448)],
+        ..route
+    });
+    let refused = outgoing.send(routed.clone()).await;
+    assert!(
+        matches!(refused, Err(OutgoingError::Address(_))),
+        "{refused:?}"
+    );
+    let host = HeaderValue::from_static("a.test");
+    routed.headers.insert(header::HOST, host);
+    let status = http::StatusCode::FOUND;
+    crate::client::redirected(&mut routed, status, "https://a.test/x".parse().unwrap());
+    assert!(routed.route.is_none() && !routed.headers.contains_key(header::HOST));
+}
+
+#[tokio::test]
+async fn an_answer_can_be_taken_in_pieces() {
+    let server = Server::start(|text| match text.split(' ').nth(1).unwrap() {
+        "/endless" => "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort".to_owned(),
+        _ => answer("200 OK", "", &"x".repeat(1_000)),
+    })
+    .await;
+    let outgoing = outgoing(&["127.0.0.0/8"]);
+    let mut begun = outgoing.begin(request(&server.url("/"))).await.unwrap();
+    let mut length = 0;
+    while let Some(piece) = begun.body.next().await.unwrap() {
+        length += piece.len();
+    }
+    assert_eq!((begun.status.as_u16(), length), (200, 1_000));
+    let mut small = request(&server.url("/"));
+    small.answer_limit = 999;
+    let mut begun = outgoing.begin(small).await.unwrap();
+    let error = loop {
+        match begun.body.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it is too long"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.name(), "size");
+    let mut endless = request(&server.url("/endless"));
+    endless.timeout = Duration::from_millis(200);
+    let mut begun = outgoing.begin(endless).await.unwrap();
+    assert_eq!(begun.body.next().await.unwrap().unwrap(), "short");
+    assert_eq!(begun.body.next().await.unwrap_err().name(), "timeout");
 }

@@ -31,7 +31,7 @@ impl MembershipFilter {
     }
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Profile<'a> {
     #[serde(borrow)]
     displayname: Option<&'a RawValue>,
@@ -105,24 +105,24 @@ impl Rooms {
     }
 }
 
-/// The profile that a membership gives, under the names that this one answer has: null, as other servers have it, where it
-/// gives none.
+/// The profile that a membership gives, under the names that this one answer has.
 fn profile<R: Read>(reader: &EventReader<'_, R>, event: &ClientEvent) -> Result<String, ReadError> {
     let content = reader.content(event)?;
-    let profile: Profile<'_> = serde_json::from_str(&content).unwrap_or_default();
-    // Memberships of others may hold anything: only text is passed on.
-    let text = |value: Option<&RawValue>| {
-        let value = value.map(RawValue::get);
-        value
-            .filter(|value| value.starts_with('"'))
-            .unwrap_or("null")
-            .to_owned()
-    };
-    Ok(format!(
-        "{{\"display_name\":{},\"avatar_url\":{}}}",
-        text(profile.displayname),
-        text(profile.avatar_url)
-    ))
+    let profile: Option<Profile<'_>> = serde_json::from_str(&content).ok();
+    let mut fields = Vec::new();
+    if let Some(profile) = profile {
+        let named = [
+            ("display_name", profile.displayname),
+            ("avatar_url", profile.avatar_url),
+        ];
+        for (name, value) in named {
+            // Memberships of others may hold anything: only text is passed on.
+            if let Some(value) = value.filter(|value| value.get().starts_with('"')) {
+                fields.push(format!("\"{name}\":{value}"));
+            }
+        }
+    }
+    Ok(format!("{{{}}}", fields.join(",")))
 }
 
 /// The event with which a room has its first member, whose token stands for what is before it: a client that holds

@@ -2,15 +2,17 @@
 //!
 //! A handler cannot forget to ask: [`User`] exists only for a valid access
 //! token, [`Admin`] only for an administrator's, [`Appservice`] only for that of an
-//! application service, [`Operator`] only on the administration socket; [`Anonymous`] and
-//! [`Newcomer`] say that anybody may call.
+//! application service, [`Operator`] only on the administration socket, [`Server`] only for a
+//! server that has signed the request; [`Anonymous`] and [`Newcomer`] say that anybody may
+//! call.
 
 use std::{borrow::Cow, ops::Deref, sync::Arc};
 
 use accounts::{Accounts, Asserted, AuthenticateError, Session};
 use axum::extract::{FromRef, FromRequestParts};
 use http::{HeaderMap, StatusCode, header, request::Parts};
-use ruma_common::{UserId, api::error::ErrorCode};
+use peers::Peers;
+use ruma_common::{OwnedServerName, ServerName, UserId, api::error::ErrorCode};
 use services::Service;
 
 use crate::{
@@ -295,6 +297,67 @@ impl<S: Send + Sync> FromRequestParts<S> for Operator {
             Ok(Self(()))
         } else {
             Err(ApiError::unrecognized())
+        }
+    }
+}
+
+/// Another server, which has signed the request (server-server API, "Request
+/// Authentication"). The signature covers the body as well: it is verified when that was
+/// read, before the handler is called.
+#[derive(Clone, Debug)]
+pub struct Server(OwnedServerName);
+
+impl Server {
+    /// Refuses if the request is about somebody of another server.
+    ///
+    /// # Errors
+    /// 403 `M_FORBIDDEN`.
+    pub fn must_be(&self, server: &ServerName) -> Result<(), ApiError> {
+        if self.0 == server {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden(
+                "A server speaks for its own users only.",
+            ))
+        }
+    }
+}
+
+impl Deref for Server {
+    type Target = ServerName;
+
+    fn deref(&self) -> &ServerName {
+        &self.0
+    }
+}
+
+impl<S> FromRequestParts<S> for Server
+where
+    Peers: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let exchange = Exchange::of(parts)?;
+        if exchange.is_verified.get().is_none() {
+            return Err(ApiError::internal(
+                "a handler that verifies no signature wants to know which server calls",
+            ));
+        }
+        let peers = Peers::from_ref(state);
+        let headers = parts.headers.get_all(header::AUTHORIZATION);
+        let headers = headers.iter().filter_map(|value| value.to_str().ok());
+        match peers.claim(headers).await {
+            Ok(claim) => {
+                let origin = claim.origin().to_owned();
+                let _ = exchange.claim.set((peers, claim));
+                Ok(Self(origin))
+            }
+            Err(error) => {
+                exchange.limits.count_address(exchange.address)?;
+                Err(error.into())
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request::Parts};
+use peers::{Claim, Peers};
 use ruma_common::OwnedUserId;
 use runtime::{Tasks, Timestamp};
 
@@ -33,6 +34,10 @@ pub(crate) struct Exchange {
     pub(crate) endpoint: OnceLock<&'static str>,
     /// Who calls, once that is known.
     pub(crate) user_id: OnceLock<OwnedUserId>,
+    /// Set where signatures of other servers are verified before the handler is called.
+    pub(crate) is_verified: OnceLock<()>,
+    /// Which server says that it calls. Nothing is known before its signature was verified.
+    pub(crate) claim: OnceLock<(Peers, Claim)>,
 }
 
 impl Exchange {

@@ -167,7 +167,7 @@ const CONTENT_SECURITY_POLICY: &str = "sandbox; default-src 'none'; script-src '
     plugin-types application/pdf; style-src 'unsafe-inline'; object-src 'self';";
 
 /// What a file without a content type is.
-const UNKNOWN_TYPE: &str = "application/octet-stream";
+pub(crate) const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// Headers that every file has, whatever is sent of it.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -270,7 +270,7 @@ fn not_satisfiable(length: u64) -> Response {
 
 /// The `Content-Disposition` of a file (RFC 6266): shown where that is harmless, saved
 /// where it is not.
-fn disposition(content_type: &str, filename: Option<String>) -> String {
+pub(crate) fn disposition(content_type: &str, filename: Option<String>) -> String {
     let essence = content_type.split(';').next().unwrap_or_default();
     let essence = essence.trim().to_ascii_lowercase();
     let disposition_type = if INLINE.contains(&essence.as_str()) {
@@ -285,7 +285,7 @@ fn disposition(content_type: &str, filename: Option<String>) -> String {
 }
 
 /// A part of a file as a body.
-fn body(file: StoredFile, part: Range<u64>) -> Body {
+pub(crate) fn body(file: StoredFile, part: Range<u64>) -> Body {
     match file.whole() {
         Some(bytes) if part == (0..file.length) => Body::from(bytes),
         _ => Body::new(FileBody {

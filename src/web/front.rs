@@ -149,6 +149,8 @@ impl Front {
             tasks: parts.tasks.clone(),
             endpoint: OnceLock::new(),
             user_id: OnceLock::new(),
+            is_verified: OnceLock::new(),
+            claim: OnceLock::new(),
         }
     }
 
@@ -195,7 +197,8 @@ impl Front {
         log::debug!(
             request_id = id,
             address:% = exchange.address,
-            user = exchange.user_id.get().map_or("", |user_id| user_id.as_str());
+            user = exchange.user_id.get().map_or("", |user_id| user_id.as_str()),
+            server = exchange.claim.get().map_or("", |(_, claim)| claim.origin().as_str());
             "{method} {} {status} in {:.1} ms", loggable(path), seconds * 1_000.0
         );
     }

@@ -9,7 +9,7 @@
 //! request to its [`Front`], which gives it an id, finds the client's address,
 //! answers CORS preflights and measures. The router behind it, made by
 //! [`Routes`], finds the handler; the handler's arguments say who is calling
-//! ([`User`], [`Admin`], [`Appservice`], [`Anonymous`], [`Operator`]) and what is asked (a typed
+//! ([`User`], [`Admin`], [`Appservice`], [`Server`], [`Anonymous`], [`Operator`]) and what is asked (a typed
 //! request). Its error is an [`ApiError`], whose status and code are decided in
 //! `refusals.rs` and nowhere else.
 //!
@@ -31,6 +31,7 @@ mod json;
 mod limits;
 mod listener;
 mod measures;
+mod multipart;
 mod options;
 mod plain;
 mod proxies;
@@ -46,7 +47,9 @@ mod tests;
 
 pub use answers::{Answer, Pieces, RawJson, Reply, Whole};
 pub use axum::extract::State as Part;
-pub use callers::{Admin, Anonymous, Anyone, Appservice, LockedOrNot, Newcomer, Operator, User};
+pub use callers::{
+    Admin, Anonymous, Anyone, Appservice, LockedOrNot, Newcomer, Operator, Server, User,
+};
 pub use conditions::Conditions;
 pub use errors::ApiError;
 pub use exchange::Origin;
@@ -55,6 +58,7 @@ pub use front::{Front, FrontParts, Peer};
 pub use limits::{LimitExceeded, Limits, SignInAttempt};
 pub use listener::{BindError, Listener};
 pub use measures::{Measures, metrics_routes};
+pub use multipart::MultipartFile;
 pub use options::{LimitsOptions, ListenerOptions, Serves, TlsFiles};
 pub use plain::{FormBody, JsonBody, PathOf, QueryOf, TextBody};
 pub use requests::{Asked, Interactive, Received, WithBody};

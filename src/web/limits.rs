@@ -45,6 +45,8 @@ struct Inner {
     clock: Clock,
     accounts: Buckets<UserSerial>,
     addresses: Buckets<IpAddr>,
+    /// By a keyed hash of the name.
+    servers: Buckets<u64>,
     sign_in_addresses: Buckets<IpAddr>,
     /// By a keyed hash of the name, which may be any text.
     sign_in_users: Buckets<u64>,
@@ -60,6 +62,7 @@ impl Limits {
             clock,
             accounts: Buckets::default(),
             addresses: Buckets::default(),
+            servers: Buckets::default(),
             sign_in_addresses: Buckets::default(),
             sign_in_users: Buckets::default(),
             hasher: RandomState::new(),
@@ -101,6 +104,20 @@ impl Limits {
             options.burst_per_address,
         );
         self.take(&options, &self.0.addresses, network_of(address), rate)
+    }
+
+    /// Counts a request that another server has signed.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] if it sends too many.
+    pub fn count_server(&self, server: &str) -> Result<(), LimitExceeded> {
+        let options = self.options();
+        let rate = Rate::per_second(
+            options.requests_per_second_per_server,
+            options.burst_per_server,
+        );
+        let server = self.0.hasher.hash_one(server);
+        self.take(&options, &self.0.servers, server, rate)
     }
 
     /// Counts an attempt to prove who one is (a password, a token of an

@@ -21,6 +21,10 @@ runtime::options! {
         /// How many requests without a valid access token an address may send at once
         /// after a quiet time.
         pub burst_per_address: u64 = 200,
+        /// How many requests another server may send each second, over longer times.
+        pub requests_per_second_per_server: u64 = 100,
+        /// How many requests another server may send at once after a quiet time.
+        pub burst_per_server: u64 = 1_000,
         /// How many sign-ins an address may fail each minute, over longer times.
         pub failed_sign_ins_per_minute_per_address: u64 = 10,
         /// How many sign-ins an address may fail at once after a quiet time.

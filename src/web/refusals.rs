@@ -6,6 +6,7 @@ mod actions;
 mod appservices;
 mod delayed;
 mod media;
+mod peers;
 mod rendezvous;
 mod rooms;
 mod threads;

@@ -18,6 +18,12 @@ use crate::{ApiError, SentFile, exchange::Exchange, files::deadline, json};
 /// The longest form, in bytes: nobody types more.
 const FORM_BYTES: u64 = 16 * 1_024;
 
+/// The longest body of another server's request, in bytes: a transaction has up to 50
+/// events of 64 KiB and 100 shorter messages.
+const SERVER_BYTES: u64 = 12 * 1_024 * 1_024;
+/// How deeply its JSON may be nested: events stand within it.
+const SERVER_DEPTH: usize = 110;
+
 /// How much of an unwanted body is read and thrown away, in bytes.
 const DISCARDED: u64 = 8 * 1_024 * 1_024;
 /// How long that may take.
@@ -133,6 +139,9 @@ pub(crate) async fn read<Q: Asked>(
     exchange: &Exchange,
     takes: Takes,
 ) -> Result<Q, ApiError> {
+    if Q::IS_STREAMED && exchange.claim.get().is_some() {
+        return Err(ApiError::internal("a streamed body cannot be verified"));
+    }
     let received = if Q::IS_STREAMED {
         Received::Streamed(begin_file(body, exchange).await?)
     } else {
@@ -142,6 +151,7 @@ pub(crate) async fn read<Q: Asked>(
         Received::Whole(bytes) => bytes.clone(),
         Received::Streamed(_) => Bytes::new(),
     };
+    verify(&parts, &body, exchange).await?;
     let path = match RawPathParams::from_request_parts(&mut parts, &()).await {
         Ok(path) => Some(path),
         Err(RawPathParamsRejection::MissingPathParams(_)) => None,
@@ -167,6 +177,25 @@ pub(crate) async fn read<Q: Asked>(
         file.discard().await;
     }
     Err(error)
+}
+
+/// Verifies the signature of the server that says that it calls, if one does.
+async fn verify(parts: &Parts, body: &[u8], exchange: &Exchange) -> Result<(), ApiError> {
+    let Some((peers, claim)) = exchange.claim.get() else {
+        return Ok(());
+    };
+    let uri = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    match claim.verify(parts.method.as_str(), uri, body) {
+        Ok(origin) => {
+            exchange.limits.count_server(origin.as_str())?;
+            peers.heard_from(&origin).await;
+            Ok(())
+        }
+        Err(error) => {
+            exchange.limits.count_address(exchange.address)?;
+            Err(error.into())
+        }
+    }
 }
 
 /// What is wrong with a request whose body is JSON.
@@ -206,8 +235,10 @@ pub(crate) async fn read_body(
     takes: Takes,
 ) -> Result<Bytes, ApiError> {
     let options = exchange.limits.options();
+    let is_server = exchange.claim.get().is_some();
     let limit = match takes {
         Takes::Nothing => return Ok(Bytes::new()),
+        Takes::Json | Takes::Content if is_server => options.max_body_bytes.max(SERVER_BYTES),
         Takes::Json | Takes::Content => options.max_body_bytes,
         Takes::Form => FORM_BYTES,
     };
@@ -215,6 +246,9 @@ pub(crate) async fn read_body(
     match takes {
         Takes::Nothing | Takes::Form => {}
         Takes::Json if bytes.is_empty() => {}
+        Takes::Json | Takes::Content if is_server => {
+            json::check_object(&bytes, options.json_depth().max(SERVER_DEPTH))?;
+        }
         Takes::Json | Takes::Content => json::check_object(&bytes, options.json_depth())?,
     }
     Ok(bytes)

@@ -167,6 +167,8 @@ macro_rules! endpoint {
                     Ok(exchange) => exchange,
                     Err(error) => return error.into_response(),
                 };
+                // By `requests::read`, below.
+                let _ = exchange.is_verified.set(());
                 $(
                     let part = $part::from_request_parts(&mut parts, &state).await;
                     let $part = match part.map_err(|refusal| refusal.into_response()) {

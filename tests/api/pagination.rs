@@ -186,21 +186,3 @@ async fn a_token_of_another_kind_is_refused() {
         );
     }
 }
-
-#[tokio::test]
-async fn a_page_without_a_direction_is_read_from_the_beginning() {
-    let api = server();
-    let alice = api.register("alice").await;
-    let (room, _) = said(&alice, 3).await;
-    let ids = |page: &Value| {
-        page["chunk"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|event| event["event_id"].clone())
-            .collect::<Vec<_>>()
-    };
-    let forward = page(&alice, &room, "dir=f").await;
-    assert_eq!(ids(&page(&alice, &room, "").await), ids(&forward));
-    assert_eq!(ids(&page(&alice, &room, "limit=10").await), ids(&forward));
-}

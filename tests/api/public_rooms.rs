@@ -272,13 +272,14 @@ async fn other_networks_and_servers_are_answered_cleanly() {
         .await
         .refused_with(&[400]);
     assert_eq!(names(&list(&api, "?server=localhost").await), ["One"]);
-    api.get("v3/publicRooms?server=elsewhere.example")
+    // Nobody has this name (RFC 2606).
+    api.get("v3/publicRooms?server=elsewhere.invalid")
         .await
-        .refused(404, "M_NOT_FOUND");
+        .refused(502, "M_UNKNOWN");
     alice
-        .post("v3/publicRooms?server=elsewhere.example", json!({}))
+        .post("v3/publicRooms?server=elsewhere.invalid", json!({}))
         .await
-        .refused(404, "M_NOT_FOUND");
+        .refused(502, "M_UNKNOWN");
     let long = json!({ "filter": { "generic_search_term": "x".repeat(2_000) } });
     alice
         .post("v3/publicRooms", long)

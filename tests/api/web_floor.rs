@@ -331,6 +331,7 @@ async fn a_query_that_is_not_what_it_must_be_is_refused() {
     let alice = server().register("alice").await;
     let room = alice.public_room().await;
     for path in [
+        format!("v3/rooms/{room}/messages"),
         format!("v3/rooms/{room}/messages?dir=x"),
         format!("v3/rooms/{room}/messages?dir=b&limit=many"),
         format!("v3/rooms/{room}/messages?dir=b&from=nonsense"),

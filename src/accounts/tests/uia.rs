@@ -4,7 +4,9 @@ use ruma_client_api::uiaa::{AuthData, Dummy, MatrixUserIdentifier, Password, Use
 use ruma_common::UserId;
 
 use super::house::{House, PASSWORD};
-use crate::{Challenge, ChallengeError, NewInvitation, Operation, Outcome, RegistrationMode};
+use crate::{
+    Challenge, ChallengeError, NewInvitation, Operation, Outcome, RegistrationMode, UiaError,
+};
 
 fn password(user_id: &UserId, password: &str, session: &str) -> AuthData {
     let identifier = MatrixUserIdentifier::new(user_id.to_string());
@@ -43,17 +45,12 @@ async fn a_password_is_asked_for_each_request() {
     let first = challenge(begin.await.unwrap());
     assert!(first.error.is_none() && first.completed.is_empty());
 
-    // A wrong password; bob's password; bob with alice's session.
+    // A wrong password; bob with alice's session.
     let id = first.session.as_str();
     for (who, auth, error) in [
         (
             &alice,
             password(&alice.user_id, "wrong", id),
-            ChallengeError::Forbidden,
-        ),
-        (
-            &alice,
-            password(&bob.user_id, PASSWORD, id),
             ChallengeError::Forbidden,
         ),
         (
@@ -75,6 +72,11 @@ async fn a_password_is_asked_for_each_request() {
         let step = accounts.authenticate_interactively(flows(), Some(who), operation, Some(&auth));
         assert_eq!(challenge(step.await.unwrap()).error, Some(error));
     }
+
+    // Bob's password, though it is right, says nothing about alice.
+    let auth = password(&bob.user_id, PASSWORD, id);
+    let step = accounts.authenticate_interactively(flows(), Some(&alice), operation, Some(&auth));
+    assert!(matches!(step.await, Err(UiaError::AnotherUser)));
 
     let auth = password(&alice.user_id, PASSWORD, id);
     let pass =

@@ -1,6 +1,6 @@
 //! The sections of the configuration that no crate below has options for.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 use runtime::{Network, options};
 use serde::{Deserialize, Serialize};
@@ -33,21 +33,6 @@ impl ListenerOptions {
             tls: self.tls.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
         }
-    }
-}
-
-options! {
-    /// Conversations with other servers. This version does not speak to other servers yet:
-    /// the section is read and checked, and has no effect.
-    pub(crate) struct FederationOptions in "federation" {
-        /// Whether this server speaks to others at all.
-        pub(crate) enabled: bool = true,
-        /// The servers it speaks to, with * and ? for any characters. Empty: all but the denied.
-        pub(crate) allowed_servers: Vec<String> = Vec::new(),
-        /// The servers it never speaks to, with * and ? for any characters.
-        pub(crate) denied_servers: Vec<String> = Vec::new(),
-        /// Where to reach a server, past DNS: "b.test" = "127.0.0.1:8449".
-        pub(crate) overrides: BTreeMap<String, SocketAddr> = BTreeMap::new(),
     }
 }
 

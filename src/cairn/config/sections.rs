@@ -6,13 +6,14 @@ use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
+use peers::FederationOptions;
 use rooms::RoomsOptions;
 use runtime::OptionDescription;
 use web::LimitsOptions;
 
 use super::{
     Document,
-    options::{FederationOptions, ListenerOptions, LogOptions},
+    options::{ListenerOptions, LogOptions},
 };
 
 /// One section of the configuration.

@@ -2,6 +2,7 @@
 //! server runs (then it does them, asked over its socket) or not (then they are done here).
 
 use actions::{Administration, Restraint};
+use runtime::Metrics;
 use serde_json::{Value, json};
 
 use super::{Answer, Failure};
@@ -96,7 +97,8 @@ pub(super) fn perform(config: &Config, wish: Administration) -> Result<Value, Fa
         if let Some(answer) = socket::ask(&path, &wish).await? {
             return Ok(answer);
         }
-        let parts = Parts::open(config).map_err(|error| Failure::Other(error.to_string()))?;
+        let parts = Parts::open(config, &Metrics::new())
+            .map_err(|error| Failure::Other(error.to_string()))?;
         let answer = parts.actions.administer(wish).await;
         answer.map_err(|error| Failure::Other(error.to_string()))
     })
@@ -153,8 +155,10 @@ fn told(wish: &Administration, answer: &Value) -> String {
             format!("{} {now}", text("user_id"))
         }
         Administration::ListReports => lines(&answer["reports"], report_line),
-        // `invite` tells these itself.
-        Administration::CreateInvitations { .. } => String::new(),
+        // `invite` and `federation` tell these themselves.
+        Administration::CreateInvitations { .. }
+        | Administration::FederationStatus
+        | Administration::FederationCheck { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {

@@ -2,16 +2,17 @@
 
 use std::{collections::HashSet, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
+use actions::Files;
 use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use console::Console;
 use delivery::{Appservices, AppservicesParts, Push, PushParts};
 use media::{Media, MediaParts};
-use outgoing::Outgoing;
 use runtime::{Metrics, Tasks};
 use search::Search;
 use serde_json::{Value, json};
+use server_api::ServerParts;
 use sync::Sync;
 use tokio::signal::unix::{SignalKind, signal};
 use web::{Front, FrontParts, Limits, Listener, Measures, Serves, Tls};
@@ -61,6 +62,14 @@ fn open_media(
     .map_err(|error| Failure::Other(error.to_string()))
 }
 
+/// What the doors stand on.
+struct Served {
+    client: ClientParts,
+    others: ServerParts,
+    /// Whether other servers find a door at all.
+    speaks_to_others: bool,
+}
+
 /// What the running server holds in its hands.
 struct Server {
     config: Config,
@@ -72,9 +81,8 @@ struct Server {
 async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let metrics = Metrics::new();
     let tasks = Tasks::measured(&metrics);
-    let parts = Parts::open(&config).map_err(|error| Failure::Other(error.to_string()))?;
-    let outgoing = Outgoing::new(&config.outgoing, &metrics)
-        .map_err(|error| Failure::Other(error.to_string()))?;
+    let parts =
+        Parts::open(&config, &metrics).map_err(|error| Failure::Other(error.to_string()))?;
     let limits = Limits::new(config.limits.clone(), parts.clock.clone());
     let sync = Sync::new(
         parts.store.clone(),
@@ -94,7 +102,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         store: parts.store.clone(),
         accounts: parts.accounts.clone(),
         rooms: parts.rooms.clone(),
-        outgoing: outgoing.clone(),
+        outgoing: parts.outgoing.clone(),
         clock: parts.clock.clone(),
         random: parts.random.clone(),
         tasks: tasks.clone(),
@@ -107,6 +115,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         sync,
         search: search.clone(),
         media: media.clone(),
+        files: Files::new(media.clone(), parts.peers.clone()),
         actions: parts.actions.clone(),
         appservices: appservices.clone(),
         limits: limits.clone(),
@@ -117,8 +126,22 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
             turn: config.turn.clone(),
             rtc: config.rtc.clone(),
             thread_subscriptions: config.accounts.thread_subscriptions,
-            plain_push_gateways: outgoing.reaches_private_networks(),
+            plain_push_gateways: parts.outgoing.reaches_private_networks(),
         }),
+    };
+    let served = Served {
+        others: ServerParts {
+            accounts: parts.accounts.clone(),
+            rooms: parts.rooms.clone(),
+            media: media.clone(),
+            peers: parts.peers.clone(),
+            clock: parts.clock.clone(),
+            info: Arc::new(server_api::ServerInfo {
+                well_known_server: config.well_known.server.clone(),
+            }),
+        },
+        speaks_to_others: config.federation.enabled,
+        client,
     };
     let mut server = Server {
         config,
@@ -129,11 +152,11 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     // Signals are heard from before the first listener is announced.
     let mut signals = Signals::new()?;
     server
-        .listen(&parts, &client, &metrics, common.json)
+        .listen(&parts, &served, &metrics, common.json)
         .await?;
     settle(&parts, &server.tasks);
     sweep(&parts, &server.tasks);
-    deliver(&parts, &server, outgoing, &metrics);
+    deliver(&parts, &server, &metrics);
     let presence = parts.rooms.clone();
     server
         .tasks
@@ -172,7 +195,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         );
     }
     // The last sync of the store happens here.
-    drop((parts, client));
+    drop((parts, served));
     log::info!("stopped");
     Ok(Answer {
         text: String::new(),
@@ -185,7 +208,7 @@ impl Server {
     async fn listen(
         &mut self,
         parts: &Parts,
-        client: &ClientParts,
+        parts_of_doors: &Served,
         metrics: &Metrics,
         json: bool,
     ) -> Result<(), Failure> {
@@ -229,7 +252,7 @@ impl Server {
             let serves: HashSet<Serves> = options.serves.iter().copied().collect();
             let bound = listener.address().unwrap_or(options.address);
             let console = self.console(parts, bound, options.tls.is_some());
-            let served = router(&serves, client, console, metrics);
+            let served = router(&serves, parts_of_doors, console, metrics);
             let front = front(served, options.trusted_proxies, &self.tasks, &self.limits);
             listener.serve(front, &self.tasks);
         }
@@ -296,17 +319,16 @@ async fn register_services(parts: &Parts, config: &Config) -> Result<(), Failure
     })
 }
 
-fn router(
-    serves: &HashSet<Serves>,
-    client: &ClientParts,
-    console: Console,
-    metrics: &Metrics,
-) -> Router {
+fn router(serves: &HashSet<Serves>, parts: &Served, console: Console, metrics: &Metrics) -> Router {
+    let client = &parts.client;
     let mut router = Router::new();
     if serves.contains(&Serves::Client) {
         router = router
             .merge(client_api::routes().into_router(client.clone()))
             .merge(console::routes().into_router(console));
+    }
+    if serves.contains(&Serves::Federation) && parts.speaks_to_others {
+        router = router.merge(server_api::routes().into_router(parts.others.clone()));
     }
     if serves.contains(&Serves::Admin) {
         let parts = AdminParts {
@@ -344,12 +366,12 @@ fn announce(listener: &Listener, options: &web::ListenerOptions, json: bool) {
 }
 
 /// Starts the readers that tell others.
-fn deliver(parts: &Parts, server: &Server, outgoing: Outgoing, metrics: &Metrics) {
+fn deliver(parts: &Parts, server: &Server, metrics: &Metrics) {
     let push_parts = PushParts {
         store: parts.store.clone(),
         accounts: parts.accounts.clone(),
         rooms: parts.rooms.clone(),
-        outgoing,
+        outgoing: parts.outgoing.clone(),
         clock: parts.clock.clone(),
         random: parts.random.clone(),
         tasks: server.tasks.clone(),

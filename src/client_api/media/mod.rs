@@ -11,6 +11,7 @@ use ::media::{
     Eagerness, FileDescription, Media, ThumbnailMethod, ThumbnailRequest, UploadError, Uploader,
     Viewer,
 };
+use actions::Files;
 use js_int::UInt;
 use ruma_client_api::{
     authenticated_media::{
@@ -43,6 +44,10 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on(config)
         .merge(old::routes())
 }
+
+/// Whoever is signed in may have files of other servers fetched. Only the old paths have a
+/// parameter that asks for that not to be done.
+const ALLOW_REMOTE: bool = true;
 
 /// Our own parameter of uploads.
 #[derive(Deserialize)]
@@ -143,39 +148,39 @@ fn eagerness(conditions: &Conditions) -> Eagerness {
 
 /// `GET /_matrix/client/v1/media/download/{serverName}/{mediaId}`
 async fn get(
-    Part(media): Part<Media>,
+    Part(files): Part<Files>,
     caller: User,
     conditions: Conditions,
     request: get::Request,
 ) -> Reply<FileAnswer> {
     let (viewer, eagerness) = (Viewer::User(caller.user), eagerness(&conditions));
-    let (server_name, media_id) = (&request.server_name, &request.media_id);
-    let file = media.download(viewer, server_name, media_id, request.timeout_ms, eagerness);
+    let place = (&*request.server_name, request.media_id.as_str());
+    let file = files.download(viewer, place, request.timeout_ms, ALLOW_REMOTE, eagerness);
     Ok(FileAnswer::new(file.await?, conditions))
 }
 
 /// `GET /_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}`
 async fn get_named(
-    Part(media): Part<Media>,
+    Part(files): Part<Files>,
     caller: User,
     conditions: Conditions,
     request: get_named::Request,
 ) -> Reply<FileAnswer> {
     let (viewer, eagerness) = (Viewer::User(caller.user), eagerness(&conditions));
-    let (server_name, media_id) = (&request.server_name, &request.media_id);
-    let file = media.download(viewer, server_name, media_id, request.timeout_ms, eagerness);
+    let place = (&*request.server_name, request.media_id.as_str());
+    let file = files.download(viewer, place, request.timeout_ms, ALLOW_REMOTE, eagerness);
     Ok(FileAnswer::new(file.await?, conditions).named(request.filename))
 }
 
 /// `GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}`
 async fn get_thumbnail(
-    Part(media): Part<Media>,
+    Part(files): Part<Files>,
     caller: User,
     conditions: Conditions,
     request: get_thumbnail::Request,
 ) -> Reply<FileAnswer> {
     let (viewer, eagerness) = (Viewer::User(caller.user), eagerness(&conditions));
-    let (server_name, media_id) = (&request.server_name, &request.media_id);
+    let place = (&*request.server_name, request.media_id.as_str());
     let wanted = wanted(
         request.width,
         request.height,
@@ -183,7 +188,7 @@ async fn get_thumbnail(
         request.animated,
     )?;
     let wait = request.timeout_ms;
-    let file = media.thumbnail(viewer, server_name, media_id, wanted, wait, eagerness);
+    let file = files.thumbnail(viewer, place, wanted, wait, ALLOW_REMOTE, eagerness);
     Ok(FileAnswer::new(file.await?, conditions))
 }
 

@@ -1,7 +1,8 @@
 //! Names of rooms (client-server API, "Room aliases").
 
-use ::rooms::{AppendError, Rooms, aliases, resolve_alias};
+use ::rooms::{AppendError, Rooms, aliases};
 use accounts::Accounts;
+use actions::Actions;
 use delivery::Appservices;
 use http::StatusCode;
 use ruma_client_api::{
@@ -52,7 +53,7 @@ fn taken(error: AppendError) -> ApiError {
 
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}`
 async fn get_alias(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     Part(appservices): Part<Appservices>,
     asker: Newcomer,
     request: get::Request,
@@ -61,12 +62,8 @@ async fn get_alias(
     appservices
         .provide_alias(&request.room_alias, asker)
         .await?;
-    let servers = vec![rooms.server_name().to_owned()];
-    let room_id = read(rooms, move |_, view| {
-        resolve_alias(view, &request.room_alias)
-    })
-    .await?;
-    Ok(get::Response::new(room_id, servers))
+    let found = actions.resolve_alias(&request.room_alias).await?;
+    Ok(get::Response::new(found.room_id, found.servers))
 }
 
 /// `DELETE /_matrix/client/v3/directory/room/{roomAlias}`

@@ -2,6 +2,7 @@
 //! API, "Published room directory").
 
 use ::rooms::{Networks, PublicRoomsPage, PublicRoomsRequest, Rooms, is_published};
+use actions::Actions;
 use http::Method;
 use js_int::UInt;
 use ruma_client_api::{
@@ -44,13 +45,23 @@ fn limit(limit: Option<UInt>) -> Option<usize> {
 }
 
 fn answer(page: PublicRoomsPage) -> RawJson {
+    let (chunk, total) = (json!(page.chunk), json!(page.total));
+    answer_of(chunk, page.next_batch, page.prev_batch, total)
+}
+
+fn answer_of(
+    chunk: Value,
+    next_batch: Option<String>,
+    prev_batch: Option<String>,
+    total: Value,
+) -> RawJson {
     let mut answer = Map::new();
-    answer.insert("chunk".to_owned(), json!(page.chunk));
-    answer.insert("total_room_count_estimate".to_owned(), json!(page.total));
-    for (name, token) in [
-        ("next_batch", page.next_batch),
-        ("prev_batch", page.prev_batch),
-    ] {
+    answer.insert("chunk".to_owned(), chunk);
+    // Another server may not say.
+    if !total.is_null() {
+        answer.insert("total_room_count_estimate".to_owned(), total);
+    }
+    for (name, token) in [("next_batch", next_batch), ("prev_batch", prev_batch)] {
         if let Some(token) = token {
             answer.insert(name.to_owned(), token.into());
         }
@@ -58,9 +69,28 @@ fn answer(page: PublicRoomsPage) -> RawJson {
     answers::json(&Value::Object(answer))
 }
 
+/// A page of the directory of this server or of another.
+async fn page(rooms: Rooms, actions: Actions, wanted: PublicRoomsRequest) -> Reply<RawJson> {
+    if let Some(server) = wanted.server.clone()
+        && server != rooms.server_name()
+        && !matches!(wanted.networks, Networks::One(_))
+    {
+        let page = actions.remote_public_rooms(&server, wanted).await?;
+        return Ok(answer_of(
+            json!(page.chunk),
+            page.next_batch,
+            page.prev_batch,
+            json!(page.total_room_count_estimate),
+        ));
+    }
+    let page = read_long(rooms, move |rooms, view| rooms.public_rooms(view, &wanted)).await?;
+    Ok(answer(page))
+}
+
 /// `GET /_matrix/client/v3/publicRooms`
 async fn list_rooms(
     Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     _: Anonymous,
     request: list::Request,
 ) -> Reply<RawJson> {
@@ -70,13 +100,13 @@ async fn list_rooms(
         since: request.since,
         ..PublicRoomsRequest::default()
     };
-    let page = read_long(rooms, move |rooms, view| rooms.public_rooms(view, &wanted)).await?;
-    Ok(answer(page))
+    page(rooms, actions, wanted).await
 }
 
 /// `POST /_matrix/client/v3/publicRooms`
 async fn search_rooms(
     Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     _: User,
     request: search::Request,
 ) -> Reply<RawJson> {
@@ -93,8 +123,7 @@ async fn search_rooms(
             _ => Networks::Matrix,
         },
     };
-    let page = read_long(rooms, move |rooms, view| rooms.public_rooms(view, &wanted)).await?;
-    Ok(answer(page))
+    page(rooms, actions, wanted).await
 }
 
 /// `GET /_matrix/client/v3/directory/list/room/{roomId}`

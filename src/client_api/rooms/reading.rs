@@ -6,7 +6,6 @@ use ::rooms::{
     StateFormat,
 };
 use ::sync::Sync;
-use http::Method;
 use model::Membership;
 use ruma_client_api::{
     context::get_context::v3 as context,
@@ -19,10 +18,7 @@ use ruma_client_api::{
         get_state_events::v3 as state,
     },
 };
-use ruma_common::{
-    RoomId,
-    api::{IncomingRequest, Metadata, error::DeserializationError},
-};
+use ruma_common::RoomId;
 use ruma_events::room::member::MembershipState;
 use serde::Deserialize;
 use store::Snapshot;
@@ -46,44 +42,13 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on(event_at_time)
 }
 
-/// The query of `GET /messages`, where `dir` may be missing: some clients expect the
-/// direction in which a room is read first.
-struct MessagesRequest(messages::Request);
-
-impl Metadata for MessagesRequest {
-    const METHOD: Method = messages::Request::METHOD;
-    const RATE_LIMITED: bool = messages::Request::RATE_LIMITED;
-    type Authentication = <messages::Request as Metadata>::Authentication;
-    type PathBuilder = <messages::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = messages::Request::PATH_BUILDER;
-}
-
-impl IncomingRequest for MessagesRequest {
-    type EndpointError = <messages::Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = messages::Response;
-
-    fn try_from_http_request_inner(
-        mut request: http::Request<&[u8]>,
-        path: &[&str],
-    ) -> Result<Self, DeserializationError> {
-        let query = request.uri().query().unwrap_or_default();
-        if !query.split('&').any(|field| field.starts_with("dir=")) {
-            let uri = format!("{}?{query}&dir=f", request.uri().path());
-            if let Ok(uri) = uri.parse() {
-                *request.uri_mut() = uri;
-            }
-        }
-        messages::Request::try_from_http_request_inner(request, path).map(Self)
-    }
-}
-
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 async fn messages(
     Part(rooms): Part<Rooms>,
     Part(sync): Part<Sync>,
     caller: User,
     QueryOf(relations): QueryOf<RelationQuery>,
-    MessagesRequest(request): MessagesRequest,
+    request: messages::Request,
 ) -> Reply<RawJson> {
     let (room_id, filter) = (request.room_id, request.filter);
     let limit = filter

@@ -6,7 +6,8 @@ use ruma_client_api::{
     room::{report_content::v3 as event, report_room::v3 as room},
 };
 use serde::Deserialize;
-use web::{Asked, Part, Received, Reply, Routes, User};
+use serde_json::{Map, Value};
+use web::{ApiError, Asked, Part, Received, Reply, Routes, User, WithBody};
 
 use super::sender;
 use crate::ClientParts;
@@ -22,8 +23,14 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 async fn report_room(
     Part(rooms): Part<Rooms>,
     caller: User,
-    request: room::Request,
+    WithBody { request, body }: WithBody<room::Request>,
 ) -> Reply<room::Response> {
+    // It may be blank, but not missing: ruma takes it for blank then.
+    if !serde_json::from_slice::<Map<String, Value>>(&body)
+        .is_ok_and(|body| body.contains_key("reason"))
+    {
+        return Err(ApiError::bad_json("There is no reason."));
+    }
     rooms
         .report_room(&sender(&caller), &request.room_id, request.reason)
         .await?;

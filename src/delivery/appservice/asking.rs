@@ -105,6 +105,7 @@ impl Question<'_> {
             headers,
             body: self.body.clone(),
             plain_http: true,
+            route: None,
             redirects: 0,
             timeout: self.timeout,
             answer_limit: ANSWER_LIMIT,
@@ -388,6 +389,8 @@ mod tests {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: HeaderMap::new(),
                 body: Bytes::from(body),
+                version: http::Version::HTTP_11,
+                address: None,
             };
             assert_eq!(knows_no_endpoint(&answer), expected, "{status} {body}");
         }

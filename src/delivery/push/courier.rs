@@ -427,6 +427,7 @@ fn request(url: Url, body: Vec<u8>) -> Request {
         url,
         headers,
         body: Bytes::from(body),
+        route: None,
         plain_http: true,
         redirects: REDIRECTS,
         timeout: TIMEOUT,
@@ -500,6 +501,8 @@ mod tests {
                 status: http::StatusCode::from_u16(status).unwrap(),
                 headers: HeaderMap::new(),
                 body: Bytes::from(body),
+                version: http::Version::HTTP_11,
+                address: None,
             };
             assert_eq!(taken(&answer).is_ok(), expected, "{status} {body}");
         }

@@ -2,6 +2,7 @@
 
 mod downloads;
 mod house;
+mod remote;
 mod small_files;
 mod thumbnails;
 mod uploads;

@@ -1,6 +1,10 @@
 //! What goes wrong with what a person does across domains.
 
-use actions::{DeactivateError, ModerationError, NoticeError, SetProfileError};
+use actions::{
+    DeactivateError, FilesError, ModerationError, NoticeError, ResolveError, SetProfileError,
+};
+use http::StatusCode;
+use ruma_common::api::error::ErrorCode;
 
 use super::sentence;
 use crate::ApiError;
@@ -44,6 +48,28 @@ impl From<SetProfileError> for ApiError {
         match error {
             SetProfileError::Profile(error) => error.into(),
             SetProfileError::Room(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResolveError> for ApiError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Read(error) => error.into(),
+            ResolveError::Peer(error) => error.into(),
+        }
+    }
+}
+
+impl From<FilesError> for ApiError {
+    fn from(error: FilesError) -> Self {
+        let text = sentence(&error);
+        match error {
+            FilesError::Download(error) => error.into(),
+            FilesError::Peer(error) => error.into(),
+            FilesError::NotYet => {
+                Self::new(StatusCode::GATEWAY_TIMEOUT, ErrorCode::NotYetUploaded, text)
+            }
         }
     }
 }

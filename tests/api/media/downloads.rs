@@ -267,8 +267,6 @@ async fn what_is_not_here_is_not_found() {
     let media_id = place.split_once('/').unwrap().1;
     for path in [
         "localhost/unknown".to_owned(),
-        format!("elsewhere.example/{media_id}"),
-        format!("elsewhere.example:8448/{media_id}"),
         format!("localhost/{media_id}x"),
         "localhost/..%2f..%2f..%2fetc%2fpasswd".to_owned(),
         "localhost/%00".to_owned(),
@@ -278,6 +276,11 @@ async fn what_is_not_here_is_not_found() {
             let path = format!("v1/media/{what}/{path}?width=32&height=32");
             fetch(&alice, &path).await.refused(404, "M_NOT_FOUND");
         }
+    }
+    // Nobody has this name (RFC 2606).
+    for server in ["elsewhere.invalid", "elsewhere.invalid:8448"] {
+        let path = format!("v1/media/download/{server}/{media_id}");
+        fetch(&alice, &path).await.refused(502, "M_UNKNOWN");
     }
     for path in ["..%2f..%2fetc/passwd", "a%20b/c"] {
         fetch(&alice, &format!("v1/media/download/{path}"))

@@ -1,0 +1,61 @@
+//! The keys of this server's users as other servers may see them.
+
+use std::collections::BTreeMap;
+
+use model::UserSerial;
+use ruma_common::{
+    OwnedDeviceId, OwnedUserId, ServerName, UserId,
+    encryption::{CrossSigningKey, DeviceKeys},
+    serde::Raw,
+};
+use store::{Read, StoreError};
+
+use crate::{QueriedKeys, device_keys::query_keys_as, device_list_position, find};
+
+/// The devices of a user that have keys, for other servers.
+#[derive(Clone, Debug)]
+pub struct PublishedDevices {
+    /// Tells this list from earlier ones: it grows with each change.
+    pub stream_id: u64,
+    /// The keys of each device. Names of devices are their owner's business.
+    pub devices: BTreeMap<OwnedDeviceId, Raw<DeviceKeys>>,
+    /// The master key.
+    pub master_key: Option<Raw<CrossSigningKey>>,
+    /// The self-signing key.
+    pub self_signing_key: Option<Raw<CrossSigningKey>>,
+}
+
+/// The keys of users of this server, as other servers may see them: for each user the devices named, or all if none is. Of other signatures than those of the
+/// users themselves nothing is told, nor of the names of devices.
+///
+/// # Errors
+/// If the database fails.
+pub fn published_keys(
+    view: &impl Read,
+    server_name: &ServerName,
+    wanted: &BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
+) -> Result<QueriedKeys, StoreError> {
+    query_keys_as(view, server_name, None::<UserSerial>, wanted)
+}
+
+/// The devices of a user of this server, as other servers may see them; none if there is no such user.
+///
+/// # Errors
+/// If the database fails.
+pub fn published_devices(
+    view: &impl Read,
+    user_id: &UserId,
+) -> Result<Option<PublishedDevices>, StoreError> {
+    let Some((user, _)) = find(view, user_id)? else {
+        return Ok(None);
+    };
+    let wanted = BTreeMap::from([(user_id.to_owned(), Vec::new())]);
+    let mut keys = published_keys(view, user_id.server_name(), &wanted)?;
+    let position = device_list_position(view, user)?;
+    Ok(Some(PublishedDevices {
+        stream_id: position.map_or(0, |position| position.0),
+        devices: keys.device_keys.remove(user_id).unwrap_or_default(),
+        master_key: keys.master_keys.remove(user_id),
+        self_signing_key: keys.self_signing_keys.remove(user_id),
+    }))
+}

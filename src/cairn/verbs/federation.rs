@@ -1,0 +1,92 @@
+//! `cairn federation`: conversations with other servers.
+
+use actions::Administration;
+use serde_json::{Value, json};
+
+use super::{Answer, Failure, administer};
+use crate::{
+    command_line::{Common, FederationVerb},
+    config::Config,
+    parts,
+};
+
+/// Does a verb of `cairn federation`.
+pub(super) fn run(verb: FederationVerb, common: &Common) -> Result<Answer, Failure> {
+    let config = Config::load(&common.config)?;
+    match verb {
+        FederationVerb::Status => {
+            let json = administer::perform(&config, Administration::FederationStatus)?;
+            let text = status(&json);
+            Ok(Answer { text, json })
+        }
+        FederationVerb::Check { server } => {
+            let wish = Administration::FederationCheck { server };
+            let json = administer::perform(&config, wish)?;
+            let text = check(&json);
+            if json["ok"] == true || common.json {
+                Ok(Answer { text, json })
+            } else {
+                Err(Failure::Other(text))
+            }
+        }
+        FederationVerb::RotateKey => rotate_key(&config),
+    }
+}
+
+fn word<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+fn status(answer: &Value) -> String {
+    let mut told = format!(
+        "This server signs with {}. It knows the keys of {} other servers.",
+        word(answer, "key_id"),
+        answer["known_servers"]
+    );
+    let failing = answer["failing"].as_array().cloned().unwrap_or_default();
+    if failing.is_empty() {
+        told += "\nNone is known not to answer.";
+    }
+    for server in &failing {
+        told += &format!(
+            "\n{} does not answer since {} ({} times): {}; tried again at {}",
+            word(server, "server"),
+            word(server, "since"),
+            server["failures"],
+            word(server, "reason"),
+            word(server, "retry_at")
+        );
+    }
+    told
+}
+
+fn check(answer: &Value) -> String {
+    let steps = answer["steps"].as_array().cloned().unwrap_or_default();
+    let mut told = format!("{}:", word(answer, "server"));
+    for step in &steps {
+        let mark = if step["ok"] == true { "ok  " } else { "FAIL" };
+        told += &format!(
+            "\n{mark} {:<10} {}",
+            word(step, "step"),
+            word(step, "found")
+        );
+    }
+    told
+}
+
+fn rotate_key(config: &Config) -> Result<Answer, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Other(format!("this process cannot work: {error}")))?;
+    let (old, new) = runtime
+        .block_on(parts::rotate_key(config))
+        .map_err(|error| Failure::Other(format!("{error}; the server must be stopped for this")))?;
+    Ok(Answer {
+        text: format!(
+            "From its next start on this server signs with {new}. {old} stays published, for what it has signed.\n\
+             Keep signing.key in your backups: the one there is the old one."
+        ),
+        json: json!({ "old_key_id": old, "new_key_id": new }),
+    })
+}

@@ -1,0 +1,162 @@
+//! Which servers this one speaks to.
+
+use ruma_common::{OwnedServerName, ServerName};
+
+use crate::FederationOptions;
+
+/// Why this server does not speak to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// `federation.enabled` is off.
+    #[error("this server does not speak to others")]
+    Disabled,
+    /// The name is this server's own.
+    #[error("this is the server itself")]
+    Ourselves,
+    /// The configuration allows only others, or denies it.
+    #[error("this server does not speak to that one")]
+    Denied,
+}
+
+/// The rules of the configuration.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    own: OwnedServerName,
+    enabled: bool,
+    allowed: Vec<String>,
+    denied: Vec<String>,
+}
+
+impl Policy {
+    pub(crate) fn new(own: OwnedServerName, options: &FederationOptions) -> Self {
+        Self {
+            own,
+            enabled: options.enabled,
+            allowed: options.allowed_servers.clone(),
+            denied: options.denied_servers.clone(),
+        }
+    }
+
+    /// # Errors
+    /// [`Refused`] if this server does not speak to `server`.
+    pub(crate) fn check(&self, server: &ServerName) -> Result<(), Refused> {
+        // A pattern without a port is about the host, whatever the port.
+        let matches = |pattern: &String| {
+            is_match(pattern, server.as_str()) || is_match(pattern, server.host())
+        };
+        if !self.enabled {
+            return Err(Refused::Disabled);
+        }
+        if server.as_str().eq_ignore_ascii_case(self.own.as_str()) {
+            return Err(Refused::Ourselves);
+        }
+        if self.denied.iter().any(matches) {
+            return Err(Refused::Denied);
+        }
+        if self.allowed.is_empty() || self.allowed.iter().any(matches) {
+            Ok(())
+        } else {
+            Err(Refused::Denied)
+        }
+    }
+}
+
+/// Whether all of `text` matches a pattern with `*` and `?`. Host names have no case.
+fn is_match(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut read) = (0, 0);
+    // Where the last `*` stands, and how much of the text it has taken.
+    let mut star: Option<(usize, usize)> = None;
+    while read < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(one) if *one == b'?' || one.eq_ignore_ascii_case(&text[read]) => {
+                at += 1;
+                read += 1;
+            }
+            _ => {
+                let Some((place, taken)) = star else {
+                    return false;
+                };
+                star = Some((place, taken + 1));
+                at = place + 1;
+                read = taken + 1;
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, text, expected) in [
+            ("a.test", "a.test", true),
+            ("a.test", "A.Test", true),
+            ("a.test", "ba.test", false),
+            ("*.test", "a.b.test", true),
+            ("*.test", "test", false),
+            ("a?c.test", "abc.test", true),
+            ("a?c.test", "ac.test", false),
+            ("*a*b*", "xxaxxbxx", true),
+            ("*a*b", "abab", true),
+            ("*a*b", "aba", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(is_match(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn lists_decide_who_is_spoken_to() {
+        let policy = |enabled, allowed: &[&str], denied: &[&str]| {
+            let texts = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect();
+            let options = FederationOptions {
+                enabled,
+                allowed_servers: texts(allowed),
+                denied_servers: texts(denied),
+                ..FederationOptions::default()
+            };
+            Policy::new(OwnedServerName::try_from("own.test").unwrap(), &options)
+        };
+        for (policy, server, expected) in [
+            (policy(true, &[], &[]), "a.test", Ok(())),
+            (policy(false, &[], &[]), "a.test", Err(Refused::Disabled)),
+            (policy(true, &[], &[]), "OWN.test", Err(Refused::Ourselves)),
+            (
+                policy(true, &["*"], &[]),
+                "own.test",
+                Err(Refused::Ourselves),
+            ),
+            (policy(true, &["*.gov"], &[]), "a.gov", Ok(())),
+            (
+                policy(true, &["*.gov"], &[]),
+                "a.test",
+                Err(Refused::Denied),
+            ),
+            (
+                policy(true, &[], &["bad.test"]),
+                "bad.test:8449",
+                Err(Refused::Denied),
+            ),
+            (policy(true, &[], &["bad.test:1"]), "bad.test", Ok(())),
+            (
+                policy(true, &["*"], &["*.bad"]),
+                "a.bad",
+                Err(Refused::Denied),
+            ),
+            (policy(true, &["a.test"], &[]), "a.test:8449", Ok(())),
+        ] {
+            let server = ServerName::parse(server).unwrap();
+            assert_eq!(policy.check(&server), expected, "{server}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Servers that speak with each other over TLS, on this machine, and with hostile ones.
+
+mod asking;
+mod files;
+mod hostile;
+mod keys;
+mod neighbours;
+mod operating;
+mod peer;
+mod recognising;

@@ -1,0 +1,118 @@
+//! Servers whose certificates come from one authority, and who find each other by the
+//! configuration.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use harness::{Api, Config, Server};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+
+/// An authority for certificates, its files, and the places of servers.
+pub(crate) struct World {
+    folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+    /// Names and ports.
+    places: Vec<(String, u16)>,
+}
+
+/// A server with its doors.
+pub(crate) struct Neighbour {
+    pub(crate) server: Server,
+    /// The door for clients.
+    pub(crate) api: Api,
+    /// The door for servers, without TLS: for tests that write requests themselves.
+    pub(crate) door: Api,
+}
+
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl World {
+    /// A world in which servers of these names can be.
+    pub(crate) fn of(names: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(folder.path().join("root.pem"), certificate.pem()).unwrap();
+        let places = names.iter().map(|name| ((*name).to_owned(), free_port()));
+        Self {
+            places: places.collect(),
+            issuer: Issuer::new(params, key),
+            folder,
+        }
+    }
+
+    /// The port of a server.
+    pub(crate) fn port(&self, name: &str) -> u16 {
+        self.places.iter().find(|place| place.0 == name).unwrap().1
+    }
+
+    /// A certificate for a name, and its key, as PEM files.
+    pub(crate) fn certify(&self, name: &str) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let file = |end: &str| self.folder.path().join(format!("{name}.{end}.pem"));
+        std::fs::write(file("cert"), certificate.pem()).unwrap();
+        std::fs::write(file("key"), key.serialize_pem()).unwrap();
+        (file("cert"), file("key"))
+    }
+
+    /// The configuration of a server; `more` is added to `[federation]`.
+    pub(crate) fn config(&self, name: &str, more: &str) -> Config {
+        let (certificate, key) = self.certify(name);
+        let overrides = self.places.iter().filter(|place| place.0 != name);
+        let overrides: String = overrides
+            .map(|(name, port)| format!("{name:?} = \"127.0.0.1:{port}\"\n"))
+            .collect();
+        Config {
+            server_name: name.to_owned(),
+            more: format!(
+                r#"
+[[listener]]
+address = "127.0.0.1:{port}"
+serves = ["federation"]
+tls = {{ certificate = {certificate:?}, key = {key:?} }}
+
+[[listener]]
+address = "127.0.0.1:0"
+serves = ["federation"]
+
+[outgoing]
+trusted_roots = [{root:?}]
+private_networks = ["127.0.0.0/8"]
+
+[federation]
+{more}
+
+[federation.overrides]
+{overrides}
+"#,
+                port = self.port(name),
+                root = self.folder.path().join("root.pem"),
+            ),
+            ..Config::default()
+        }
+    }
+
+    /// Starts a server.
+    pub(crate) fn start(&self, name: &str) -> Neighbour {
+        self.start_with(name, "")
+    }
+
+    /// Starts a server; `more` is added to `[federation]`.
+    pub(crate) fn start_with(&self, name: &str, more: &str) -> Neighbour {
+        let server = Server::with(self.config(name, more));
+        Neighbour {
+            api: server.api(),
+            door: Api::new(&server.urls()[2]),
+            server,
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A small server of which a test says how it behaves, and that signs what it asks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use harness::signing::{Key, canonical};
+use harness::{Answer, Api};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::neighbours::World;
+
+/// What a peer does when somebody asks for a path.
+#[derive(Clone, Debug)]
+pub(crate) enum Behaviour {
+    /// Answers with this status and JSON.
+    Json(u16, Value),
+    /// Answers with these bytes, whatever they are.
+    Bytes(Vec<u8>),
+    /// Says nothing, and keeps the connection.
+    Silence,
+    /// Sends a body that never ends.
+    Endless,
+    /// Sends on to a place.
+    Redirect(String),
+}
+
+/// A peer that a test plays.
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) key: Key,
+    behaviours: Arc<Mutex<HashMap<String, Behaviour>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+/// The time in ms.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+impl Peer {
+    /// Listens where the world has this name, and publishes a key.
+    pub(crate) async fn start(world: &World, name: &str) -> Self {
+        let (certificate, key) = world.certify(name);
+        let certificates = CertificateDer::pem_file_iter(certificate).unwrap();
+        let certificates = certificates.collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(("127.0.0.1", world.port(name)))
+            .await
+            .unwrap();
+        let peer = Self {
+            name: name.to_owned(),
+            key: Key::new(),
+            behaviours: Arc::default(),
+            asked: Arc::default(),
+        };
+        let (behaviours, asked) = (peer.behaviours.clone(), peer.asked.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                let (behaviours, asked) = (behaviours.clone(), asked.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        let _ = serve(stream, &behaviours, &asked).await;
+                    }
+                });
+            }
+        });
+        peer.publish(peer.document(now() + 3_600_000));
+        peer
+    }
+
+    /// Says what happens at a path, its query not counted.
+    pub(crate) fn on(&self, path: &str, behaviour: Behaviour) {
+        let mut behaviours = self.behaviours.lock().unwrap();
+        behaviours.insert(path.to_owned(), behaviour);
+    }
+
+    /// The paths that were asked for, with their queries.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// How often the keys were asked for.
+    pub(crate) fn key_fetches(&self) -> usize {
+        let asked = self.asked();
+        asked
+            .iter()
+            .filter(|path| path.starts_with("/_matrix/key/"))
+            .count()
+    }
+
+    /// The document of the key, signed with it.
+    pub(crate) fn document(&self, valid_until: u64) -> Value {
+        let mut document = json!({
+            "server_name": self.name,
+            "verify_keys": { "ed25519:1": { "key": self.key.public() } },
+            "old_verify_keys": {},
+            "valid_until_ts": valid_until,
+        });
+        self.key.sign(&mut document, &self.name, "1");
+        document
+    }
+
+    /// Publishes a document of keys.
+    pub(crate) fn publish(&self, document: Value) {
+        self.on("/_matrix/key/v2/server", Behaviour::Json(200, document));
+    }
+
+    /// The `Authorization` of a request, signed.
+    pub(crate) fn authorization(
+        &self,
+        destination: &str,
+        method: &str,
+        uri: &str,
+        content: Option<&Value>,
+    ) -> String {
+        let mut request = json!({
+            "method": method,
+            "uri": uri,
+            "origin": self.name,
+            "destination": destination,
+        });
+        if let Some(content) = content {
+            request["content"] = content.clone();
+        }
+        self.key.sign(&mut request, &self.name, "1");
+        let signature = request["signatures"][&self.name]["ed25519:1"]
+            .as_str()
+            .unwrap();
+        format!(
+            "X-Matrix origin=\"{}\",destination=\"{destination}\",key=\"ed25519:1\",sig=\"{signature}\"",
+            self.name
+        )
+    }
+
+    /// Asks a door something, signed.
+    pub(crate) async fn get(&self, door: &Api, destination: &str, uri: &str) -> Answer {
+        let authorization = self.authorization(destination, "GET", uri, None);
+        let request = door.request(Method::GET, uri);
+        door.send_request(request.header("Authorization", authorization))
+            .await
+    }
+
+    /// Asks a door something with a body, signed.
+    pub(crate) async fn post(
+        &self,
+        door: &Api,
+        destination: &str,
+        uri: &str,
+        content: Value,
+    ) -> Answer {
+        let authorization = self.authorization(destination, "POST", uri, Some(&content));
+        let request = door.request(Method::POST, uri);
+        let request = request
+            .header("Authorization", authorization)
+            .header("Content-Type", "application/json")
+            .body(canonical(&content));
+        door.send_request(request).await
+    }
+}
+
+async fn serve(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    behaviours: &Mutex<HashMap<String, Behaviour>>,
+    asked: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut read = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        read.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let is_length = name.eq_ignore_ascii_case("content-length");
+            is_length.then(|| value.trim().parse::<usize>().unwrap())
+        });
+        if body.len() < length.unwrap_or(0) {
+            continue;
+        }
+        let uri = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        asked.lock().unwrap().push(uri.clone());
+        let path = uri.split('?').next().unwrap_or_default();
+        let behaviour = behaviours.lock().unwrap().get(path).cloned();
+        let nothing = json!({ "errcode": "M_NOT_FOUND", "error": "nothing" });
+        answer(
+            &mut stream,
+            behaviour.unwrap_or(Behaviour::Json(404, nothing)),
+        )
+        .await?;
+        read.clear();
+    }
+}
+
+async fn answer(
+    stream: &mut (impl tokio::io::AsyncWrite + Unpin),
+    behaviour: Behaviour,
+) -> std::io::Result<()> {
+    match behaviour {
+        Behaviour::Json(status, value) => {
+            let body = value.to_string();
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all((head + &body).as_bytes()).await?;
+        }
+        Behaviour::Bytes(bytes) => stream.write_all(&bytes).await?,
+        Behaviour::Silence => tokio::time::sleep(Duration::from_secs(600)).await,
+        Behaviour::Endless => {
+            stream
+                .write_all(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n")
+                .await?;
+            let chunk = format!("10000\r\n{}\r\n", "[".repeat(0x10000));
+            loop {
+                stream.write_all(chunk.as_bytes()).await?;
+            }
+        }
+        Behaviour::Redirect(place) => {
+            let head = format!("HTTP/1.1 302 X\r\nlocation: {place}\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+        }
+    }
+    stream.flush().await
+}
