@@ -64,7 +64,7 @@ pub fn turn_credentials(
 
 /// TURN servers compare the text, whose padding belongs to it.
 fn padded(mut base64: String) -> String {
-    while base64.len() % 4 != 0 {
+    while !base64.len().is_multiple_of(4) {
         base64.push('=');
     }
     base64

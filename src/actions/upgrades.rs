@@ -115,6 +115,27 @@ impl Actions {
         Ok(())
     }
 
+    /// Where a client has made a room's successor by itself, and now says so in the old one:
+    /// gives the successor what the caller has set for the old one. `content` is that of the
+    /// state event that the caller has sent; of other types than the tombstone's nothing follows.
+    pub async fn take_settings_to_successor(
+        &self,
+        session: &Session,
+        event_type: &str,
+        content: &[u8],
+    ) {
+        #[derive(serde::Deserialize)]
+        struct Tombstone {
+            replacement_room: OwnedRoomId,
+        }
+        if event_type == "m.room.tombstone"
+            && let Ok(tombstone) = serde_json::from_slice::<Tombstone>(content)
+        {
+            self.take_settings_along(session, &tombstone.replacement_room)
+                .await;
+        }
+    }
+
     /// Gives a room what the user has set for the room that it replaces, if it replaces
     /// one that the user knows. What cannot be taken along is logged.
     pub(crate) async fn take_settings_along(&self, session: &Session, room_id: &RoomId) {

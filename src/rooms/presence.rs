@@ -52,6 +52,8 @@ struct Presence {
     /// How many of their syncs wait at this moment.
     waiting: usize,
     is_active: bool,
+    /// Whether they have synced since the server started.
+    has_synced: bool,
     /// The number of the last change.
     sequence: u64,
 }
@@ -157,18 +159,21 @@ impl Rooms {
             last_sync: now,
             waiting: 0,
             is_active: false,
+            has_synced: false,
             sequence: 0,
         });
         let before = (
             presence.state.clone(),
             presence.status.clone(),
             presence.is_active,
+            presence.has_synced,
         );
         change(presence);
         let after = (
             presence.state.clone(),
             presence.status.clone(),
             presence.is_active,
+            presence.has_synced,
         );
         if before == after {
             return false;
@@ -258,6 +263,8 @@ impl Rooms {
         let changed = self.change_presence(user, |presence| {
             presence.waiting += 1;
             presence.last_sync = now;
+            // That somebody comes is news, also of who has said before how they are.
+            presence.has_synced = true;
             // Who is idle or busy by their own word stays so until they do something.
             if presence.state == PresenceState::Offline {
                 presence.is_active = wanted == PresenceState::Online;

@@ -267,7 +267,9 @@ impl<'a> Run<'a> {
                 shown.events.push((*hit, event));
             }
         }
-        if self.question.order == Order::Recent && candidates.is_cut {
+        // Of a full page only the next one tells whether it was the last.
+        let is_full = shown.events.len() == limit;
+        if is_full || self.question.order == Order::Recent && candidates.is_cut {
             shown.stopped_at = last;
         }
         Ok(shown)

@@ -60,10 +60,8 @@ impl<'a, R: Read> Walk<'a, R> {
     }
 
     fn step(&mut self) -> Result<(), StoreError> {
-        self.now = match self.rows.next().transpose()? {
-            Some(((_, _, at, event), record)) => Some(((at, event), record)),
-            None => None,
-        };
+        let next = self.rows.next().transpose()?;
+        self.now = next.map(|((_, _, at, event), record)| ((at, event), record));
         Ok(())
     }
 

@@ -184,3 +184,49 @@ async fn a_room_that_only_claims_to_replace_another_gets_nothing() {
     let path = format!("v3/user/{}/rooms/{false_one}/tags", alice.user_id);
     assert_eq!(alice.get(path).await.ok()["tags"], json!({}));
 }
+
+#[tokio::test]
+async fn settings_go_along_where_a_client_upgrades_by_itself() {
+    let api = server();
+    let (alice, bob) = (api.register("alice").await, api.register("bob").await);
+    let old = alice.public_room().await;
+    bob.join(&old).await;
+    for person in [&alice, &bob] {
+        person
+            .put(
+                format!("v3/pushrules/global/room/{old}"),
+                json!({ "actions": [] }),
+            )
+            .await
+            .ok();
+    }
+    let new = alice
+        .create_room(json!({
+            "preset": "public_chat", "creation_content": { "predecessor": { "room_id": old } },
+        }))
+        .await;
+    let rule = format!("v3/pushrules/global/room/{new}");
+    alice.get(&rule).await.refused(404, "M_NOT_FOUND");
+    // Others' word alone makes nothing a successor.
+    bob.try_set_state(
+        &old,
+        "m.room.tombstone",
+        "",
+        json!({ "replacement_room": new }),
+    )
+    .await
+    .refused(403, "M_FORBIDDEN");
+    alice.get(&rule).await.refused(404, "M_NOT_FOUND");
+    alice
+        .set_state(
+            &old,
+            "m.room.tombstone",
+            "",
+            json!({ "body": "moved", "replacement_room": new }),
+        )
+        .await;
+    alice.get(&rule).await.ok();
+    bob.get(&rule).await.refused(404, "M_NOT_FOUND");
+    bob.join(&new).await;
+    bob.get(&rule).await.ok();
+}

@@ -4,6 +4,7 @@
 //! (application service API, "Timestamp massaging").
 
 use ::rooms::{NewDelayedEvent, Rooms, Sender};
+use actions::Actions;
 use ruma_client_api::{
     message::send_message_event::v3 as send, redact::redact_event::v3 as redact,
     state::send_state_event::v3 as state,
@@ -70,6 +71,7 @@ async fn send(
 /// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`
 async fn set_state(
     Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     QueryOf(later): QueryOf<DelayQuery>,
     QueryOf(sticky): QueryOf<StickyQuery>,
@@ -98,6 +100,9 @@ async fn set_state(
             sticky,
         )
         .await?;
+    actions
+        .take_settings_to_successor(&caller, &event_type, content)
+        .await;
     Ok(answers::json(&json!({ "event_id": event_id })))
 }
 
