@@ -8,7 +8,7 @@ use model::{
 use runtime::Stop;
 use store::{Batch, Latest, Read, Snapshot, StoreError};
 
-use crate::{Accounts, account, display_name_and_avatar, user_directory::words_of};
+use crate::{Accounts, account, display_name_and_avatar, guests, user_directory::words_of};
 
 /// How many accounts one commit looks at.
 const AT_ONCE: usize = 100;
@@ -62,7 +62,9 @@ fn next_users(view: &Snapshot) -> Result<Option<Vec<UserSerial>>, StoreError> {
 /// Runs inside the commit's closure: a name that changes meanwhile is not missed.
 fn add(latest: &Latest, batch: &mut Batch, user: UserSerial) -> Result<(), StoreError> {
     let account = account(latest, user)?;
-    if account.is_none_or(|account| account.deactivated_at.is_some()) {
+    let is_gone = account.is_none_or(|account| account.deactivated_at.is_some());
+    // Guests are nobody whom one looks for.
+    if is_gone || guests::is_guest(latest, user)? {
         return Ok(());
     }
     let user_id = model::user_id(latest, user)?.unwrap_or_default();
