@@ -14,6 +14,7 @@ use model::{RoomSerial, StoredEvent};
 use rooms::{ClientEvent, ReadError, load_events, newest_edit};
 use runtime::Stop;
 use store::{Batch, Consumer, LogRecord, Position, Read, Snapshot, StoreError, Value as _};
+use tokio::time::Instant;
 
 use crate::{
     Search,
@@ -29,6 +30,10 @@ const RECORDS: usize = 512;
 const EVENTS: usize = 500;
 /// How long records are gathered before they are written, where nobody waits.
 const GATHER: Duration = Duration::from_millis(100);
+/// How many times as long as it worked the indexer rests.
+const REST: u32 = 3;
+/// The longest rest.
+const LONGEST_REST: Duration = Duration::from_millis(500);
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 /// After how many older events the log says how far it is.
@@ -76,13 +81,16 @@ impl Search {
             // What is published by now is in the index if there is nothing more to read.
             let now = self.store().snapshot().position();
             let records = consumer.next(RECORDS)?;
+            let begun = Instant::now();
             if let Some(last) = records.last().map(|record| record.position) {
                 self.index(&mut consumer, last, records).await?;
+                self.rest(stop, begun.elapsed()).await;
                 continue;
             }
             self.inner.indexed.send_replace(now);
             if progress.next < progress.end {
                 told += self.look_back(&mut progress).await?;
+                self.rest(stop, begun.elapsed()).await;
                 if told >= TELL_EVERY || progress.next >= progress.end {
                     tell(&progress);
                     told = 0;
@@ -96,6 +104,15 @@ impl Search {
             }
         }
         Ok(())
+    }
+
+    /// Leaves the processor to those who talk, unless somebody waits for the index.
+    async fn rest(&self, stop: &Stop, worked: Duration) {
+        tokio::select! {
+            () = self.inner.hurry.notified() => {}
+            () = stop.stopped() => {}
+            () = tokio::time::sleep((worked * REST).min(LONGEST_REST)) => {}
+        }
     }
 
     /// Lets more come, unless somebody waits.
