@@ -153,9 +153,22 @@ proptest! {
             reader.join().unwrap();
         });
         // What was committed is there after the store has closed, later ones too.
-        let store = open(folder.path()).unwrap();
+        let store = open_again(folder.path());
         check(&store.snapshot());
     }
+}
+
+/// Opens a store whose threads may still be about to end.
+fn open_again(folder: &std::path::Path) -> Store {
+    for _ in 0..500 {
+        match open(folder) {
+            Err(crate::OpenError::InUse { .. }) => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the store was not closed within five seconds");
 }
 
 #[test]
