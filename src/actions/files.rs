@@ -103,6 +103,18 @@ impl Files {
             let media = &self.0.media;
             media.download(viewer, server, media_id, wait, eagerness)
         };
+        self.look_or_fetch(wanted, look).await
+    }
+
+    /// Looks for a file, and once more when it was fetched, if it had to be and can be.
+    async fn look_or_fetch<L>(
+        &self,
+        wanted: Wanted<'_>,
+        look: impl Fn() -> L,
+    ) -> Result<StoredFile, FilesError>
+    where
+        L: Future<Output = Result<StoredFile, DownloadError>>,
+    {
         match look().await {
             Err(DownloadError::NotFound) if self.can_be_fetched(wanted) => {
                 self.fetch(wanted).await?;
@@ -137,13 +149,7 @@ impl Files {
             let media = &self.0.media;
             media.thumbnail(viewer, server, media_id, request, wait, eagerness)
         };
-        match look().await {
-            Err(DownloadError::NotFound) if self.can_be_fetched(wanted) => {
-                self.fetch(wanted).await?;
-                Ok(look().await?)
-            }
-            found => Ok(found?),
-        }
+        self.look_or_fetch(wanted, look).await
     }
 
     fn can_be_fetched(&self, wanted: Wanted<'_>) -> bool {

@@ -98,7 +98,8 @@ impl Search {
                 continue;
             }
             tokio::select! {
-                () = consumer.changed() => self.gather(stop).await,
+                // More may come at once.
+                () = consumer.changed() => self.pause(stop, GATHER).await,
                 () = self.inner.hurry.notified() => {}
                 () = stop.stopped() => {}
             }
@@ -108,19 +109,15 @@ impl Search {
 
     /// Leaves the processor to those who talk, unless somebody waits for the index.
     async fn rest(&self, stop: &Stop, worked: Duration) {
-        tokio::select! {
-            () = self.inner.hurry.notified() => {}
-            () = stop.stopped() => {}
-            () = tokio::time::sleep((worked * REST).min(LONGEST_REST)) => {}
-        }
+        self.pause(stop, (worked * REST).min(LONGEST_REST)).await;
     }
 
-    /// Lets more come, unless somebody waits.
-    async fn gather(&self, stop: &Stop) {
+    /// Waits so long, or until somebody waits for the index.
+    async fn pause(&self, stop: &Stop, time: Duration) {
         tokio::select! {
             () = self.inner.hurry.notified() => {}
             () = stop.stopped() => {}
-            () = tokio::time::sleep(GATHER) => {}
+            () = tokio::time::sleep(time) => {}
         }
     }
 
