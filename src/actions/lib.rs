@@ -7,14 +7,18 @@
 //! Never here: HTTP, a table, a rule that one domain can keep by itself.
 
 mod administration;
+mod at_time;
 mod database;
 mod deactivation;
 mod federation;
 mod files;
+mod hierarchy;
+mod history;
 mod joining;
 mod moderation;
 mod notices;
 mod profiles;
+mod receiving;
 mod remote;
 mod remote_keys;
 mod reports;
@@ -27,6 +31,7 @@ pub use files::{Files, FilesError};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
+pub use receiving::{Outcome, UnusableEvent};
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
 
@@ -43,6 +48,9 @@ pub struct Actions {
     peers: Peers,
     clock: Clock,
     random: Random,
+    /// Whose turn it is to bring events into a room, and to look back in it.
+    turns: receiving::Turns,
+    looking_back: receiving::Turns,
 }
 
 impl Actions {
@@ -60,6 +68,8 @@ impl Actions {
             peers,
             clock,
             random,
+            turns: receiving::Turns::default(),
+            looking_back: receiving::Turns::default(),
         }
     }
 }
