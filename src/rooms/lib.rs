@@ -42,6 +42,7 @@ mod notify;
 mod options;
 mod outliers;
 mod place;
+mod placing;
 mod plain;
 mod power_levels;
 mod presence;
