@@ -7,11 +7,13 @@
 //! Never here: HTTP, a table, a rule that one domain can keep by itself.
 
 mod administration;
+mod contacts;
 mod database;
 mod deactivation;
 mod federation;
 mod files;
 mod joining;
+mod letters;
 mod moderation;
 mod notices;
 mod profiles;
@@ -22,6 +24,7 @@ mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
+pub use contacts::{ContactError, Contacts};
 pub use deactivation::DeactivateError;
 pub use files::{Files, FilesError};
 pub use moderation::{ModerationError, Restraint};

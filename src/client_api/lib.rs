@@ -13,6 +13,7 @@ mod administration;
 mod answers;
 mod appservice;
 mod capabilities;
+mod contacts;
 mod dehydrated_devices;
 mod devices;
 mod filters;
@@ -48,7 +49,7 @@ pub use options::{RtcOptions, WellKnownOptions};
 use std::sync::Arc;
 
 use accounts::{Accounts, TurnOptions};
-use actions::{Actions, Files};
+use actions::{Actions, Contacts, Files};
 use axum::extract::FromRef;
 use delivery::Appservices;
 use runtime::Clock;
@@ -73,6 +74,8 @@ pub struct ClientParts {
     pub files: Files,
     /// What a person does across domains.
     pub actions: Actions,
+    /// Confirmations of e-mail addresses.
+    pub contacts: Contacts,
     /// What application services are asked.
     pub appservices: Appservices,
     /// How much one client may ask for.
@@ -119,6 +122,7 @@ part! {
     media: ::media::Media,
     files: Files,
     actions: Actions,
+    contacts: Contacts,
     appservices: Appservices,
     limits: Limits,
     clock: Clock,
@@ -141,6 +145,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(registration::routes())
         .merge(login::routes())
         .merge(account::routes())
+        .merge(contacts::routes())
         .merge(devices::routes())
         .merge(profile::routes())
         .merge(account_data::routes())

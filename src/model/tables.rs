@@ -1,6 +1,6 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 129
-//! accounts, 130 to 139 application services, 75 and 150 to 158 media, 170 to 173 push, 174 to 181 and 183 to
+//! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
+//! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173 push, 174 to 181 and 183 to
 //! 189 other servers.
 
 use store::{Family, Position, tables};
@@ -18,6 +18,7 @@ use crate::{
     SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
 use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
 use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
@@ -234,6 +235,15 @@ tables! {
     OPENID_TOKEN_BY_HASH: TokenHash => OpenIdTokenRecord, 120, Family::Index;
     /// The same by when they end, in ms since the Unix epoch.
     OPENID_TOKEN_BY_END: (u64, TokenHash) => (), 121, Family::Queue;
+
+    /// The e-mail addresses of a user, in lower case.
+    EMAIL_BY_USER: (UserSerial, String) => EmailRecord, 122, Family::Scan;
+    /// Whose an e-mail address is.
+    USER_BY_EMAIL: String => UserSerial, 123, Family::Index;
+    /// The confirmations of e-mail addresses that are under way, by their id.
+    CONFIRMATION_BY_ID: TokenHash => ConfirmationRecord, 124, Family::Index;
+    /// The same by when they end, in ms since the Unix epoch.
+    CONFIRMATION_BY_END: (u64, TokenHash) => (), 125, Family::Queue;
 
     // Application services.
 

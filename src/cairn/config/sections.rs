@@ -4,6 +4,7 @@ use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
+use mail::MailOptions;
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
 use peers::FederationOptions;
@@ -66,6 +67,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(RoomsOptions),
         section!(MediaOptions),
         section!(OutgoingOptions),
+        section!(MailOptions),
         section!(PushOptions),
         section!(AppservicesOptions),
         section!(FederationOptions),

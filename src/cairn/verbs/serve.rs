@@ -2,12 +2,13 @@
 
 use std::{collections::HashSet, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
-use actions::Files;
+use actions::{Contacts, Files};
 use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use console::Console;
 use delivery::{Appservices, AppservicesParts, Push, PushParts};
+use mail::{Mailer, MailerParts};
 use media::{Media, MediaParts};
 use runtime::{Metrics, Tasks};
 use search::Search;
@@ -60,6 +61,21 @@ fn open_media(
         stop: tasks.stop(),
     })
     .map_err(|error| Failure::Other(error.to_string()))
+}
+
+/// The confirmations of e-mail addresses, over the relay of the configuration.
+fn contacts(config: &Config, parts: &Parts, metrics: &Metrics) -> Result<Contacts, Failure> {
+    let mailer = Mailer::new(MailerParts {
+        options: &config.mail,
+        trust: &config.outgoing,
+        outgoing: parts.outgoing.clone(),
+        server_name: config.server_name.as_str(),
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        metrics,
+    });
+    let mailer = mailer.map_err(|error| Failure::Other(error.to_string()))?;
+    Ok(Contacts::new(parts.accounts.clone(), mailer))
 }
 
 /// What the doors stand on.
@@ -117,6 +133,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         media: media.clone(),
         files: Files::new(media.clone(), parts.peers.clone()),
         actions: parts.actions.clone(),
+        contacts: contacts(&config, &parts, &metrics)?,
         appservices: appservices.clone(),
         limits: limits.clone(),
         clock: parts.clock.clone(),
@@ -251,6 +268,10 @@ impl Server {
             announce(&listener, &options, json);
             let serves: HashSet<Serves> = options.serves.iter().copied().collect();
             let bound = listener.address().unwrap_or(options.address);
+            if serves.contains(&Serves::Client) {
+                let address = self.config.address_on(bound, options.tls.is_some());
+                parts_of_doors.client.contacts.reached_at(&address);
+            }
             let console = self.console(parts, bound, options.tls.is_some());
             let served = router(&serves, parts_of_doors, console, metrics);
             let front = front(served, options.trusted_proxies, &self.tasks, &self.limits);
