@@ -101,7 +101,7 @@ pub use self::{
         AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
     },
     passwords::{ChangePasswordError, PasswordError},
-    profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
+    profiles::{ProfileError, avatars, display_name_and_avatar, profile, profile_field},
     published_keys::{PublishedDevices, published_devices, published_keys},
     push_matching::{PushContext, matching_rule},
     push_rules::{

@@ -11,6 +11,7 @@ mod contacts;
 mod database;
 mod deactivation;
 mod federation;
+mod file_moderation;
 mod files;
 mod joining;
 mod letters;
@@ -26,6 +27,7 @@ mod user_directory;
 pub use administration::{Administration, AdministrationError};
 pub use contacts::{ContactError, Contacts};
 pub use deactivation::DeactivateError;
+pub use file_moderation::{Administrator, FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
@@ -34,6 +36,7 @@ pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
 
 use accounts::{Accounts, Session};
+use media::Media;
 use peers::Peers;
 use rooms::{Rooms, Sender};
 use runtime::{Clock, Random};
@@ -43,16 +46,18 @@ use runtime::{Clock, Random};
 pub struct Actions {
     accounts: Accounts,
     rooms: Rooms,
+    media: Media,
     peers: Peers,
     clock: Clock,
     random: Random,
 }
 
 impl Actions {
-    /// Verbs over these accounts, rooms and other servers.
+    /// Verbs over these accounts, rooms, files and other servers.
     pub fn new(
         accounts: Accounts,
         rooms: Rooms,
+        media: Media,
         peers: Peers,
         clock: Clock,
         random: Random,
@@ -60,6 +65,7 @@ impl Actions {
         Self {
             accounts,
             rooms,
+            media,
             peers,
             clock,
             random,

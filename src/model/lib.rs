@@ -40,8 +40,8 @@ pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use media::{
-    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, RemoteMediaRecord,
-    StoredContent, ThumbnailRecord,
+    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, QuarantineRecord,
+    RemoteMediaRecord, StoredContent, ThumbnailRecord,
 };
 pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 pub use push::{PushRecord, PushedEvent, PusherRecord};

@@ -24,6 +24,7 @@ use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
 use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
+use crate::QuarantineRecord;
 use crate::{PushRecord, PusherRecord, PusherSerial};
 use crate::{ServiceNews, ServiceTransaction};
 
@@ -273,6 +274,11 @@ tables! {
     THUMBNAIL_BY_AGE: (u64, ContentHash, String) => u64, 157, Family::Queue;
     /// The bytes that all thumbnails count together.
     THUMBNAIL_USAGE: () => u64, 158, Family::Index;
+    /// The bytes that an administrator has put into quarantine: no file that has them is
+    /// given out.
+    QUARANTINE_BY_CONTENT: ContentHash => QuarantineRecord, 126, Family::Index;
+    /// The files of this server that are not put into quarantine with others, by media id.
+    PROTECTED_MEDIA: String => (), 132, Family::Index;
     /// The bytes of small files; larger ones lie in the folder for files.
     SMALL_FILE_BY_CONTENT: ContentHash => Vec<u8>, 75, Family::Files;
 

@@ -21,6 +21,7 @@ mod digest;
 mod directory_order;
 mod error;
 mod event;
+mod file_references;
 mod filter;
 mod form;
 mod guests;

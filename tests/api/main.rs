@@ -21,6 +21,7 @@ mod delayed_events;
 mod deleted_data;
 mod device_lists;
 mod devices;
+mod file_moderation;
 mod filters;
 mod guests;
 mod hierarchy;

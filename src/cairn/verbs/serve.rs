@@ -9,7 +9,6 @@ use client_api::{ClientParts, ServerInfo};
 use console::Console;
 use delivery::{Appservices, AppservicesParts, Push, PushParts};
 use mail::{Mailer, MailerParts};
-use media::{Media, MediaParts};
 use runtime::{Metrics, Tasks};
 use search::Search;
 use serde_json::{Value, json};
@@ -41,26 +40,6 @@ pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
         .build()
         .map_err(|error| Failure::Other(format!("the server cannot start: {error}")))?;
     threads.block_on(serve(config, common))
-}
-
-/// Opens the files in the data folder.
-fn open_media(
-    config: &Config,
-    parts: &Parts,
-    metrics: &Metrics,
-    tasks: &Tasks,
-) -> Result<Media, Failure> {
-    Media::open(MediaParts {
-        store: parts.store.clone(),
-        clock: parts.clock.clone(),
-        random: parts.random.clone(),
-        server_name: config.server_name.clone(),
-        folder: config.data_dir.join("media"),
-        options: config.media.clone(),
-        metrics: metrics.clone(),
-        stop: tasks.stop(),
-    })
-    .map_err(|error| Failure::Other(error.to_string()))
 }
 
 /// The confirmations of e-mail addresses, over the relay of the configuration.
@@ -97,8 +76,8 @@ struct Server {
 async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let metrics = Metrics::new();
     let tasks = Tasks::measured(&metrics);
-    let parts =
-        Parts::open(&config, &metrics).map_err(|error| Failure::Other(error.to_string()))?;
+    let parts = Parts::open(&config, &metrics, tasks.stop())
+        .map_err(|error| Failure::Other(error.to_string()))?;
     let limits = Limits::new(config.limits.clone(), parts.clock.clone());
     let sync = Sync::new(
         parts.store.clone(),
@@ -112,7 +91,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         parts.rooms.clone(),
         parts.clock.clone(),
     );
-    let media = open_media(&config, &parts, &metrics, &tasks)?;
+    let media = parts.media.clone();
     register_services(&parts, &config).await?;
     let appservices_parts = AppservicesParts {
         store: parts.store.clone(),

@@ -1,8 +1,8 @@
 //! What goes wrong with what a person does across domains.
 
 use actions::{
-    ContactError, DeactivateError, FilesError, ModerationError, NoticeError, ResolveError,
-    SetProfileError,
+    ContactError, DeactivateError, FileModerationError, FilesError, ModerationError, NoticeError,
+    ResolveError, SetProfileError,
 };
 use http::StatusCode;
 use ruma_common::api::error::ErrorCode;
@@ -34,6 +34,22 @@ impl From<ContactError> for ApiError {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, text)
             }
             ContactError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FileModerationError> for ApiError {
+    fn from(error: FileModerationError) -> Self {
+        let text = sentence(&error);
+        match error {
+            FileModerationError::FileName(_)
+            | FileModerationError::Hash(_)
+            | FileModerationError::RoomId(_) => Self::invalid_param(text),
+            FileModerationError::UnknownUser(_)
+            | FileModerationError::UnknownRoom(_)
+            | FileModerationError::UnknownFile(_) => Self::not_found(text),
+            FileModerationError::Storage(error) => error.into(),
+            FileModerationError::Store(error) => error.into(),
         }
     }
 }
