@@ -24,6 +24,7 @@ use mail::MailOptions;
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
 use peers::FederationOptions;
+use previews::PreviewOptions;
 use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
@@ -99,6 +100,8 @@ runtime::options! {
         rooms: RoomsOptions = RoomsOptions::default(),
         /// Files that people upload.
         media: MediaOptions = MediaOptions::default(),
+        /// Previews of web pages.
+        url_previews: PreviewOptions = PreviewOptions::default(),
         /// Every request that this server makes.
         outgoing: OutgoingOptions = OutgoingOptions::default(),
         /// E-mail.
@@ -143,6 +146,8 @@ pub(crate) struct Config {
     pub(crate) rooms: RoomsOptions,
     /// Files that people upload.
     pub(crate) media: MediaOptions,
+    /// Previews of web pages.
+    pub(crate) url_previews: PreviewOptions,
     /// Every request that this server makes.
     pub(crate) outgoing: OutgoingOptions,
     /// E-mail.
@@ -228,6 +233,7 @@ impl Config {
             accounts: document.accounts,
             rooms: document.rooms,
             media: document.media,
+            url_previews: document.url_previews,
             outgoing: document.outgoing,
             mail: document.mail,
             push: document.push,

@@ -52,6 +52,7 @@ use accounts::{Accounts, TurnOptions};
 use actions::{Actions, Contacts, Files};
 use axum::extract::FromRef;
 use delivery::Appservices;
+use previews::Previews;
 use runtime::Clock;
 use store::Store;
 use web::{Limits, Routes};
@@ -70,6 +71,8 @@ pub struct ClientParts {
     pub search: ::search::Search,
     /// Files.
     pub media: ::media::Media,
+    /// What web pages say of themselves.
+    pub previews: Previews,
     /// Files, those of other servers too.
     pub files: Files,
     /// What a person does across domains.
@@ -120,6 +123,7 @@ part! {
     sync: ::sync::Sync,
     search: ::search::Search,
     media: ::media::Media,
+    previews: Previews,
     files: Files,
     actions: Actions,
     contacts: Contacts,

@@ -13,6 +13,7 @@ mod ids;
 mod intern;
 mod media;
 mod peer;
+mod preview;
 mod push;
 mod record;
 mod relation;
@@ -44,6 +45,7 @@ pub use media::{
     RemoteMediaRecord, StoredContent, ThumbnailRecord,
 };
 pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
+pub use preview::PreviewRecord;
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use room::{

@@ -24,7 +24,7 @@ use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
 use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
-use crate::QuarantineRecord;
+use crate::{PreviewRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 use crate::{ServiceNews, ServiceTransaction};
 
@@ -279,6 +279,10 @@ tables! {
     QUARANTINE_BY_CONTENT: ContentHash => QuarantineRecord, 126, Family::Index;
     /// The files of this server that are not put into quarantine with others, by media id.
     PROTECTED_MEDIA: String => (), 132, Family::Index;
+    /// What came of fetching web pages, by the SHA-256 of their address.
+    PREVIEW_BY_URL: [u8; 32] => PreviewRecord, 133, Family::Index;
+    /// The same by when it ends to be good, in ms since the Unix epoch.
+    PREVIEW_BY_AGE: (u64, [u8; 32]) => (), 134, Family::Queue;
     /// The bytes of small files; larger ones lie in the folder for files.
     SMALL_FILE_BY_CONTENT: ContentHash => Vec<u8>, 75, Family::Files;
 

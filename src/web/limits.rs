@@ -50,6 +50,7 @@ struct Inner {
     sign_in_addresses: Buckets<IpAddr>,
     /// By a keyed hash of the name, which may be any text.
     sign_in_users: Buckets<u64>,
+    previews: Buckets<UserSerial>,
     mail_addresses: Buckets<IpAddr>,
     /// By a keyed hash of the e-mail address.
     mail_recipients: Buckets<u64>,
@@ -68,6 +69,7 @@ impl Limits {
             servers: Buckets::default(),
             sign_in_addresses: Buckets::default(),
             sign_in_users: Buckets::default(),
+            previews: Buckets::default(),
             mail_addresses: Buckets::default(),
             mail_recipients: Buckets::default(),
             hasher: RandomState::new(),
@@ -172,6 +174,19 @@ impl Limits {
         );
         self.take(&options, &self.0.mail_addresses, address, by_address)?;
         self.take(&options, &self.0.mail_recipients, recipient, by_recipient)
+    }
+
+    /// Counts a preview that somebody wants to see.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] if the account wants too many.
+    pub fn preview(&self, user: UserSerial) -> Result<(), LimitExceeded> {
+        let options = self.options();
+        let rate = Rate::per_minute(
+            options.previews_per_minute_per_account,
+            options.preview_burst_per_account,
+        );
+        self.take(&options, &self.0.previews, user, rate)
     }
 
     /// A place to wait for news of a device. If it has too many, its oldest one

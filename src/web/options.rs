@@ -42,6 +42,10 @@ runtime::options! {
         pub mails_per_hour_per_address: u64 = 30,
         /// How many it may ask for at once after a quiet time.
         pub mail_burst_per_address: u64 = 10,
+        /// How many previews of web pages an account may ask for each minute, over longer times.
+        pub previews_per_minute_per_account: u64 = 60,
+        /// How many it may ask for at once after a quiet time.
+        pub preview_burst_per_account: u64 = 60,
         /// How many syncs of one device may wait for news at the same time. One more
         /// ends the oldest, which is answered at once: mostly one whose client is gone.
         pub waiting_syncs_per_device: u64 = 4,

@@ -46,6 +46,7 @@ mod operator;
 mod pagination;
 mod passwords;
 mod presence;
+mod previews;
 mod profiles;
 mod public_rooms;
 mod push_rules;

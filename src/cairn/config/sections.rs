@@ -8,6 +8,7 @@ use mail::MailOptions;
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
 use peers::FederationOptions;
+use previews::PreviewOptions;
 use rooms::RoomsOptions;
 use runtime::OptionDescription;
 use web::LimitsOptions;
@@ -66,6 +67,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(AccountsOptions),
         section!(RoomsOptions),
         section!(MediaOptions),
+        section!(PreviewOptions),
         section!(OutgoingOptions),
         section!(MailOptions),
         section!(PushOptions),

@@ -9,6 +9,7 @@ use client_api::{ClientParts, ServerInfo};
 use console::Console;
 use delivery::{Appservices, AppservicesParts, Push, PushParts};
 use mail::{Mailer, MailerParts};
+use previews::{Previews, PreviewsParts};
 use runtime::{Metrics, Tasks};
 use search::Search;
 use serde_json::{Value, json};
@@ -92,6 +93,14 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         parts.clock.clone(),
     );
     let media = parts.media.clone();
+    let previews = Previews::new(PreviewsParts {
+        store: parts.store.clone(),
+        media: media.clone(),
+        outgoing: parts.outgoing.clone(),
+        clock: parts.clock.clone(),
+        options: config.url_previews.clone(),
+        metrics: metrics.clone(),
+    });
     register_services(&parts, &config).await?;
     let appservices_parts = AppservicesParts {
         store: parts.store.clone(),
@@ -110,6 +119,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         sync,
         search: search.clone(),
         media: media.clone(),
+        previews: previews.clone(),
         files: Files::new(media.clone(), parts.peers.clone()),
         actions: parts.actions.clone(),
         contacts: contacts(&config, &parts, &metrics)?,
@@ -153,6 +163,10 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     settle(&parts, &server.tasks);
     sweep(&parts, &server.tasks);
     deliver(&parts, &server, &metrics);
+    repeat(&server.tasks, "forget-previews", SWEEP_EVERY, move || {
+        let previews = previews.clone();
+        async move { previews.sweep().await }
+    });
     let presence = parts.rooms.clone();
     server
         .tasks
