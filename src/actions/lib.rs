@@ -7,17 +7,21 @@
 //! Never here: HTTP, a table, a rule that one domain can keep by itself.
 
 mod administration;
+mod at_time;
 mod contacts;
 mod database;
 mod deactivation;
 mod federation;
 mod file_moderation;
 mod files;
+mod hierarchy;
+mod history;
 mod joining;
 mod letters;
 mod moderation;
 mod notices;
 mod profiles;
+mod receiving;
 mod remote;
 mod remote_keys;
 mod reports;
@@ -32,6 +36,7 @@ pub use files::{Files, FilesError};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
+pub use receiving::{Outcome, UnusableEvent};
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
 
@@ -50,6 +55,9 @@ pub struct Actions {
     peers: Peers,
     clock: Clock,
     random: Random,
+    /// Whose turn it is to bring events into a room, and to look back in it.
+    turns: receiving::Turns,
+    looking_back: receiving::Turns,
 }
 
 impl Actions {
@@ -69,6 +77,8 @@ impl Actions {
             peers,
             clock,
             random,
+            turns: receiving::Turns::default(),
+            looking_back: receiving::Turns::default(),
         }
     }
 }

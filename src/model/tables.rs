@@ -1,7 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
-//! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173 push, 174 to 181 and 183 to
-//! 189 other servers.
+//! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
+//! push, 174 to 181 and 183 to 199 other servers.
 
 use store::{Family, Position, tables};
 
@@ -316,4 +316,14 @@ tables! {
     REMOTE_MEDIA_BY_AGE: (u64, String, String) => u64, 179, Family::Queue;
     /// The bytes that all kept files of other servers have together.
     REMOTE_MEDIA_USAGE: () => u64, 180, Family::Index;
+
+    // Rooms shared with other servers.
+
+    /// The gaps of a room's graph: by the depth of an event, the id of a missing one that
+    /// comes directly before it. The value is the event above the gap.
+    GAP_BY_DEPTH: (RoomSerial, Depth, String) => EventSerial, 190, Family::Scan;
+    /// The same by the missing event.
+    GAP_BY_EVENT: (RoomSerial, String, Depth) => (), 191, Family::Scan;
+    /// The redactions of events that are not held here yet, by the missing event.
+    REDACTION_BY_MISSING: (RoomSerial, String, EventSerial) => (), 192, Family::Scan;
 }
