@@ -22,6 +22,7 @@ mod digest;
 mod directory_order;
 mod error;
 mod event;
+mod file_references;
 mod filter;
 mod forks;
 mod form;
