@@ -12,6 +12,7 @@ mod database;
 mod deactivation;
 mod federation;
 mod files;
+mod handshakes;
 mod hierarchy;
 mod history;
 mod joining;
@@ -28,6 +29,7 @@ mod user_directory;
 pub use administration::{Administration, AdministrationError};
 pub use deactivation::DeactivateError;
 pub use files::{Files, FilesError};
+pub use handshakes::{HandshakeError, Sent, SentInvitation};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
@@ -48,6 +50,7 @@ pub struct Actions {
     peers: Peers,
     clock: Clock,
     random: Random,
+    entries: handshakes::Entries,
     /// Whose turn it is to bring events into a room, and to look back in it.
     turns: receiving::Turns,
     looking_back: receiving::Turns,
@@ -68,6 +71,7 @@ impl Actions {
             peers,
             clock,
             random,
+            entries: handshakes::Entries::default(),
             turns: receiving::Turns::default(),
             looking_back: receiving::Turns::default(),
         }
