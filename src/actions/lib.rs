@@ -14,6 +14,7 @@ mod deactivation;
 mod federation;
 mod file_moderation;
 mod files;
+mod handshakes;
 mod hierarchy;
 mod history;
 mod joining;
@@ -33,6 +34,7 @@ pub use contacts::{ContactError, Contacts};
 pub use deactivation::DeactivateError;
 pub use file_moderation::{Administrator, FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
+pub use handshakes::{HandshakeError, Sent, SentInvitation};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
@@ -55,6 +57,7 @@ pub struct Actions {
     peers: Peers,
     clock: Clock,
     random: Random,
+    entries: handshakes::Entries,
     /// Whose turn it is to bring events into a room, and to look back in it.
     turns: receiving::Turns,
     looking_back: receiving::Turns,
@@ -77,6 +80,7 @@ impl Actions {
             peers,
             clock,
             random,
+            entries: handshakes::Entries::default(),
             turns: receiving::Turns::default(),
             looking_back: receiving::Turns::default(),
         }

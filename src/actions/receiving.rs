@@ -90,9 +90,9 @@ impl Actions {
         room_id: &RoomId,
         events: Vec<Box<RawValue>>,
     ) -> Vec<(OwnedEventId, Outcome)> {
-        let (room, version) = match self.rooms.part_of(room_id).await {
+        let (room, version) = match self.rooms.resident_room(room_id).await {
             Ok(Some(part)) => part,
-            Ok(None) => return Vec::new(),
+            Ok(None) => return self.receive_outside(room_id, events).await,
             Err(error) => {
                 log::error!("events of {room_id} were not received: {error}");
                 return Vec::new();
@@ -133,9 +133,44 @@ impl Actions {
         outcomes
     }
 
+    /// Events of a room in which nobody of this server is: they may end an invitation or a
+    /// knock, and are of no use else.
+    async fn receive_outside(
+        &self,
+        room_id: &RoomId,
+        events: Vec<Box<RawValue>>,
+    ) -> Vec<(OwnedEventId, Outcome)> {
+        let version = match self.rooms.known_version(room_id).await {
+            Ok(Some(version)) => version,
+            Ok(None) => return Vec::new(),
+            Err(error) => {
+                log::error!("events of {room_id} were not received: {error}");
+                return Vec::new();
+            }
+        };
+        let mut outcomes = Vec::new();
+        for (event_id, checked) in self.check_named(version, events).await {
+            let outcome = match checked {
+                Ok(received) => match self.rooms.receive_outside(received).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err("nobody of this server is in the room".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                },
+                Err(error) => Err(error.to_string()),
+            };
+            outcomes.push((event_id, outcome));
+        }
+        outcomes
+    }
+
     /// Fetches what an event lacks until it has its place, or is refused. `between`: the
     /// events between are fetched too, not only the state at the edge of the gap.
-    async fn complete(&self, place: Place<'_>, arrival: Arrival, between: bool) -> Outcome {
+    pub(crate) async fn complete(
+        &self,
+        place: Place<'_>,
+        arrival: Arrival,
+        between: bool,
+    ) -> Outcome {
         let mut arrival = arrival;
         let mut between = between;
         for _ in 0..ROUNDS {

@@ -49,8 +49,8 @@ pub use preview::PreviewRecord;
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use room::{
-    AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
-    RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
+    AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, ReceiptRecord,
+    RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
 pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
 pub use service::{ServiceNews, ServiceTransaction};

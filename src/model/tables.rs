@@ -14,8 +14,8 @@ use crate::{
 };
 use crate::{
     AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership,
-    MembershipRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy,
-    SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
+    MembershipRecord, OutsideRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial,
+    SentBy, SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ConfirmationRecord, EmailRecord};
@@ -120,6 +120,12 @@ tables! {
     NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
     /// The rooms in the lists of other networks, by the network's instance id.
     PUBLISHED_ROOM_BY_NETWORK: (String, RoomSerial) => (), 142, Family::Scan;
+    /// What a user is told of a room in which nobody of this server is, by an invitation or
+    /// in answer to a knock.
+    OUTSIDE_BY_USER: (UserSerial, RoomSerial) => OutsideRecord, 143, Family::Index;
+    /// The events of other servers that entered their room by way of this one, which
+    /// therefore sends them to the other servers of the room: by event id.
+    PASSED_ON_BY_EVENT: String => (), 144, Family::Index;
 
     /// The room in which the server speaks to a user.
     NOTICE_ROOM_BY_USER: UserSerial => RoomSerial, 182, Family::Index;

@@ -15,7 +15,7 @@ use store::{Batch, Latest, Position, Read, Store};
 use crate::{
     AppendError, Sender,
     append::Transaction,
-    arrivals,
+    arrivals, outside_record,
     relations::Tallies,
     staging::{Redacted, Staged, Staging},
     sticky,
@@ -443,7 +443,16 @@ pub(crate) fn member_rows(
         Some(record) => Some(record.clone()),
         None => latest.get(&tables::MEMBERSHIP_BY_USER, &(member, room))?,
     };
+    // Of a membership that was known from outside alone the room has counted nothing.
+    let is_outside = match &earlier {
+        Some(earlier) => outside_record(latest, member, room, earlier)?.is_some(),
+        None => false,
+    };
+    if is_outside {
+        batch.delete(&tables::OUTSIDE_BY_USER, &(member, room));
+    }
     let before = earlier.as_ref().map(|earlier| earlier.membership);
+    let before = before.filter(|_| !is_outside);
     let after = record.membership;
     let count = |counted: Membership, number: &mut u64| {
         let was = before == Some(counted);

@@ -342,6 +342,28 @@ impl Staging {
         Ok(())
     }
 
+    /// The JSON of a membership as a user of another server may send it on the staged end
+    /// of the room.
+    pub(crate) fn template(
+        &mut self,
+        latest: &Latest,
+        draft: Draft,
+    ) -> Result<String, AppendError> {
+        let (auth, _) = self.auth_state(latest, &draft)?;
+        let parents = Parents {
+            prev_events: self.newest_extremities().to_vec(),
+            depth: self.head.depth + 1,
+        };
+        let room_id = self.room_id.clone().ok_or(AppendError::UnknownRoom)?;
+        Ok(graph::template(
+            self.version,
+            &room_id,
+            draft,
+            parents,
+            &auth,
+        )?)
+    }
+
     /// The events that the next one can name as directly before it.
     pub(crate) fn newest_extremities(&self) -> &[OwnedEventId] {
         let all = self.extremity_ids.len();

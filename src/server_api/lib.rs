@@ -11,15 +11,22 @@
 
 mod answers;
 mod devices;
+mod events;
+mod inviting;
 mod keys;
 mod media;
+mod memberships;
+mod old_requests;
 mod open_id;
 mod queries;
+mod spaces;
+mod third_parties;
 mod version;
 
 use std::sync::Arc;
 
 use accounts::Accounts;
+use actions::Actions;
 use axum::extract::FromRef;
 use peers::Peers;
 use runtime::Clock;
@@ -33,6 +40,8 @@ pub struct ServerParts {
     pub accounts: Accounts,
     /// Where they talk.
     pub rooms: ::rooms::Rooms,
+    /// What touches more than one of these.
+    pub actions: Actions,
     /// Files.
     pub media: ::media::Media,
     /// Other servers.
@@ -63,6 +72,7 @@ macro_rules! part {
 part! {
     accounts: Accounts,
     rooms: ::rooms::Rooms,
+    actions: Actions,
     media: ::media::Media,
     peers: Peers,
     clock: Clock,
@@ -85,6 +95,11 @@ pub fn routes() -> Routes<ServerParts> {
         .merge(devices::routes())
         .merge(media::routes())
         .merge(open_id::routes())
+        .merge(memberships::routes())
+        .merge(inviting::routes())
+        .merge(events::routes())
+        .merge(spaces::routes())
+        .merge(third_parties::routes())
 }
 
 #[cfg(test)]

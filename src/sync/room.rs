@@ -564,6 +564,14 @@ pub(crate) fn stripped_state(
         }
         Ok(())
     };
+    // Where nobody of this server is, another one says what the room is.
+    let user = reader.viewer().user;
+    if let Some(outside) = rooms::outside_record(reader.view, user, reader.room, record)? {
+        show(Some(record.event))?;
+        let mut told = outside.state;
+        told.extend(shown);
+        return Ok(told);
+    }
     for event_type in STRIPPED {
         let key = (reader.room, event_type.to_owned(), String::new());
         show(reader.view.get(&tables::STATE_BY_ROOM, &key)?)?;

@@ -139,6 +139,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         others: ServerParts {
             accounts: parts.accounts.clone(),
             rooms: parts.rooms.clone(),
+            actions: parts.actions.clone(),
             media: media.clone(),
             peers: parts.peers.clone(),
             clock: parts.clock.clone(),

@@ -4,6 +4,7 @@ mod aliases;
 mod concurrency;
 mod creation;
 mod delayed;
+mod handshakes;
 mod memberships;
 mod reading;
 mod receipts;
