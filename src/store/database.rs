@@ -7,7 +7,7 @@ use std::{
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    LogLevel, Options, WriteBufferManager,
+    LogLevel, Options, ReadOptions, WriteBufferManager,
 };
 
 use crate::{Family, Key, OpenError, StoreError, Table, Value};
@@ -52,6 +52,8 @@ impl Default for StoreOptions {
 /// An open RocksDB and the lock on its folder.
 pub(crate) struct Database {
     pub(crate) db: DB,
+    /// The options of reads of what was last written.
+    pub(crate) reading: ReadOptions,
     // Held, never read: the lock ends with the file handle.
     _lock: File,
 }
@@ -71,7 +73,11 @@ impl Database {
                 reason: error.into_string(),
             },
         )?;
-        Ok(Self { db, _lock: lock })
+        Ok(Self {
+            db,
+            reading: ReadOptions::default(),
+            _lock: lock,
+        })
     }
 
     /// Whether not a single row is there.
