@@ -48,7 +48,7 @@ pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
-pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
+pub use search::{IndexedRecord, SearchProgressRecord, SearchedField};
 pub use service::{ServiceNews, ServiceTransaction};
 pub use standing::{OpenIdTokenRecord, ReportRecord, Reported, StandingRecord};
 pub use thread::ThreadSubscriptionRecord;
