@@ -33,7 +33,8 @@ pub use account::{
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{
-    device_scope, media_scope, occupancy_scope, publication_scope, room_scope, user_scope,
+    device_scope, media_scope, occupancy_scope, publication_scope, pushers_scope, room_scope,
+    user_scope,
 };
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
 pub use email::{ConfirmationRecord, EmailPurpose, EmailRecord};
@@ -52,7 +53,7 @@ pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, ReceiptRecord,
     RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
-pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
+pub use search::{IndexedRecord, SearchProgressRecord, SearchedField};
 pub use service::{ServiceNews, ServiceTransaction};
 pub use standing::{OpenIdTokenRecord, ReportRecord, Reported, StandingRecord};
 pub use thread::ThreadSubscriptionRecord;

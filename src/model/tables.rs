@@ -21,7 +21,7 @@ use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
 use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
-use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
+use crate::{IndexedRecord, SearchProgressRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PreviewRecord, QuarantineRecord};
@@ -129,10 +129,13 @@ tables! {
 
     /// The room in which the server speaks to a user.
     NOTICE_ROOM_BY_USER: UserSerial => RoomSerial, 182, Family::Index;
-    /// The search index: the events of a room that have a word, by the word, when they were
-    /// sent, and the event.
-    WORD_BY_ROOM: (RoomSerial, String, u64, EventSerial) => WordRecord, 77, Family::Scan;
-    /// Under what each event stands in the search index.
+    /// The search index: pages of words and the events that have them, by room, segment
+    /// (0: the list of the segments), and the last word and event on the page.
+    WORD_PAGE_BY_ROOM: (RoomSerial, u64, String, (u64, u64)) => Vec<u8>, 76, Family::Scan;
+    /// The search index of earlier versions, a row for each word and event. Only deleted.
+    WORD_BY_ROOM: (RoomSerial, String, u64, EventSerial) => Vec<u8>, 77, Family::Scan;
+    /// Where events stand in the search index that say of themselves that they were sent
+    /// later than they came.
     INDEXED_BY_EVENT: EventSerial => IndexedRecord, 78, Family::Index;
     /// How far the search index has come with the events that were there before it.
     SEARCH_PROGRESS: () => SearchProgressRecord, 79, Family::Index;

@@ -423,6 +423,11 @@ fn sweep(parts: &Parts, tasks: &Tasks) {
         let (store, before) = (store.clone(), clock.now().0.saturating_sub(LOG_AGE));
         async move { store::trim(&store, before).await.map(drop) }
     });
+    let store = parts.store.clone();
+    repeat(tasks, "give-back-disk", SWEEP_EVERY, move || {
+        let store = store.clone();
+        async move { store.give_back().await }
+    });
     let rooms = parts.rooms.clone();
     repeat(tasks, "forget-transactions", SWEEP_EVERY, move || {
         let rooms = rooms.clone();
