@@ -309,7 +309,7 @@ fn keys_of_devices(
 }
 
 /// Adds the signatures that the key's owner and the viewer have put on a key. Those of others are theirs to see.
-fn add_signatures(
+pub(crate) fn add_signatures(
     view: &impl Read,
     shown: &mut Map<String, Value>,
     viewer: Option<UserSerial>,

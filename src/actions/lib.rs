@@ -9,6 +9,8 @@
 mod administration;
 mod database;
 mod deactivation;
+mod device_lists;
+mod edus;
 mod federation;
 mod files;
 mod joining;
@@ -18,6 +20,7 @@ mod profiles;
 mod remote;
 mod remote_keys;
 mod reports;
+mod transactions;
 mod upgrades;
 mod user_directory;
 
@@ -29,11 +32,15 @@ pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
+pub use transactions::{Transaction, TransactionAnswer, TransactionError};
+
+use std::sync::Arc;
 
 use accounts::{Accounts, Session};
 use peers::Peers;
 use rooms::{Rooms, Sender};
-use runtime::{Clock, Random};
+use runtime::{Clock, Metrics, Random};
+use tokio::sync::Notify;
 
 /// The verbs that touch more than one domain. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +50,9 @@ pub struct Actions {
     peers: Peers,
     clock: Clock,
     random: Random,
+    received: Arc<transactions::Received>,
+    /// Told when a device list of another server's user is to be fetched.
+    stale_devices: Arc<Notify>,
 }
 
 impl Actions {
@@ -53,6 +63,7 @@ impl Actions {
         peers: Peers,
         clock: Clock,
         random: Random,
+        metrics: &Metrics,
     ) -> Self {
         Self {
             accounts,
@@ -60,6 +71,8 @@ impl Actions {
             peers,
             clock,
             random,
+            received: Arc::new(transactions::Received::new(metrics)),
+            stale_devices: Arc::default(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod peer;
 mod push;
 mod record;
 mod relation;
+mod remote_devices;
 mod room;
 mod search;
 mod service;
@@ -44,6 +45,9 @@ pub use media::{
 pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+pub use remote_devices::{
+    RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord, StaleDeviceList,
+};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
     RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,

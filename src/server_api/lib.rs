@@ -15,11 +15,13 @@ mod keys;
 mod media;
 mod open_id;
 mod queries;
+mod transactions;
 mod version;
 
 use std::sync::Arc;
 
 use accounts::Accounts;
+use actions::Actions;
 use axum::extract::FromRef;
 use peers::Peers;
 use runtime::Clock;
@@ -37,6 +39,8 @@ pub struct ServerParts {
     pub media: ::media::Media,
     /// Other servers.
     pub peers: Peers,
+    /// What touches several of these.
+    pub actions: Actions,
     /// The time.
     pub clock: Clock,
     /// What the server tells about itself.
@@ -65,6 +69,7 @@ part! {
     rooms: ::rooms::Rooms,
     media: ::media::Media,
     peers: Peers,
+    actions: Actions,
     clock: Clock,
     info: Arc<ServerInfo>,
 }
@@ -85,6 +90,7 @@ pub fn routes() -> Routes<ServerParts> {
         .merge(devices::routes())
         .merge(media::routes())
         .merge(open_id::routes())
+        .merge(transactions::routes())
 }
 
 #[cfg(test)]

@@ -8,3 +8,6 @@ mod neighbours;
 mod operating;
 mod peer;
 mod recognising;
+mod telling;
+mod transactions;
+mod visitors;

@@ -8,6 +8,7 @@ mod memberships;
 mod reading;
 mod receipts;
 mod relations;
+mod remote_users;
 mod sending;
 mod spaces;
 mod state_maps;
