@@ -401,3 +401,23 @@ fn shown(
     }
     json::raw(json, table)
 }
+
+/// Adds the signatures that the key's owner and the viewer have put on a key. Those of others are theirs to see.
+pub(crate) fn add_signatures(
+    view: &impl Read,
+    shown: &mut Map<String, Value>,
+    viewer: Option<UserSerial>,
+    owner: UserSerial,
+    key: &str,
+) -> Result<(), StoreError> {
+    let signers = [Some(owner), viewer.filter(|viewer| *viewer != owner)];
+    for signer in signers.into_iter().flatten() {
+        for row in view.scan(&SIGNATURE_BY_KEY, &(owner, key.to_owned(), signer)) {
+            let ((_, _, _, key_id), record) = row?;
+            if let Some(signer_id) = model::user_id(view, signer)? {
+                add_signature(shown, signer_id, key_id, record.signature);
+            }
+        }
+    }
+    Ok(())
+}

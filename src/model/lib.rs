@@ -17,6 +17,7 @@ mod preview;
 mod push;
 mod record;
 mod relation;
+mod remote_devices;
 mod room;
 mod search;
 mod service;
@@ -49,6 +50,9 @@ pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 pub use preview::PreviewRecord;
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+pub use remote_devices::{
+    RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord, StaleDeviceList,
+};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, ReceiptRecord,
     RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,

@@ -26,6 +26,7 @@ use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PreviewRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
+use crate::{RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord};
 use crate::{ServiceNews, ServiceTransaction};
 
 /// How deep an event stands in its room's graph.
@@ -226,6 +227,19 @@ tables! {
     TO_DEVICE_TRANSACTION_BY_HASH: (DeviceSerial, [u8; 32]) => Position, 112, Family::Queue;
     /// The transaction ids that a device has used, oldest first.
     TO_DEVICE_TRANSACTION_BY_POSITION: (DeviceSerial, Position) => ToDeviceTransactionRecord, 113, Family::Queue;
+
+    /// What is known about the devices of other servers' users with whom rooms are shared.
+    REMOTE_DEVICE_LIST_BY_USER: UserSerial => RemoteDeviceListRecord, 95, Family::Index;
+    /// The devices of those users, by device id.
+    REMOTE_DEVICE_BY_USER: (UserSerial, String) => RemoteDeviceRecord, 96, Family::Scan;
+    /// Those of `REMOTE_DEVICE_LIST_BY_USER` that are to be fetched, by when, in ms since the
+    /// Unix epoch.
+    STALE_DEVICE_LIST_BY_TIME: (u64, UserSerial) => (), 97, Family::Queue;
+    /// The commit that took a message of another server for devices, by the hash of the server
+    /// and the message's id.
+    REMOTE_MESSAGE_BY_HASH: [u8; 32] => Position, 109, Family::Queue;
+    /// The same, oldest first.
+    REMOTE_MESSAGE_BY_POSITION: Position => RemoteMessageRecord, 114, Family::Queue;
 
     /// A user's key backups, by version.
     KEY_BACKUP_BY_USER: (UserSerial, u64) => KeyBackupRecord, 115, Family::Scan;

@@ -114,7 +114,7 @@ async fn act(store: &Store, act: Act) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Under any interleaving of committers and readers positions appear in order,
     /// without holes, whole batches only.
