@@ -172,6 +172,11 @@ pub enum LogEntry {
         /// Whose.
         user: UserSerial,
     },
+    /// Something that is no event was queued for another server.
+    ToServer {
+        /// The server's name.
+        server: String,
+    },
 }
 
 impl LogEntry {

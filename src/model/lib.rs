@@ -7,6 +7,7 @@
 mod account;
 mod change;
 mod delayed;
+mod destination;
 mod event;
 mod ids;
 mod intern;
@@ -34,6 +35,10 @@ pub use change::{
     device_scope, media_scope, occupancy_scope, publication_scope, room_scope, user_scope,
 };
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
+pub use destination::{
+    EduQueueRecord, PublishedDevicesRecord, RoomServerRecord, ServerEdu, ServerTransaction,
+    WaitingRoomRecord,
+};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};

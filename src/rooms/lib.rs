@@ -49,6 +49,7 @@ mod reports;
 mod restricted;
 mod rows;
 mod send;
+mod servers;
 mod space_links;
 mod staging;
 mod standing;
@@ -94,6 +95,7 @@ pub use public_rooms::{Networks, PublicRoom, PublicRoomsPage, PublicRoomsRequest
 pub use receipts::{ReadMarkers, ReceiptKind};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
 pub use reports::reports;
+pub use servers::{federates, is_server_in, relay, rooms_shared_with, servers_in, servers_met_by};
 pub use space_links::SpaceLink;
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
@@ -104,7 +106,8 @@ pub use thread_subscriptions::{
 };
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use told_receipts::{
-    ReceiptViewer, ToldReceipts, receipts, receipts_at, receipts_moved, receipts_of,
+    PublicReceipt, ReceiptViewer, ToldReceipts, public_receipts_since, receipts, receipts_at,
+    receipts_moved, receipts_of,
 };
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;

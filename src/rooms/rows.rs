@@ -16,6 +16,7 @@ use crate::{
     AppendError, Sender,
     append::Transaction,
     relations::Tallies,
+    servers::Servers,
     staging::{Redacted, Staged, Staging},
     sticky,
 };
@@ -68,6 +69,7 @@ pub(crate) struct Progress {
     members: HashMap<UserSerial, MembershipRecord>,
     /// Of the room that is being written.
     tallies: Tallies,
+    servers: Servers,
 }
 
 impl Progress {
@@ -80,6 +82,7 @@ impl Progress {
             users: HashMap::from([(sender.user_id.to_string(), sender.user)]),
             members: HashMap::new(),
             tallies: Tallies::default(),
+            servers: Servers::default(),
         }
     }
 }
@@ -108,6 +111,7 @@ pub(crate) fn write_room(
 ) -> Result<Staging, AppendError> {
     progress.members.clear();
     progress.tallies = Tallies::default();
+    progress.servers.next_room();
     if staging.new_room {
         let room_id = staging.record.room_id.clone();
         if intern_room(latest, batch, &room_id, staging.room.0)? != staging.room {
@@ -381,6 +385,7 @@ fn user(
     }
     let user = intern_user(latest, batch, user_id, context.store.next_serial())?;
     progress.users.insert(user_id.to_owned(), user);
+    progress.servers.met(context.server_name, user, user_id);
     Ok(user)
 }
 
@@ -412,6 +417,9 @@ fn member_rows(
     };
     count(Membership::Join, &mut staging.head.joined);
     count(Membership::Invite, &mut staging.head.invited);
+    let (of, moved) = ((room, member), (before, after));
+    let at = progress.position;
+    progress.servers.count(of, moved, at, latest, batch)?;
     if (before == Some(Membership::Join)) != (after == Membership::Join) {
         batch.wake(model::occupancy_scope());
     }

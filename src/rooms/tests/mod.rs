@@ -9,6 +9,7 @@ mod reading;
 mod receipts;
 mod relations;
 mod sending;
+mod servers;
 mod spaces;
 mod state_maps;
 mod threads;
