@@ -40,6 +40,7 @@ mod push_rules;
 mod pushers;
 mod registration;
 mod rendezvous;
+mod server_messages;
 mod server_user;
 mod services;
 mod session_cache;
@@ -105,6 +106,7 @@ pub use self::{
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
+    server_messages::MAX_SERVER_ROWS,
     services::Asserted,
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
