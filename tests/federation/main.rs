@@ -8,3 +8,4 @@ mod neighbours;
 mod operating;
 mod peer;
 mod recognising;
+mod sending;
