@@ -160,14 +160,6 @@ impl Actions {
         Ok(answer)
     }
 
-    async fn receive_transaction_events(
-        &self,
-        _origin: &ServerName,
-        _events: Vec<Box<RawValue>>,
-    ) -> TransactionAnswer {
-        TransactionAnswer::new()
-    }
-
     async fn take(
         &self,
         origin: &ServerName,
