@@ -18,10 +18,12 @@ mod profiles;
 mod remote;
 mod remote_keys;
 mod reports;
+mod restored;
 mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
+pub use database::CHECKPOINT;
 pub use deactivation::DeactivateError;
 pub use files::{Files, FilesError};
 pub use moderation::{ModerationError, Restraint};
@@ -29,6 +31,7 @@ pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
+pub use restored::{Forgotten, forget_outdated, named_files};
 
 use accounts::{Accounts, Session};
 use peers::Peers;

@@ -9,7 +9,7 @@ use super::{Answer, Failure};
 use crate::{
     command_line::{Common, DatabaseVerb, UserVerb},
     config::Config,
-    parts::Parts,
+    parts::{Parts, give_back},
     socket,
 };
 
@@ -100,6 +100,8 @@ pub(super) fn perform(config: &Config, wish: Administration) -> Result<Value, Fa
         let parts = Parts::open(config, &Metrics::new())
             .map_err(|error| Failure::Other(error.to_string()))?;
         let answer = parts.actions.administer(wish).await;
+        drop(parts);
+        give_back(&config.data_dir);
         answer.map_err(|error| Failure::Other(error.to_string()))
     })
 }
@@ -155,8 +157,9 @@ fn told(wish: &Administration, answer: &Value) -> String {
             format!("{} {now}", text("user_id"))
         }
         Administration::ListReports => lines(&answer["reports"], report_line),
-        // `invite` and `federation` tell these themselves.
+        // `invite`, `backup` and `federation` tell these themselves.
         Administration::CreateInvitations { .. }
+        | Administration::CopyDatabase
         | Administration::FederationStatus
         | Administration::FederationCheck { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
