@@ -98,6 +98,9 @@ pub enum Administration {
     ShowDatabase,
     /// Compacts the database.
     CompactDatabase,
+    /// Copies the database as it is at some instant into the folder `checkpoint` in the data
+    /// folder, in place of an earlier copy. Who asks removes it.
+    CopyDatabase,
     /// Says how this server stands with others.
     FederationStatus,
     /// Looks at everything that must be right for a conversation with a server.
@@ -218,6 +221,7 @@ impl Actions {
             }
             Administration::ShowDatabase => self.show_database().await,
             Administration::CompactDatabase => self.compact_database().await,
+            Administration::CopyDatabase => self.copy_database().await,
             Administration::FederationStatus => self.federation_status().await,
             Administration::FederationCheck { server } => self.federation_check(&server).await,
             Administration::FederationRetry { server } => self.federation_retry(&server).await,

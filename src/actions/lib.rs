@@ -28,12 +28,14 @@ mod receiving;
 mod remote;
 mod remote_keys;
 mod reports;
+mod restored;
 mod transactions;
 mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
 pub use contacts::{ContactError, Contacts};
+pub use database::CHECKPOINT;
 pub use deactivation::DeactivateError;
 pub use file_moderation::{Administrator, FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
@@ -44,6 +46,7 @@ pub use profiles::SetProfileError;
 pub use receiving::{Outcome, UnusableEvent};
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
+pub use restored::{Forgotten, forget_outdated, named_files};
 pub use transactions::{Transaction, TransactionAnswer, TransactionError};
 
 use std::sync::Arc;

@@ -10,6 +10,8 @@ use rocksdb::{
     LogLevel, Options, ReadOptions, WriteBufferManager,
 };
 
+use runtime::Metrics;
+
 use crate::{Family, Key, OpenError, StoreError, Table, Value};
 
 /// The format of the rows that this program writes. A higher one on disk is refused.
@@ -37,6 +39,8 @@ pub struct StoreOptions {
     /// Bytes of write-ahead log after which rows are written into sorted files:
     /// bounds the start-up after a crash.
     pub log_bytes: u64,
+    /// Where commits are measured.
+    pub metrics: Metrics,
 }
 
 impl Default for StoreOptions {
@@ -45,6 +49,7 @@ impl Default for StoreOptions {
             cache_bytes: 64 << 20,
             write_buffer_bytes: 32 << 20,
             log_bytes: 24 << 20,
+            metrics: Metrics::new(),
         }
     }
 }
@@ -117,7 +122,7 @@ impl Database {
 
 /// Creates the folder, proves that it can be written, and locks it against every
 /// other process for as long as the file is open.
-fn lock_folder(folder: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock_folder(folder: &Path) -> Result<File, OpenError> {
     let failed = |reason| OpenError::Folder {
         path: folder.to_owned(),
         reason,

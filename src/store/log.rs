@@ -15,7 +15,7 @@ pub(crate) const LOG: Scope = Scope { kind: 0, serial: 0 };
 pub(crate) const LOG_BY_POSITION: Table<Position, Vec<u8>> =
     Table::new(1, Family::Changes, "LOG_BY_POSITION");
 /// How far each consumer of the log has read.
-const CURSOR_BY_CONSUMER: Table<String, Position> =
+pub(crate) const CURSOR_BY_CONSUMER: Table<String, Position> =
     Table::new(2, Family::Index, "CURSOR_BY_CONSUMER");
 
 /// One commit as a consumer sees it.
@@ -261,16 +261,17 @@ fn trimmed(view: &impl Read) -> Result<Position, StoreError> {
 pub async fn trim(store: &Store, before: u64) -> Result<Position, StoreError> {
     let mut to = trimmed(&store.snapshot())?;
     loop {
-        let (next, more) = store
+        let (found, more) = store
             .read_long(move |snapshot| trim_step(snapshot, to, before))
             .await?;
-        if next == to {
+        let Some(next) = found.last().copied() else {
             return Ok(to);
-        }
+        };
         store
             .commit_later(move |_, _, batch| {
-                for position in to.0 + 1..=next.0 {
-                    batch.delete(&LOG_BY_POSITION, &Position(position));
+                // Not every number between two of them was ever given to a commit.
+                for position in found {
+                    batch.delete(&LOG_BY_POSITION, &position);
                 }
                 let mut bytes = Vec::new();
                 Value::encode(&next, &mut bytes);
@@ -285,32 +286,33 @@ pub async fn trim(store: &Store, before: u64) -> Result<Position, StoreError> {
     }
 }
 
-/// How far one step of [`trim`] may go from `from`, and whether another may follow.
+/// The records that one step of [`trim`] may remove after `from`, and whether another step
+/// may follow.
 fn trim_step(
     snapshot: &Snapshot,
     from: Position,
     before: u64,
-) -> Result<(Position, bool), StoreError> {
+) -> Result<(Vec<Position>, bool), StoreError> {
     const STEP: usize = 4096;
     let mut slowest = Position(u64::MAX);
     for row in snapshot.scan(&CURSOR_BY_CONSUMER, &()) {
         slowest = slowest.min(row?.1);
     }
-    let mut to = from;
+    let mut found = Vec::new();
     let rows = snapshot.scan_from(&LOG_BY_POSITION, &(), &Position(from.0 + 1));
-    for (count, row) in rows.enumerate() {
+    for row in rows {
         let (position, bytes) = row?;
         let record = decode(position, &bytes).map_err(|reason| StoreError::Corrupt {
             table: LOG_BY_POSITION.name,
             reason,
         })?;
         if position > slowest || record.written_at >= before {
-            return Ok((to, false));
+            return Ok((found, false));
         }
-        to = position;
-        if count + 1 == STEP {
-            return Ok((to, true));
+        found.push(position);
+        if found.len() == STEP {
+            return Ok((found, true));
         }
     }
-    Ok((to, false))
+    Ok((found, false))
 }
