@@ -20,6 +20,7 @@ use rooms::{AppendError, Arrival, Incoming};
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use store::Snapshot;
 
 pub use checking::UnusableEvent;
 
@@ -104,9 +105,15 @@ impl Actions {
             room_id,
             version,
         };
+        let named = self.check_named(version, events).await;
+        if !self.takes_part(room, origin).await {
+            let refused = "the room takes no events of this server".to_owned();
+            let refused = |(event_id, _)| (event_id, Err(refused.clone()));
+            return named.into_iter().map(refused).collect();
+        }
         let mut outcomes = Vec::new();
         let mut incoming = Vec::new();
-        for (event_id, checked) in self.check_named(version, events).await {
+        for (event_id, checked) in named {
             match checked {
                 Ok(received) => incoming.push((event_id, Incoming::new(received))),
                 Err(error) => outcomes.push((event_id, Err(error.to_string()))),
@@ -161,6 +168,19 @@ impl Actions {
             outcomes.push((event_id, outcome));
         }
         outcomes
+    }
+
+    /// Whether the room's access control list, as it is now, lets a server take part.
+    async fn takes_part(&self, room: RoomSerial, server: &ServerName) -> bool {
+        let server = server.to_owned();
+        let read = move |view: &Snapshot| rooms::acl_allows(view, room, &server);
+        match self.rooms.store().read(read).await {
+            Ok(allowed) => allowed,
+            Err(error) => {
+                log::error!("an access control list cannot be read: {error}");
+                false
+            }
+        }
     }
 
     /// Fetches what an event lacks until it has its place, or is refused. `between`: the

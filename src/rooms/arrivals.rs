@@ -7,6 +7,7 @@ use store::{Batch, Latest, Read};
 use crate::{
     AppendError, gaps,
     rows::{Context, Progress, member_rows, user},
+    servers::relay,
     staging::{Arrival, Staged, StagedMember, Staging},
 };
 
@@ -24,6 +25,9 @@ pub(crate) fn rows(room: RoomSerial, staged: &Staged, arrival: &Arrival, batch: 
     for redaction in &arrival.redactions {
         let key = (room, event_id.to_owned(), *redaction);
         batch.delete(&tables::REDACTION_BY_MISSING, &key);
+    }
+    if arrival.is_relayed {
+        relay(batch, staged.serial);
     }
     if let Some(redaction) = arrival.redacted_by {
         batch.put(&tables::REDACTION_BY_EVENT, &staged.serial, &redaction);

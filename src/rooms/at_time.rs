@@ -117,10 +117,7 @@ fn gap<R: Read>(
             high = middle;
         }
     }
-    Ok(PlaceToken {
-        depth: low,
-        tie_break: 0,
-    })
+    Ok(PlaceToken::at(low, 0))
 }
 
 /// When the first event of at least this depth was sent.

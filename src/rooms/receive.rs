@@ -34,6 +34,9 @@ pub struct Incoming {
     pub prev_states: BTreeMap<OwnedEventId, Vec<OwnedEventId>>,
     /// Whether it happened long ago: it takes its place in the history, and nobody is told.
     pub is_history: bool,
+    /// Whether this server let it in on behalf of its sender's, and brings it to the others
+    /// of the room.
+    pub is_relayed: bool,
 }
 
 impl Incoming {
@@ -43,6 +46,7 @@ impl Incoming {
             received,
             prev_states: BTreeMap::new(),
             is_history: false,
+            is_relayed: false,
         }
     }
 }
@@ -230,6 +234,7 @@ impl Staging {
             known: held.map(|held| held.serial),
             generation,
             is_history: incoming.is_history,
+            is_relayed: incoming.is_relayed,
             ..judged
         }))
     }
