@@ -8,14 +8,17 @@
 
 mod administration;
 mod at_time;
+mod contacts;
 mod database;
 mod deactivation;
 mod federation;
+mod file_moderation;
 mod files;
 mod handshakes;
 mod hierarchy;
 mod history;
 mod joining;
+mod letters;
 mod moderation;
 mod notices;
 mod profiles;
@@ -27,7 +30,9 @@ mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
+pub use contacts::{ContactError, Contacts};
 pub use deactivation::DeactivateError;
+pub use file_moderation::{Administrator, FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
 pub use handshakes::{HandshakeError, Sent, SentInvitation};
 pub use moderation::{ModerationError, Restraint};
@@ -38,6 +43,7 @@ pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
 
 use accounts::{Accounts, Session};
+use media::Media;
 use peers::Peers;
 use rooms::{Rooms, Sender};
 use runtime::{Clock, Random};
@@ -47,6 +53,7 @@ use runtime::{Clock, Random};
 pub struct Actions {
     accounts: Accounts,
     rooms: Rooms,
+    media: Media,
     peers: Peers,
     clock: Clock,
     random: Random,
@@ -57,10 +64,11 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// Verbs over these accounts, rooms and other servers.
+    /// Verbs over these accounts, rooms, files and other servers.
     pub fn new(
         accounts: Accounts,
         rooms: Rooms,
+        media: Media,
         peers: Peers,
         clock: Clock,
         random: Random,
@@ -68,6 +76,7 @@ impl Actions {
         Self {
             accounts,
             rooms,
+            media,
             peers,
             clock,
             random,

@@ -11,8 +11,9 @@ use crate::{
     forks::allowed_in,
     known::KnownEvents,
     outliers::is_held,
+    placing::Placed,
     queue::RoomEnd,
-    receive::{Placed, build, by_auth_events},
+    receive::{build, by_auth_events},
     room_record,
     staging::Staging,
 };

@@ -5,29 +5,22 @@
 //! current state; it gets its place in the graph, and where forks meet the state is
 //! resolved. It is written as an own event is: in one commit with all that follows from it.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
-use graph::{AuthEventsError, Event, Received, redaction_applies};
-use model::{EventMeta, EventSerial, EventStatus, Membership, RoomSerial, StateRoot, tables};
-use ruma_common::{EventId, OwnedEventId};
-use serde::Deserialize;
+use graph::{AuthEventsError, Event, Reason, Received};
+use model::{EventStatus, RoomSerial, StateRoot};
+use ruma_common::OwnedEventId;
 use store::{Latest, Read, Writing, Written};
 
 use crate::{
     AppendError, Appended, ReadError, Rooms, StateMaps,
-    digest::{Digest, digest},
     forks::{allowed_in, merge},
-    form::MAX_STICKY,
-    gaps,
-    known::{KnownEvent, KnownEvents},
+    known::KnownEvents,
     outliers::is_held,
+    placing::Placed,
     queue::RoomEnd,
-    relations::{Relation, RelationKeys, relates, thread_of},
     rows::{self, Extra, Progress},
-    staging::{Arrival as Arrived, Redacted, Staged, StagedMember, Staging},
+    staging::Staging,
     state_map::EMPTY,
 };
 
@@ -74,37 +67,6 @@ pub enum Arrival {
     MissingAuth(Vec<OwnedEventId>, Box<Incoming>),
 }
 
-/// An event with all that was found out about it.
-pub(crate) struct Placed {
-    known: Option<EventSerial>,
-    status: EventStatus,
-    reason: Option<String>,
-    state_before: StateRoot,
-    generation: u32,
-    is_history: bool,
-    gaps: Vec<OwnedEventId>,
-}
-
-impl Placed {
-    /// An event that is part of the room.
-    pub(crate) fn accepted(
-        known: Option<EventSerial>,
-        state_before: StateRoot,
-        generation: u32,
-        gaps: Vec<OwnedEventId>,
-    ) -> Self {
-        Self {
-            known,
-            status: EventStatus::Accepted,
-            reason: None,
-            state_before,
-            generation,
-            is_history: false,
-            gaps,
-        }
-    }
-}
-
 /// Whether an event may be placed.
 enum Checked {
     Placed(Placed),
@@ -124,11 +86,6 @@ impl Checked {
             Self::MissingAuth(missing) => Arrival::MissingAuth(missing, Box::new(incoming)),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct MemberContent {
-    membership: String,
 }
 
 impl Rooms {
@@ -228,7 +185,10 @@ impl Rooms {
 }
 
 impl Staging {
-    fn known_events<'a>(&self, latest: &'a Latest) -> Result<KnownEvents<'a, Latest>, AppendError> {
+    pub(crate) fn known_events<'a>(
+        &self,
+        latest: &'a Latest,
+    ) -> Result<KnownEvents<'a, Latest>, AppendError> {
         let room_id = self.room_id.clone().ok_or(AppendError::UnknownRoom)?;
         Ok(KnownEvents::new(latest, self.room, self.version, room_id))
     }
@@ -260,312 +220,58 @@ impl Staging {
         let nodes = std::mem::take(&mut self.nodes);
         let secret = rooms.inner.store.secret();
         let mut maps = StateMaps::new(latest, self.room, secret).with_fresh(nodes);
-        let before = before(&known, &mut maps, event, &incoming.prev_states)?;
-        let (state_before, gaps) = match before {
+        let judged = self.judge(&known, &mut maps, incoming, refused);
+        self.nodes = maps.into_fresh();
+        let judged = match judged? {
+            Ok(judged) => judged,
+            Err(missing) => return Ok(Checked::MissingPrev(missing)),
+        };
+        Ok(Checked::Placed(Placed {
+            known: held.map(|held| held.serial),
+            generation,
+            is_history: incoming.is_history,
+            ..judged
+        }))
+    }
+
+    /// The state before the event, and what becomes of it there and in the room as it is
+    /// now; or which events directly before it are missing.
+    fn judge(
+        &self,
+        known: &KnownEvents<'_, Latest>,
+        maps: &mut StateMaps<'_, Latest>,
+        incoming: &Incoming,
+        refused: Option<Reason>,
+    ) -> Result<Result<Placed, Vec<OwnedEventId>>, AppendError> {
+        let event = &incoming.received.event;
+        let (state_before, gaps) = match before(known, maps, event, &incoming.prev_states)? {
             Ok(before) => before,
             // Nobody need look for the place of what is refused wherever it stands.
             Err(_) if refused.is_some() => (EMPTY, Vec::new()),
-            Err(missing) => {
-                self.nodes = maps.into_fresh();
-                return Ok(Checked::MissingPrev(missing));
-            }
+            Err(missing) => return Ok(Err(missing)),
         };
         let refused = match refused {
             Some(reason) => Some(reason),
-            None => allowed_in(&known, &maps, state_before, event)?.err(),
+            None => allowed_in(known, maps, state_before, event)?.err(),
         };
         let status = if refused.is_some() {
             EventStatus::Rejected
         } else if incoming.is_history
             || state_before == self.head.state
-            || allowed_in(&known, &maps, self.head.state, event)?.is_ok()
+            || allowed_in(known, maps, self.head.state, event)?.is_ok()
         {
             EventStatus::Accepted
         } else {
             EventStatus::SoftFailed
         };
-        self.nodes = maps.into_fresh();
-        Ok(Checked::Placed(Placed {
-            known: held.map(|held| held.serial),
-            status,
-            reason: refused.map(|reason| reason.to_string()),
-            state_before,
-            generation,
-            is_history: incoming.is_history,
-            gaps,
-        }))
-    }
-
-    /// Stages a checked event: its place, and what the room becomes by it. `is_entry`: another
-    /// server let a local user in with it, and the room goes on from it alone.
-    pub(crate) fn place(
-        &mut self,
-        rooms: &Rooms,
-        latest: &Latest,
-        event: Event,
-        placed: Placed,
-        is_entry: bool,
-    ) -> Result<(), AppendError> {
-        let serial = match placed.known {
-            Some(serial) => serial,
-            None => EventSerial(rooms.inner.store.next_serial()),
-        };
-        let event = Arc::new(event);
-        let known = self.known_events(latest)?;
-        known.add(KnownEvent {
-            serial,
-            event: event.clone(),
-            meta: EventMeta {
-                status: placed.status,
-                depth: event.depth(),
-                tie_break: serial.0,
-                position: 0,
-                state_before: placed.state_before,
-                generation: placed.generation,
-                replaces: None,
-            },
-        });
-        let event_id = event.event_id().as_str();
-        let mut arrival = Arrived {
-            was_missing: gaps::depths_above(latest, self.room, event_id)?,
-            gaps: placed.gaps,
-            is_entry,
-            ..Arrived::default()
-        };
-        let is_accepted = placed.status == EventStatus::Accepted;
-        let redacts = if is_accepted {
-            self.earlier_redactions(latest, &known, &event, &mut arrival)?;
-            self.redacts(latest, &known, &event, &mut arrival)?
-        } else {
-            // What is not part of the room leaves no gap that must be filled.
-            arrival.gaps.clear();
-            None
-        };
-        let nodes = std::mem::take(&mut self.nodes);
-        let secret = rooms.inner.store.secret();
-        let mut maps = StateMaps::new(latest, self.room, secret).with_fresh(nodes);
-        let replaces = match event.state_key() {
-            Some(state_key) => maps.get(placed.state_before, event.event_type(), state_key)?,
-            None => None,
-        };
-        self.members = Some(Vec::new());
-        if is_accepted && !placed.is_history {
-            let before = self.head.state;
-            let is_named = !arrival.was_missing.is_empty();
-            self.move_end(&known, &mut maps, &event, serial, is_named, is_entry)?;
-            let alone = match event.state_key() {
-                Some(state_key) => {
-                    maps.insert(placed.state_before, event.event_type(), state_key, serial)?
-                }
-                None => placed.state_before,
-            };
-            let differs = !is_entry && before != placed.state_before;
-            arrival.head_before = differs.then_some(before);
-            arrival.head_after = (alone != self.head.state).then_some(self.head.state);
-        }
-        self.nodes = maps.into_fresh();
-        let digest = self.digest_received(latest, &event)?;
-        let sticky_until = sticky_until(&event, self.now);
-        self.events.push(Staged {
-            serial,
-            status: placed.status,
-            is_new: is_accepted && !placed.is_history,
-            state_before: placed.state_before,
-            depth: event.depth(),
-            generation: placed.generation,
-            digest,
-            redacts,
-            relation: RelationKeys::of(&event, serial, (event.depth(), serial.0)),
-            replaces,
-            sticky_until,
-            arrival: Some(Box::new(arrival)),
-            event,
-        });
-        Ok(())
-    }
-
-    /// The room's new extremities, and its state where they meet. `is_named`: others that are
-    /// held here come after the event already. `is_entry`: the room goes on from it alone.
-    fn move_end(
-        &mut self,
-        known: &KnownEvents<'_, Latest>,
-        maps: &mut StateMaps<'_, Latest>,
-        event: &Event,
-        serial: EventSerial,
-        is_named: bool,
-        is_entry: bool,
-    ) -> Result<(), AppendError> {
-        let before = self.head.state;
-        let named: HashSet<&EventId> = event.prev_events().iter().map(AsRef::as_ref).collect();
-        let ends = self.extremity_ids.iter().zip(&self.head.extremities);
-        let (mut ids, mut ends): (Vec<OwnedEventId>, Vec<EventSerial>) = ends
-            .filter(|(event_id, _)| !is_entry && !named.contains(&***event_id))
-            .map(|(event_id, serial)| (event_id.clone(), *serial))
-            .unzip();
-        let fewer = ids.len() < self.extremity_ids.len();
-        if !is_named || ids.is_empty() {
-            ids.push(event.event_id().to_owned());
-            ends.push(serial);
-        } else if !fewer {
-            // It fills a gap: the room's end is what it was.
-            return Ok(());
-        }
-        let mut roots = Vec::with_capacity(ends.len());
-        for end in &ends {
-            let end = known.by_serial(*end)?.ok_or(AppendError::UnknownRoom)?;
-            roots.extend(known.state_after(maps, &end)?);
-        }
-        self.head.state = merge(known, maps, &roots)?;
-        self.head.extremities = ends;
-        self.extremity_ids = ids;
-        self.head.depth = self.head.depth.max(event.depth());
-        self.follow_state(known, maps, before)
-    }
-
-    /// Everything that follows from the room's new state.
-    fn follow_state(
-        &mut self,
-        known: &KnownEvents<'_, Latest>,
-        maps: &StateMaps<'_, Latest>,
-        before: StateRoot,
-    ) -> Result<(), AppendError> {
-        let after = self.head.state;
-        if before == after {
-            return Ok(());
-        }
-        let mut changed = Vec::new();
-        for (event_type, state_key, serial) in maps.changed(before, after)? {
-            changed.push(((event_type, state_key), Some(serial)));
-        }
-        for (event_type, state_key, _) in maps.changed(after, before)? {
-            if maps.get(after, &event_type, &state_key)?.is_none() {
-                changed.push(((event_type, state_key), None));
-            }
-        }
-        for (key, serial) in changed {
-            if key.0 == "m.room.member" {
-                let member = staged_member(known, &key.1, serial)?;
-                self.members.get_or_insert_default().push(member);
-            }
-            if key.0 == "m.room.power_levels" || key.0 == "m.room.create" {
-                self.levels = None;
-            }
-            self.kept.remove(&key);
-            self.state.insert(key, serial);
-        }
-        Ok(())
-    }
-
-    /// The redactions that came before the event that they redact.
-    fn earlier_redactions(
-        &mut self,
-        latest: &Latest,
-        known: &KnownEvents<'_, Latest>,
-        event: &Event,
-        arrival: &mut Arrived,
-    ) -> Result<(), AppendError> {
-        let prefix = (self.room, event.event_id().to_string());
-        for row in latest.scan(&tables::REDACTION_BY_MISSING, &prefix) {
-            let ((_, _, redaction), ()) = row?;
-            arrival.redactions.push(redaction);
-            if arrival.redacted_by.is_none()
-                && let Some(found) = known.by_serial(redaction)?
-                && let Some(levels) = self.power_levels(latest)?
-                && redaction_applies(&found.event, event, &levels)
-            {
-                arrival.redacted_by = Some(redaction);
-            }
-        }
-        Ok(())
-    }
-
-    /// The event's target, if it is a redaction that takes effect.
-    fn redacts(
-        &mut self,
-        latest: &Latest,
-        known: &KnownEvents<'_, Latest>,
-        event: &Event,
-        arrival: &mut Arrived,
-    ) -> Result<Option<Redacted>, AppendError> {
-        let Some(target_id) = event.redacts() else {
-            return Ok(None);
-        };
-        let Some(target) = known.by_id(target_id)? else {
-            // Of another room, or not here yet.
-            let elsewhere = latest.contains(&tables::EVENT_BY_ID, &target_id.to_string())?;
-            arrival.redacts_missing = (!elsewhere).then(|| target_id.to_owned());
-            return Ok(None);
-        };
-        let applies = match self.power_levels(latest)? {
-            Some(levels) => redaction_applies(event, &target.event, &levels),
-            None => false,
-        };
-        if !applies {
-            return Ok(None);
-        }
-        let place = (target.meta.depth, target.meta.tie_break);
-        let relation = RelationKeys::of(&target.event, target.serial, place);
-        Ok(Some(Redacted {
-            serial: target.serial,
-            is_state: target.event.state_key().is_some(),
-            relation: relation.map(|keys| (keys, target.event.sender().to_string())),
-        }))
-    }
-
-    fn digest_received(&mut self, latest: &Latest, event: &Event) -> Result<Digest, AppendError> {
-        let levels = match event.state_key() {
-            // The room's levels may be unreadable for this moment only.
-            None => self.power_levels(latest)?,
-            Some(_) => None,
-        };
-        let mut digest = digest(event, levels.as_deref());
-        if event.state_key().is_none() && relates(event) {
-            let relation = Relation::of_event(event.json().as_bytes());
-            digest.thread = thread_of(latest, self.room, relation)?;
-        }
-        Ok(digest)
+        let mut placed = Placed::accepted(None, state_before, 0, gaps);
+        placed.status = status;
+        placed.reason = refused.map(|reason| reason.to_string());
+        Ok(Ok(placed))
     }
 }
 
-fn staged_member(
-    known: &KnownEvents<'_, Latest>,
-    user_id: &str,
-    serial: Option<EventSerial>,
-) -> Result<StagedMember, AppendError> {
-    let event = match serial {
-        Some(serial) => known.by_serial(serial)?,
-        None => None,
-    };
-    let membership = event
-        .as_ref()
-        .and_then(|known| known.event.content_as::<MemberContent>().ok())
-        .and_then(|content| Membership::from_name(&content.membership));
-    Ok(StagedMember {
-        user_id: user_id.to_owned(),
-        membership: membership.unwrap_or(Membership::Leave),
-        sender: event.map_or_else(String::new, |known| known.event.sender().to_string()),
-        event: serial,
-    })
-}
-
-/// Until when an event is sticky by its own word (MSC4354).
-fn sticky_until(event: &Event, now: u64) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct Sticky {
-        duration_ms: u64,
-    }
-    #[derive(Deserialize)]
-    struct Header {
-        #[serde(rename = "msc4354_sticky")]
-        sticky: Sticky,
-    }
-    let header: Header = serde_json::from_str(event.json()).ok()?;
-    let begin = event.origin_server_ts().min(now);
-    let until = begin + header.sticky.duration_ms.min(MAX_STICKY);
-    (until > now).then_some(until)
-}
-
-type AuthFound = Result<(u32, Option<graph::Reason>), Vec<OwnedEventId>>;
+type AuthFound = Result<(u32, Option<Reason>), Vec<OwnedEventId>>;
 
 /// The event's generation, and why its auth events do not allow it; or which are missing.
 pub(crate) fn by_auth_events<R: Read>(
