@@ -5,7 +5,7 @@ use model::{
     tables::{CROSS_SIGNING_KEY_BY_USER, DEVICE_BY_USER, DEVICE_KEYS_BY_DEVICE, SIGNATURE_BY_KEY},
 };
 use ruma_common::{
-    CanonicalJsonObject, CanonicalJsonValue, DeviceId,
+    CanonicalJsonObject, CanonicalJsonValue, DeviceId, UserId,
     encryption::CrossSigningKey,
     serde::{Base64, Raw, base64::Standard},
 };
@@ -168,7 +168,7 @@ fn check(
         .as_ref()
         .map(|key| key.public_key.clone());
     if let Some(key) = &upload.master_key {
-        let (mut object, public_key) = parsed(session, key, "master")?;
+        let (mut object, public_key) = parsed(&session.user_id, key, "master")?;
         let content = content_hash(&object).map_err(CrossSigningError::Invalid)?;
         let signatures = device_signatures(view, session, &object)?;
         json::keep_signatures(&mut object, session.user_id.as_str(), signatures);
@@ -181,7 +181,10 @@ fn check(
     ] {
         if let Some(key) = key {
             let master = master.as_ref().ok_or(CrossSigningError::MissingMaster)?;
-            new.push((usage, signed_by_master(session, key, name, master)?));
+            new.push((
+                usage,
+                signed_by_master(&session.user_id, key, name, master)?,
+            ));
         }
     }
     if master.is_none() {
@@ -196,15 +199,28 @@ fn check(
     Ok(Checked { new, before })
 }
 
+/// The master key of a user of another server, with the signatures that the user's devices
+/// are said to have put on it: whether they have is for clients to find out.
+pub(crate) fn master_of(
+    user_id: &UserId,
+    key: &Raw<CrossSigningKey>,
+) -> Result<CrossSigningKeyRecord, CrossSigningError> {
+    let (mut object, public_key) = parsed(user_id, key, "master")?;
+    let content = content_hash(&object).map_err(CrossSigningError::Invalid)?;
+    json::keep_all_signatures_of(&mut object, user_id.as_str());
+    object.remove("unsigned");
+    record(&object, public_key, content)
+}
+
 /// A key of this user for that usage, and its public key.
 fn parsed(
-    session: &Session,
+    user_id: &UserId,
     key: &Raw<CrossSigningKey>,
     usage: &str,
 ) -> Result<(CanonicalJsonObject, String), CrossSigningError> {
     let invalid = |what: &str| CrossSigningError::Invalid(format!("the {usage} key {what}"));
     let object = key_object(key.json().get(), MAX_KEY_BYTES).map_err(|what| invalid(&what))?;
-    if text(&object, "user_id") != Some(session.user_id.as_str()) {
+    if text(&object, "user_id") != Some(user_id.as_str()) {
         return Err(invalid("is another user's"));
     }
     let is_usage = |value: &CanonicalJsonValue| matches!(value, CanonicalJsonValue::String(name) if name == usage);
@@ -228,14 +244,14 @@ fn parsed(
 }
 
 /// A self-signing or user-signing key with the master key's signature and no other.
-fn signed_by_master(
-    session: &Session,
+pub(crate) fn signed_by_master(
+    user_id: &UserId,
     key: &Raw<CrossSigningKey>,
     usage: &str,
     master: &str,
 ) -> Result<CrossSigningKeyRecord, CrossSigningError> {
-    let (mut object, public_key) = parsed(session, key, usage)?;
-    let (user_id, master_id) = (session.user_id.as_str(), format!("ed25519:{master}"));
+    let (mut object, public_key) = parsed(user_id, key, usage)?;
+    let (user_id, master_id) = (user_id.as_str(), format!("ed25519:{master}"));
     graph::verify_json(user_id, &master_id, master, &object)
         .map_err(|reason| CrossSigningError::InvalidSignature(reason.to_string()))?;
     let content = content_hash(&object).map_err(CrossSigningError::Invalid)?;

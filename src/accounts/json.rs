@@ -85,6 +85,13 @@ pub(crate) fn keep_signatures(
     }
 }
 
+/// Leaves the signatures of `user_id` on the object, and none of others.
+pub(crate) fn keep_all_signatures_of(signed: &mut CanonicalJsonObject, user_id: &str) {
+    let owned = |(key_id, signature): (&str, &str)| (key_id.to_owned(), signature.to_owned());
+    let kept: Vec<_> = signatures_of(signed, user_id).map(owned).collect();
+    keep_signatures(signed, user_id, kept);
+}
+
 /// Adds a signature to a stored object that is to be shown.
 pub(crate) fn add_signature(
     shown: &mut Map<String, Value>,

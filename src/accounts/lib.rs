@@ -40,7 +40,9 @@ mod published_keys;
 mod push_matching;
 mod push_rules;
 mod pushers;
+mod received_messages;
 mod registration;
+mod remote_devices;
 mod rendezvous;
 mod server_user;
 mod services;
@@ -110,6 +112,9 @@ pub use self::{
     },
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
+    remote_devices::{
+        DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, kept_keys, shown_answer,
+    },
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
     services::Asserted,
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},

@@ -21,7 +21,7 @@ use crate::{Accounts, Session};
 /// The largest content of one message, in bytes.
 const MAX_CONTENT_BYTES: usize = 64 * 1_024;
 /// The longest event type, in bytes.
-const MAX_TYPE_BYTES: usize = 255;
+pub(crate) const MAX_TYPE_BYTES: usize = 255;
 /// The most messages of one request, all devices counted.
 const MAX_MESSAGES: usize = 5_000;
 /// The most messages that wait for one device.
@@ -63,7 +63,7 @@ pub struct SentToDevices {
 }
 
 /// A message on its way to a device of this server.
-struct Outgoing {
+pub(crate) struct Outgoing {
     user: UserSerial,
     device_id: String,
     device: DeviceSerial,
@@ -193,7 +193,7 @@ fn transaction_hash(event_type: &str, transaction_id: &TransactionId) -> [u8; 32
 }
 
 /// The messages for devices that exist, written as their syncs will show them.
-fn resolve(
+pub(crate) fn resolve(
     latest: &Latest,
     sender: &str,
     event_type: &str,
@@ -293,7 +293,7 @@ fn remember(
 }
 
 /// Queues messages. Returns how many were, and how many found their queue full.
-fn queue(
+pub(crate) fn queue(
     latest: &Latest,
     position: Position,
     batch: &mut Batch,

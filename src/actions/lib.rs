@@ -11,6 +11,8 @@ mod at_time;
 mod contacts;
 mod database;
 mod deactivation;
+mod device_lists;
+mod edus;
 mod federation;
 mod file_moderation;
 mod files;
@@ -26,6 +28,7 @@ mod receiving;
 mod remote;
 mod remote_keys;
 mod reports;
+mod transactions;
 mod upgrades;
 mod user_directory;
 
@@ -41,12 +44,16 @@ pub use profiles::SetProfileError;
 pub use receiving::{Outcome, UnusableEvent};
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
+pub use transactions::{Transaction, TransactionAnswer, TransactionError};
+
+use std::sync::Arc;
 
 use accounts::{Accounts, Session};
 use media::Media;
 use peers::Peers;
 use rooms::{Rooms, Sender};
-use runtime::{Clock, Random};
+use runtime::{Clock, Metrics, Random};
+use tokio::sync::Notify;
 
 /// The verbs that touch more than one domain. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +65,9 @@ pub struct Actions {
     clock: Clock,
     random: Random,
     entries: handshakes::Entries,
+    received: Arc<transactions::Received>,
+    /// Told when a device list of another server's user is to be fetched.
+    stale_devices: Arc<Notify>,
     /// Whose turn it is to bring events into a room, and to look back in it.
     turns: receiving::Turns,
     looking_back: receiving::Turns,
@@ -72,6 +82,7 @@ impl Actions {
         peers: Peers,
         clock: Clock,
         random: Random,
+        metrics: &Metrics,
     ) -> Self {
         Self {
             accounts,
@@ -81,6 +92,8 @@ impl Actions {
             clock,
             random,
             entries: handshakes::Entries::default(),
+            received: Arc::new(transactions::Received::new(metrics)),
+            stale_devices: Arc::default(),
             turns: receiving::Turns::default(),
             looking_back: receiving::Turns::default(),
         }

@@ -1,15 +1,20 @@
-//! Keys of users of other servers: all servers are asked at the same time, and whoever is
-//! slow or wrong is named instead of waited for.
+//! Keys of users of other servers. Those of users with whom rooms are shared are kept here and
+//! told at once; for the rest, all servers are asked at the same time, and whoever is slow or
+//! wrong is named instead of waited for.
 
 use std::{collections::BTreeMap, time::Duration};
 
+use accounts::{KeptKeys, RemoteKeySet, Session, SignatureFailure, kept_keys, shown_answer};
+use model::UserSerial;
 use peers::{Ask, PeerError};
+use ruma_client_api::keys::upload_signatures::v3::SignedKeys;
 use ruma_common::{
     OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedServerName, OwnedUserId,
     encryption::{CrossSigningKey, DeviceKeys, OneTimeKey},
     serde::Raw,
 };
 use ruma_federation_api::keys::{claim_keys::v1 as claim, get_keys::v1 as query};
+use store::{Snapshot, StoreError};
 use tokio::task::JoinSet;
 
 use crate::Actions;
@@ -20,6 +25,8 @@ const LONGEST: Duration = Duration::from_secs(20);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The most servers that are asked for one request; further ones are failures.
 const MOST_SERVERS: usize = 500;
+/// The most users of other servers whose keys are fetched because somebody signs them.
+const MOST_SIGNED: usize = 20;
 /// The longest answer of one server, in bytes.
 const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
@@ -56,38 +63,132 @@ pub struct RemoteOneTimeKeys {
     pub failures: Failures,
 }
 
+impl RemoteKeys {
+    fn add(&mut self, user_id: OwnedUserId, keys: RemoteKeySet) {
+        if let Some(key) = keys.master {
+            self.master_keys.insert(user_id.clone(), key);
+        }
+        if let Some(key) = keys.self_signing {
+            self.self_signing_keys.insert(user_id.clone(), key);
+        }
+        self.device_keys.insert(user_id, keys.devices);
+    }
+}
+
 impl Actions {
-    /// The keys of those of `wanted` who are of other servers.
-    pub async fn query_remote_keys(&self, wanted: &WantedKeys, wait: Duration) -> RemoteKeys {
-        let asked = self.by_server(wanted);
+    /// The keys of those of `wanted` who are of other servers, as the viewer may see them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn query_remote_keys(
+        &self,
+        viewer: UserSerial,
+        wanted: &WantedKeys,
+        wait: Duration,
+    ) -> Result<RemoteKeys, StoreError> {
+        let own = self.rooms.server_name();
+        let remote = wanted.iter().filter(|(id, _)| id.server_name() != own);
+        let remote: WantedKeys = remote.map(|(id, of)| (id.clone(), of.clone())).collect();
+        let mut found = RemoteKeys::default();
+        if remote.is_empty() {
+            return Ok(found);
+        }
+        let KeptKeys { kept, unknown } = self.kept_keys(viewer, remote).await?;
+        for (user_id, keys) in kept {
+            found.add(user_id, keys);
+        }
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        // From now on they are kept, if a room is shared.
+        let users = unknown.keys().cloned().collect();
+        if self.accounts.follow_devices(viewer, users).await? {
+            self.stale_devices.notify_one();
+        }
+        self.ask_keys(viewer, unknown, wait, &mut found).await?;
+        Ok(found)
+    }
+
+    async fn kept_keys(
+        &self,
+        viewer: UserSerial,
+        wanted: WantedKeys,
+    ) -> Result<KeptKeys, StoreError> {
+        let read = move |view: &Snapshot| kept_keys(view, viewer, &wanted);
+        self.rooms.store().read_long(read).await
+    }
+
+    /// Asks the servers of users for their keys.
+    async fn ask_keys(
+        &self,
+        viewer: UserSerial,
+        wanted: WantedKeys,
+        wait: Duration,
+        found: &mut RemoteKeys,
+    ) -> Result<(), StoreError> {
+        let asked = self.by_server(&wanted);
         let (answers, failures) = self
             .ask_all(asked, "query_keys", wait, query::Request::new)
             .await;
-        let mut found = RemoteKeys {
-            failures,
-            ..RemoteKeys::default()
-        };
+        found.failures.extend(failures);
         // A server speaks for its own users, and is asked about some of them.
-        for (asked, answer) in answers {
-            let query::Response {
-                mut device_keys,
-                mut master_keys,
-                mut self_signing_keys,
-                ..
-            } = answer;
-            for user_id in asked.into_keys() {
-                if let Some(keys) = device_keys.remove(&user_id) {
-                    found.device_keys.insert(user_id.clone(), keys);
+        let mut told = Vec::new();
+        for (asked, mut answer) in answers {
+            for (user_id, device_ids) in asked {
+                let devices = answer.device_keys.remove(&user_id);
+                let master = answer.master_keys.remove(&user_id);
+                let self_signing = answer.self_signing_keys.remove(&user_id);
+                if devices.is_none() && master.is_none() && self_signing.is_none() {
+                    continue;
                 }
-                if let Some(key) = master_keys.remove(&user_id) {
-                    found.master_keys.insert(user_id.clone(), key);
-                }
-                if let Some(key) = self_signing_keys.remove(&user_id) {
-                    found.self_signing_keys.insert(user_id, key);
-                }
+                let keys = RemoteKeySet {
+                    devices: devices.unwrap_or_default(),
+                    master,
+                    self_signing,
+                };
+                told.push((user_id, device_ids, keys));
             }
         }
-        found
+        let check = move |view: &Snapshot| {
+            let shown = told.into_iter().map(|(user_id, device_ids, keys)| {
+                let shown = shown_answer(view, viewer, &user_id, &device_ids, keys)?;
+                Ok((user_id, shown))
+            });
+            shown.collect::<Result<Vec<_>, StoreError>>()
+        };
+        let shown = self.rooms.store().read_long(check).await?;
+        for (user_id, keys) in shown {
+            found.add(user_id, keys);
+        }
+        Ok(())
+    }
+
+    /// Takes signatures on keys, as [`accounts::Accounts::upload_signatures`] does. Master keys
+    /// of other servers' users are fetched first if they are not known here: one verifies
+    /// whom one has just met.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn upload_signatures(
+        &self,
+        session: &Session,
+        signed: BTreeMap<OwnedUserId, SignedKeys>,
+    ) -> Result<BTreeMap<OwnedUserId, BTreeMap<String, SignatureFailure>>, StoreError> {
+        let remote = signed.keys().filter(|user_id| !self.is_local(user_id));
+        let remote = remote.take(MOST_SIGNED).cloned();
+        let remote: WantedKeys = remote.map(|user_id| (user_id, Vec::new())).collect();
+        if !remote.is_empty() {
+            let unknown = self.kept_keys(session.user, remote).await?.unknown;
+            let users: Vec<_> = unknown.into_keys().collect();
+            if self
+                .accounts
+                .follow_devices(session.user, users.clone())
+                .await?
+            {
+                self.fetch_lists_now(users).await?;
+            }
+        }
+        self.accounts.upload_signatures(session, signed).await
     }
 
     /// One-time keys of those of `wanted` who are of other servers.

@@ -128,6 +128,7 @@ impl Parts {
             peers.clone(),
             clock.clone(),
             random.clone(),
+            metrics,
         );
         Ok(Self {
             store,

@@ -78,7 +78,7 @@ async fn query(
 ) -> Reply<query::Response> {
     let (viewer, wanted) = (caller.user, request.device_keys);
     let wait = request.timeout.unwrap_or(PATIENCE);
-    let remote = actions.query_remote_keys(&wanted, wait).await;
+    let remote = actions.query_remote_keys(viewer, &wanted, wait).await?;
     let is_short = wanted.len() <= FEW_USERS;
     let read =
         move |view: &Snapshot| accounts::query_keys(view, accounts.server_name(), viewer, &wanted);
@@ -159,11 +159,11 @@ async fn upload_signing_keys(
 
 /// `POST /_matrix/client/v3/keys/signatures/upload`
 async fn upload_signatures(
-    Part(accounts): Part<Accounts>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: upload_signatures::Request,
 ) -> Reply<RawJson> {
-    let refused = accounts
+    let refused = actions
         .upload_signatures(&caller, request.signed_keys)
         .await?;
     let failures: Map<String, Value> = refused

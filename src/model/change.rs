@@ -44,6 +44,11 @@ pub fn occupancy_scope() -> Scope {
     Scope { kind: 5, serial: 1 }
 }
 
+/// The scope of who has pushers.
+pub fn pushers_scope() -> Scope {
+    Scope { kind: 5, serial: 2 }
+}
+
 /// The scope of a file that is waited for. Files with the same beginning of their
 /// media ids share it, which only wakes somebody in vain.
 pub fn media_scope(media_id: &str) -> Scope {

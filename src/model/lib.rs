@@ -17,6 +17,7 @@ mod preview;
 mod push;
 mod record;
 mod relation;
+mod remote_devices;
 mod room;
 mod search;
 mod service;
@@ -33,7 +34,8 @@ pub use account::{
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{
-    device_scope, media_scope, occupancy_scope, publication_scope, room_scope, user_scope,
+    device_scope, media_scope, occupancy_scope, publication_scope, pushers_scope, room_scope,
+    user_scope,
 };
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
 pub use email::{ConfirmationRecord, EmailPurpose, EmailRecord};
@@ -48,11 +50,14 @@ pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 pub use preview::PreviewRecord;
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+pub use remote_devices::{
+    RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord, StaleDeviceList,
+};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, ReceiptRecord,
     RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
-pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
+pub use search::{IndexedRecord, SearchProgressRecord, SearchedField};
 pub use service::{ServiceNews, ServiceTransaction};
 pub use standing::{OpenIdTokenRecord, ReportRecord, Reported, StandingRecord};
 pub use thread::ThreadSubscriptionRecord;

@@ -21,11 +21,12 @@ use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
 use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
-use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
+use crate::{IndexedRecord, SearchProgressRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PreviewRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
+use crate::{RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord};
 use crate::{ServiceNews, ServiceTransaction};
 
 /// How deep an event stands in its room's graph.
@@ -129,10 +130,13 @@ tables! {
 
     /// The room in which the server speaks to a user.
     NOTICE_ROOM_BY_USER: UserSerial => RoomSerial, 182, Family::Index;
-    /// The search index: the events of a room that have a word, by the word, when they were
-    /// sent, and the event.
-    WORD_BY_ROOM: (RoomSerial, String, u64, EventSerial) => WordRecord, 77, Family::Scan;
-    /// Under what each event stands in the search index.
+    /// The search index: pages of words and the events that have them, by room, segment
+    /// (0: the list of the segments), and the last word and event on the page.
+    WORD_PAGE_BY_ROOM: (RoomSerial, u64, String, (u64, u64)) => Vec<u8>, 76, Family::Scan;
+    /// The search index of earlier versions, a row for each word and event. Only deleted.
+    WORD_BY_ROOM: (RoomSerial, String, u64, EventSerial) => Vec<u8>, 77, Family::Scan;
+    /// Where events stand in the search index that say of themselves that they were sent
+    /// later than they came.
     INDEXED_BY_EVENT: EventSerial => IndexedRecord, 78, Family::Index;
     /// How far the search index has come with the events that were there before it.
     SEARCH_PROGRESS: () => SearchProgressRecord, 79, Family::Index;
@@ -223,6 +227,19 @@ tables! {
     TO_DEVICE_TRANSACTION_BY_HASH: (DeviceSerial, [u8; 32]) => Position, 112, Family::Queue;
     /// The transaction ids that a device has used, oldest first.
     TO_DEVICE_TRANSACTION_BY_POSITION: (DeviceSerial, Position) => ToDeviceTransactionRecord, 113, Family::Queue;
+
+    /// What is known about the devices of other servers' users with whom rooms are shared.
+    REMOTE_DEVICE_LIST_BY_USER: UserSerial => RemoteDeviceListRecord, 95, Family::Index;
+    /// The devices of those users, by device id.
+    REMOTE_DEVICE_BY_USER: (UserSerial, String) => RemoteDeviceRecord, 96, Family::Scan;
+    /// Those of `REMOTE_DEVICE_LIST_BY_USER` that are to be fetched, by when, in ms since the
+    /// Unix epoch.
+    STALE_DEVICE_LIST_BY_TIME: (u64, UserSerial) => (), 97, Family::Queue;
+    /// The commit that took a message of another server for devices, by the hash of the server
+    /// and the message's id.
+    REMOTE_MESSAGE_BY_HASH: [u8; 32] => Position, 109, Family::Queue;
+    /// The same, oldest first.
+    REMOTE_MESSAGE_BY_POSITION: Position => RemoteMessageRecord, 114, Family::Queue;
 
     /// A user's key backups, by version.
     KEY_BACKUP_BY_USER: (UserSerial, u64) => KeyBackupRecord, 115, Family::Scan;

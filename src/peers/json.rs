@@ -1,8 +1,11 @@
 //! JSON of other servers, as it must be to verify their signatures.
 
-/// The deepest nesting of what other servers send. Events within answers nest once more
-/// than they may themselves.
+/// The deepest nesting of what is read as a whole.
 pub(crate) const MAX_DEPTH: usize = 110;
+/// The deepest nesting of what another server sends or answers. Deeper than an event may be:
+/// servers pass on what their users write, and an event that is too deep shall be refused by
+/// itself, not with all that comes with it.
+pub const DEEPEST_JSON: usize = 1_000;
 
 /// Why a text has no canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +26,7 @@ pub(crate) enum NotCanonical {
 pub(crate) fn canonical(text: &[u8]) -> Result<String, NotCanonical> {
     let text = str::from_utf8(text).map_err(|_| NotCanonical::NotJson)?;
     let mut reader = Reader { text, at: 0 };
-    let value = reader.value(MAX_DEPTH)?;
+    let value = reader.value(DEEPEST_JSON)?;
     reader.skip();
     if reader.at != text.len() {
         return Err(NotCanonical::NotJson);
@@ -33,7 +36,7 @@ pub(crate) fn canonical(text: &[u8]) -> Result<String, NotCanonical> {
     Ok(out)
 }
 
-/// Whether a JSON text is nested at most [`MAX_DEPTH`] deep.
+/// Whether a JSON text is nested at most [`DEEPEST_JSON`] deep.
 pub(crate) fn is_shallow(text: &[u8]) -> bool {
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
     text.iter().all(|byte| {
@@ -46,7 +49,7 @@ pub(crate) fn is_shallow(text: &[u8]) -> bool {
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        depth <= MAX_DEPTH
+        depth <= DEEPEST_JSON
     })
 }
 
@@ -258,17 +261,17 @@ mod tests {
         }
         assert_eq!(canonical(b"\"\xff\""), Err(NotCanonical::NotJson));
         let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(canonical(nested(MAX_DEPTH).as_bytes()).is_ok());
-        let deep = nested(MAX_DEPTH + 1);
+        assert!(canonical(nested(DEEPEST_JSON).as_bytes()).is_ok());
+        let deep = nested(DEEPEST_JSON + 1);
         assert_eq!(canonical(deep.as_bytes()), Err(NotCanonical::TooDeep));
     }
 
     #[test]
     fn depth_is_counted_outside_of_strings() {
         let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(is_shallow(nested(MAX_DEPTH).as_bytes()));
-        assert!(!is_shallow(nested(MAX_DEPTH + 1).as_bytes()));
-        let text = format!("[\"\\\"{}\"]", "[".repeat(1_000));
+        assert!(is_shallow(nested(DEEPEST_JSON).as_bytes()));
+        assert!(!is_shallow(nested(DEEPEST_JSON + 1).as_bytes()));
+        let text = format!("[\"\\\"{}\"]", "[".repeat(10_000));
         assert!(is_shallow(text.as_bytes()));
     }
 }

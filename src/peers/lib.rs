@@ -34,6 +34,7 @@ pub use back_off::Failing;
 pub use check::{CheckStep, Status};
 pub use discovery::DiscoveryError;
 pub use incoming::{Claim, Unauthorized};
+pub use json::DEEPEST_JSON;
 pub use keys::{KeyError, PinnedKeyError, WantedKeys, rotate};
 pub use options::FederationOptions;
 pub use policy::Refused;

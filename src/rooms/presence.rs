@@ -12,7 +12,7 @@ use std::{
 
 use model::{Membership, RoomSerial, UserSerial, room_scope, tables, user_scope};
 use parking_lot::Mutex;
-use ruma_common::{UserId, presence::PresenceState};
+use ruma_common::{OwnedUserId, ServerName, UserId, presence::PresenceState};
 use runtime::{Stop, Timestamp};
 use serde_json::{Value, json};
 use store::{Read, StoreError};
@@ -29,6 +29,23 @@ const LARGE: u64 = 200;
 const MAX_USERS: usize = 100_000;
 /// The longest status message, in bytes.
 const MAX_STATUS: usize = 1_024;
+/// How long what another server says of its users is believed.
+const REMOTE: Duration = Duration::from_secs(30 * 60);
+
+/// The presence of a user of another server, as that server tells it.
+#[derive(Clone, Debug)]
+pub struct RemotePresence {
+    /// Whose.
+    pub user_id: OwnedUserId,
+    /// Online, unavailable or offline.
+    pub state: PresenceState,
+    /// What the user says about it.
+    pub status: Option<String>,
+    /// How long ago they did something.
+    pub last_active_ago: Duration,
+    /// Whether they are doing something.
+    pub currently_active: bool,
+}
 
 /// Everybody's presence.
 #[derive(Default)]
@@ -54,6 +71,8 @@ struct Presence {
     is_active: bool,
     /// Whether they have synced since the server started.
     has_synced: bool,
+    /// Whether another server speaks for them.
+    is_remote: bool,
     /// The number of the last change.
     sequence: u64,
 }
@@ -111,6 +130,13 @@ impl Presence {
     /// What time makes of it. Returns whether others see a difference.
     fn expire(&mut self, now: Timestamp, idle: Duration, gone: Duration) -> bool {
         let before = (self.state.clone(), self.is_active);
+        if self.is_remote {
+            if now.since(self.last_sync) < REMOTE {
+                return false;
+            }
+            (self.state, self.is_active) = (PresenceState::Offline, false);
+            return true;
+        }
         if self.waiting == 0 && now.since(self.last_sync) >= gone {
             self.state = PresenceState::Offline;
         } else if self.state == PresenceState::Online && now.since(self.last_active) >= idle {
@@ -160,6 +186,7 @@ impl Rooms {
             waiting: 0,
             is_active: false,
             has_synced: false,
+            is_remote: false,
             sequence: 0,
         });
         let before = (
@@ -243,6 +270,57 @@ impl Rooms {
             self.inner.store.read::<_, ReadError, _>(wake).await?;
         }
         Ok(())
+    }
+
+    /// Notes what another server says of users of its own, who must be in a room that is
+    /// known here. Returns of how many.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_remote_presence(
+        &self,
+        origin: &ServerName,
+        updates: Vec<RemotePresence>,
+    ) -> Result<usize, StoreError> {
+        if !self.has_presence() {
+            return Ok(0);
+        }
+        let (rooms, origin) = (self.clone(), origin.to_owned());
+        let take = move |view: &store::Snapshot| {
+            let mut taken = 0;
+            for update in updates {
+                let Some(user) = user_serial(view, update.user_id.as_str())? else {
+                    continue;
+                };
+                let is_told = is_state(&update.state)
+                    && update.user_id.server_name() == origin
+                    && !joined(view, user)?.is_empty();
+                if !is_told {
+                    continue;
+                }
+                taken += 1;
+                if rooms.take_remote_presence(user, update) {
+                    rooms.wake_acquaintances(view, user)?;
+                }
+            }
+            Ok(taken)
+        };
+        self.inner.store.read(take).await
+    }
+
+    /// Returns whether others see a difference.
+    fn take_remote_presence(&self, user: UserSerial, update: RemotePresence) -> bool {
+        let now = self.inner.clock.now();
+        let ago = u64::try_from(update.last_active_ago.as_millis()).unwrap_or(u64::MAX);
+        self.change_presence(user, |presence| {
+            presence.is_remote = true;
+            presence.is_active = update.state == PresenceState::Online && update.currently_active;
+            presence.state = update.state;
+            let status = update.status.filter(|status| !status.is_empty());
+            presence.status = status.filter(|status| status.len() <= MAX_STATUS);
+            presence.last_active = Timestamp(now.0.saturating_sub(ago));
+            presence.last_sync = now;
+        })
     }
 
     /// Notes that a sync of somebody begins, which says how they want to be shown.

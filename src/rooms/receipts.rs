@@ -1,18 +1,21 @@
 //! How far everybody has read (client-server API, "Receipts" and "Fully read markers").
 
+use std::collections::BTreeMap;
+
 use accounts::AccountDataError;
 use model::{
-    Changes, EventSerial, LogEntry, Membership, ReceiptRecord, RoomChange, RoomSerial, UserSerial,
-    tables,
+    Changes, EventSerial, EventStatus, LogEntry, Membership, ReceiptRecord, RoomChange, RoomSerial,
+    UserSerial, tables,
 };
-use ruma_common::{EventId, OwnedEventId, RoomId};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, ServerName};
 use serde::Deserialize;
 use store::{Batch, Latest, Position, Read, Snapshot};
 
 use crate::{
-    AppendError, EventReader, Rooms, Sender,
+    AppendError, EventReader, ReadError, Rooms, Sender,
     form::quoted,
     relations::{Relation, thread_of},
+    remote_users::speaker,
     timeline::visible_event,
     visibility::not_in_the_room,
 };
@@ -59,6 +62,24 @@ pub struct ReadMarkers {
     pub read: Option<OwnedEventId>,
     /// `m.read.private`
     pub read_private: Option<OwnedEventId>,
+}
+
+/// The longest id of a thread, in bytes.
+const MAX_THREAD: usize = 255;
+
+/// A receipt of a user of another server, as that server tells it.
+#[derive(Clone, Debug)]
+pub struct RemoteReceipt {
+    /// In which room.
+    pub room_id: OwnedRoomId,
+    /// Whose.
+    pub user_id: OwnedUserId,
+    /// Up to where.
+    pub event_id: OwnedEventId,
+    /// The id of the thread, or `main`; none for a receipt that covers all.
+    pub thread: Option<String>,
+    /// When it was sent, in ms since the Unix epoch.
+    pub at: u64,
 }
 
 /// A receipt as it was asked for.
@@ -132,6 +153,55 @@ impl Rooms {
         .await
     }
 
+    /// Moves the receipts of another server's users as that server says. Those of users for
+    /// whom it cannot speak, and those of events that are not known here, are left out.
+    /// Returns how many were taken.
+    ///
+    /// They are written in order and not yet on disk when this returns.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_remote_receipts(
+        &self,
+        origin: &ServerName,
+        receipts: Vec<RemoteReceipt>,
+    ) -> Result<usize, AppendError> {
+        let origin = origin.to_owned();
+        let marks = self.inner.store.prepare(move |latest| {
+            // One of each user and thread: that which is furthest on.
+            let mut marks = BTreeMap::<_, (Mark, u64)>::new();
+            for receipt in receipts {
+                let place = speaker(latest, &origin, &receipt.room_id, &receipt.user_id)?;
+                let (Some((room, user)), at) = (place, receipt.at) else {
+                    continue;
+                };
+                let Some(mark) = remote_mark(latest, room, receipt)? else {
+                    continue;
+                };
+                let key = (room, user, mark.thread.clone());
+                let earlier = marks.get(&key);
+                if earlier.is_none_or(|(earlier, _)| earlier.position < mark.position) {
+                    marks.insert(key, (mark, at));
+                }
+            }
+            Ok::<_, ReadError>(marks)
+        });
+        let marks = marks.await?;
+        let (count, now) = (marks.len(), self.inner.clock.now().0);
+        self.inner
+            .store
+            .commit_later(move |latest, position, batch| {
+                let mut changes = Changes::at(position);
+                for ((room, user, _), (mark, at)) in marks {
+                    let at = at.min(now);
+                    write_receipt(latest, batch, &mut changes, room, user, &mark, at)?;
+                }
+                Ok::<_, AppendError>(())
+            })
+            .await?;
+        Ok(count)
+    }
+
     async fn set_receipts(
         &self,
         sender: &Sender,
@@ -202,6 +272,39 @@ fn mark<R: Read>(reader: &EventReader<'_, R>, wish: Wish) -> Result<Mark, Append
         position: event.meta.position,
         event_id: event.stored.event_id,
     })
+}
+
+/// A receipt that another server tells: the event must be known, and of this room. In which
+/// thread it is, its server knows better.
+fn remote_mark(
+    view: &impl Read,
+    room: RoomSerial,
+    receipt: RemoteReceipt,
+) -> Result<Option<Mark>, ReadError> {
+    let event_id = receipt.event_id.to_string();
+    let thread = receipt.thread.unwrap_or_default();
+    let Some(event) = view.get(&tables::EVENT_BY_ID, &event_id)? else {
+        return Ok(None);
+    };
+    let stored = view.get(&tables::EVENT_BY_SERIAL, &event)?;
+    let meta = view.get(&tables::EVENT_META_BY_SERIAL, &event)?;
+    let (Some(stored), Some(meta)) = (stored, meta) else {
+        return Ok(None);
+    };
+    let is_shown = matches!(
+        meta.status,
+        EventStatus::Accepted | EventStatus::StatePartial
+    );
+    if stored.room != room || !is_shown || thread.len() > MAX_THREAD {
+        return Ok(None);
+    }
+    Ok(Some(Mark {
+        kind: ReceiptKind::Read,
+        thread,
+        event,
+        event_id,
+        position: meta.position,
+    }))
 }
 
 /// Runs inside the commit's closure.

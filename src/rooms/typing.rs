@@ -8,15 +8,20 @@ use std::{
 
 use model::{Membership, RoomSerial, UserSerial, room_scope, tables};
 use parking_lot::Mutex;
-use ruma_common::{OwnedUserId, RoomId};
+use ruma_common::{OwnedUserId, RoomId, ServerName};
 use runtime::{Stop, Timestamp};
 use store::Read;
 use tokio::sync::{Notify, broadcast};
 
-use crate::{AppendError, Ignored, Rooms, Sender, visibility::not_in_the_room};
+use crate::{
+    AppendError, Ignored, ReadError, Rooms, Sender, remote_users::speaker,
+    visibility::not_in_the_room,
+};
 
 /// How long somebody types who does not say how long.
 const DEFAULT: Duration = Duration::from_secs(30);
+/// How long somebody of another server types who is not heard of again.
+const REMOTE: Duration = Duration::from_secs(60);
 /// The longest that one notification lasts.
 const LONGEST: Duration = Duration::from_secs(120);
 /// The most people shown as typing in one room.
@@ -220,6 +225,37 @@ impl Rooms {
             self.inner.store.wake(room_scope(room));
         }
         Ok(())
+    }
+
+    /// Notes what another server says of a user of its own: that the user types in a room,
+    /// or not any more. Returns whether it may say so.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_remote_typing(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        user_id: &OwnedUserId,
+        is_typing: bool,
+    ) -> Result<bool, ReadError> {
+        let (origin, room_id) = (origin.to_owned(), room_id.to_owned());
+        let asked = user_id.clone();
+        let read = move |view: &store::Snapshot| speaker(view, &origin, &room_id, &asked);
+        let Some((room, user)) = self.inner.store.read(read).await? else {
+            return Ok(false);
+        };
+        let typing = &self.inner.typing;
+        let changed = if is_typing {
+            let until = self.inner.clock.now().plus(REMOTE);
+            typing.start(room, user, user_id.clone(), until)
+        } else {
+            typing.stop(room, user)
+        };
+        if changed {
+            self.inner.store.wake(room_scope(room));
+        }
+        Ok(true)
     }
 
     /// The rooms in which who types changes from now on, for those who follow all rooms.

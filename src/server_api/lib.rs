@@ -21,6 +21,7 @@ mod open_id;
 mod queries;
 mod spaces;
 mod third_parties;
+mod transactions;
 mod version;
 
 use std::sync::Arc;
@@ -100,6 +101,7 @@ pub fn routes() -> Routes<ServerParts> {
         .merge(events::routes())
         .merge(spaces::routes())
         .merge(third_parties::routes())
+        .merge(transactions::routes())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    LogLevel, Options, WriteBufferManager,
+    LogLevel, Options, ReadOptions, WriteBufferManager,
 };
 
 use crate::{Family, Key, OpenError, StoreError, Table, Value};
@@ -52,6 +52,8 @@ impl Default for StoreOptions {
 /// An open RocksDB and the lock on its folder.
 pub(crate) struct Database {
     pub(crate) db: DB,
+    /// The options of reads of what was last written.
+    pub(crate) reading: ReadOptions,
     // Held, never read: the lock ends with the file handle.
     _lock: File,
 }
@@ -71,7 +73,11 @@ impl Database {
                 reason: error.into_string(),
             },
         )?;
-        Ok(Self { db, _lock: lock })
+        Ok(Self {
+            db,
+            reading: ReadOptions::default(),
+            _lock: lock,
+        })
     }
 
     /// Whether not a single row is there.
@@ -223,8 +229,10 @@ fn family_options(family: Family, cache: &Cache) -> Options {
             options.set_min_blob_size(512);
             options.set_blob_file_size(32 << 20);
             options.set_blob_compression_type(DBCompressionType::None);
+            // Sorting keys must not copy bytes either: what deleted files leave behind is
+            // given back when it is much (`Store::give_back`).
             options.set_enable_blob_gc(true);
-            options.set_blob_gc_force_threshold(0.5);
+            options.set_blob_gc_age_cutoff(0.0);
         }
         Family::Changes | Family::Queue => blocks.set_block_size(16 << 10),
     }

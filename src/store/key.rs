@@ -164,6 +164,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn keys_come_back(number: u64, text in ".{0,40}", small: u16) {
             let key = (number, text, small);

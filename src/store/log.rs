@@ -3,8 +3,8 @@
 //! older than an age is trimmed.
 
 use crate::{
-    Batch, DecodeError, Family, Latest, Position, Read, Scope, Store, StoreError, Table, Value,
-    Watch,
+    Batch, DecodeError, Family, Latest, Position, Read, Scope, Snapshot, Store, StoreError, Table,
+    Value, Watch,
     database::{META_BY_NAME, meta},
 };
 
@@ -93,15 +93,8 @@ impl Consumer {
         if stored.is_none() {
             consumer.advance(snapshot.position()).await?;
         }
-        consumer.check(&snapshot)?;
+        check(&snapshot, consumer.cursor)?;
         Ok(consumer)
-    }
-
-    fn check(&self, view: &impl Read) -> Result<(), StoreError> {
-        if self.cursor < trimmed(view)? {
-            return Err(StoreError::Trimmed(self.cursor.0));
-        }
-        Ok(())
     }
 
     /// Begins again after `position`, whatever was read before.
@@ -128,19 +121,13 @@ impl Consumer {
     /// # Errors
     /// [`StoreError::Trimmed`], or if the database fails.
     pub fn next(&self, limit: usize) -> Result<Vec<LogRecord>, StoreError> {
-        let snapshot = self.store.snapshot();
-        self.check(&snapshot)?;
-        snapshot
-            .scan_from(&LOG_BY_POSITION, &(), &Position(self.cursor.0 + 1))
-            .take(limit)
-            .map(|row| {
-                let (position, bytes) = row?;
-                decode(position, &bytes).map_err(|reason| StoreError::Corrupt {
-                    table: LOG_BY_POSITION.name,
-                    reason,
-                })
-            })
-            .collect()
+        records_after(&self.store.snapshot(), self.cursor, limit)
+    }
+
+    /// After what it goes on: [`records_after`] reads what follows where reading is not in
+    /// others' way.
+    pub fn position(&self) -> Position {
+        self.cursor
     }
 
     /// Returns as soon as there may be records that were not there when
@@ -186,6 +173,28 @@ impl Consumer {
         Ok(())
     }
 
+    /// As [`Consumer::advance_with`], but without waiting for the disk: after a power cut
+    /// the records come again, and none of their rows is there.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn advance_later_with(
+        &mut self,
+        position: Position,
+        rows: impl FnOnce(&Latest, &mut Batch) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let name = self.name.clone();
+        self.store
+            .commit_later(move |latest, _, batch| {
+                rows(latest, batch)?;
+                batch.put(&CURSOR_BY_CONSUMER, &name, &position);
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        self.cursor = position;
+        Ok(())
+    }
+
     /// Stores that everything up to `position` is done. Call only when it is:
     /// advancing early would lose records, advancing late only repeats them.
     ///
@@ -202,6 +211,35 @@ impl Consumer {
         self.cursor = position;
         Ok(())
     }
+}
+
+/// The records after `position`, at most `limit`.
+///
+/// # Errors
+/// [`StoreError::Trimmed`], or if the database fails.
+pub fn records_after(
+    view: &Snapshot,
+    position: Position,
+    limit: usize,
+) -> Result<Vec<LogRecord>, StoreError> {
+    check(view, position)?;
+    view.scan_from(&LOG_BY_POSITION, &(), &Position(position.0 + 1))
+        .take(limit)
+        .map(|row| {
+            let (position, bytes) = row?;
+            decode(position, &bytes).map_err(|reason| StoreError::Corrupt {
+                table: LOG_BY_POSITION.name,
+                reason,
+            })
+        })
+        .collect()
+}
+
+fn check(view: &impl Read, cursor: Position) -> Result<(), StoreError> {
+    if cursor < trimmed(view)? {
+        return Err(StoreError::Trimmed(cursor.0));
+    }
+    Ok(())
 }
 
 /// The last position that has been trimmed away.
@@ -249,7 +287,7 @@ pub async fn trim(store: &Store, before: u64) -> Result<Position, StoreError> {
 
 /// How far one step of [`trim`] may go from `from`, and whether another may follow.
 fn trim_step(
-    snapshot: &crate::Snapshot,
+    snapshot: &Snapshot,
     from: Position,
     before: u64,
 ) -> Result<(Position, bool), StoreError> {

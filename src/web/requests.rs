@@ -10,6 +10,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, request::Parts};
 use http_body_util::BodyExt as _;
+use peers::DEEPEST_JSON;
 use ruma_common::api::{IncomingRequest, error::DeserializationError};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -21,8 +22,6 @@ const FORM_BYTES: u64 = 16 * 1_024;
 /// The longest body of another server's request, in bytes: a transaction has up to 50
 /// events of 64 KiB and 100 shorter messages.
 const SERVER_BYTES: u64 = 12 * 1_024 * 1_024;
-/// How deeply its JSON may be nested: events stand within it.
-const SERVER_DEPTH: usize = 110;
 
 /// How much of an unwanted body is read and thrown away, in bytes.
 const DISCARDED: u64 = 8 * 1_024 * 1_024;
@@ -247,7 +246,7 @@ pub(crate) async fn read_body(
         Takes::Nothing | Takes::Form => {}
         Takes::Json if bytes.is_empty() => {}
         Takes::Json | Takes::Content if is_server => {
-            json::check_object(&bytes, options.json_depth().max(SERVER_DEPTH))?;
+            json::check_object(&bytes, options.json_depth().max(DEEPEST_JSON))?;
         }
         Takes::Json | Takes::Content => json::check_object(&bytes, options.json_depth())?,
     }

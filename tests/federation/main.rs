@@ -10,3 +10,6 @@ mod operating;
 mod peer;
 mod recognising;
 mod synapse;
+mod telling;
+mod transactions;
+mod visitors;

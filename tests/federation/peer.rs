@@ -166,8 +166,37 @@ impl Peer {
         uri: &str,
         content: Value,
     ) -> Answer {
-        let authorization = self.authorization(destination, "POST", uri, Some(&content));
-        let request = door.request(Method::POST, uri);
+        self.send(door, destination, Method::POST, uri, content)
+            .await
+    }
+
+    /// Sends a door a transaction of these events and other messages.
+    pub(crate) async fn transact(
+        &self,
+        door: &Api,
+        destination: &str,
+        id: &str,
+        (pdus, edus): (Value, Value),
+    ) -> Answer {
+        let content = json!({
+            "origin": self.name, "origin_server_ts": now(), "pdus": pdus, "edus": edus,
+        });
+        let uri = format!("/_matrix/federation/v1/send/{id}");
+        self.send(door, destination, Method::PUT, &uri, content)
+            .await
+    }
+
+    /// Asks a door something with a body, signed, by some method.
+    pub(crate) async fn send(
+        &self,
+        door: &Api,
+        destination: &str,
+        method: Method,
+        uri: &str,
+        content: Value,
+    ) -> Answer {
+        let authorization = self.authorization(destination, method.as_str(), uri, Some(&content));
+        let request = door.request(method, uri);
         let request = request
             .header("Authorization", authorization)
             .header("Content-Type", "application/json")

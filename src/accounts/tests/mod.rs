@@ -11,6 +11,7 @@ mod keys;
 mod login_tokens;
 mod open_id;
 mod registration;
+mod remote_devices;
 mod sessions;
 mod to_device;
 mod uia;

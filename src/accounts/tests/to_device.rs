@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::tables::{TO_DEVICE_BY_DEVICE, TO_DEVICE_QUEUE_BY_DEVICE};
+use model::tables::{
+    REMOTE_MESSAGE_BY_HASH, REMOTE_MESSAGE_BY_POSITION, TO_DEVICE_BY_DEVICE,
+    TO_DEVICE_QUEUE_BY_DEVICE,
+};
 use ruma_client_api::to_device::send_event_to_device::v3::Messages;
 use ruma_common::to_device::DeviceIdOrAllDevices;
 use serde_json::{Value, json};
@@ -102,4 +105,54 @@ async fn messages_stay_until_they_are_acknowledged() {
     send(&house, &alice, "last", message(&bob, device, &json!({}))).await;
     house.accounts.logout(&bob).await.unwrap();
     assert_eq!(latest.scan(&TO_DEVICE_BY_DEVICE, &(bob.device,)).count(), 0);
+}
+
+#[tokio::test]
+async fn a_message_of_another_server_is_taken_once() {
+    let house = House::open();
+    let bob = house.person("bob", "PHONE").await;
+    house.login("bob", "LAPTOP", PASSWORD).await.unwrap();
+    let receive = async |origin: &str, id: &str, user: &str, content: Value| {
+        let content = json!({
+            "sender": format!("@x:{origin}"), "type": "m.test", "message_id": id,
+            "messages": { user: { "*": content } },
+        });
+        let origin = ruma_common::ServerName::parse(origin).unwrap();
+        let content = serde_json::from_value(content).unwrap();
+        house.accounts.receive_to_device(&origin, content).await
+    };
+    let bob_id = bob.user_id.as_str();
+    let good = json!({ "n": 1 });
+    assert_eq!(
+        receive("b.test", "1", bob_id, good.clone()).await.unwrap(),
+        2
+    );
+    assert_eq!(
+        receive("b.test", "1", bob_id, good.clone()).await.unwrap(),
+        0
+    );
+    // Another server's id is another.
+    assert_eq!(
+        receive("c.test", "1", bob_id, good.clone()).await.unwrap(),
+        2
+    );
+    for stranger in ["@nobody:a.test", "@bob:c.test"] {
+        assert_eq!(
+            receive("b.test", "2", stranger, good.clone())
+                .await
+                .unwrap(),
+            0
+        );
+    }
+    let text = receive("b.test", "3", bob_id, json!("text")).await;
+    assert!(matches!(text, Err(ToDeviceError::NotAnObject)));
+    house.accounts.settled().await.unwrap();
+    let latest = house.accounts.store().latest();
+    assert_eq!(latest.scan(&REMOTE_MESSAGE_BY_HASH, &()).count(), 2);
+    assert_eq!(latest.scan(&REMOTE_MESSAGE_BY_POSITION, &()).count(), 2);
+    // Forgotten when nobody repeats it any more.
+    house.clock.advance(8 * 24 * 3_600 * 1_000);
+    assert_eq!(receive("b.test", "4", bob_id, good).await.unwrap(), 2);
+    assert_eq!(latest.scan(&REMOTE_MESSAGE_BY_HASH, &()).count(), 1);
+    assert_eq!(latest.scan(&REMOTE_MESSAGE_BY_POSITION, &()).count(), 1);
 }

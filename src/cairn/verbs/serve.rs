@@ -25,6 +25,8 @@ use crate::{command_line::Common, config::Config, parts::Parts};
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
 /// How often what is not needed any more is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// How often the device lists of those are forgotten with whom no room is shared any more.
+const STRANGERS_EVERY: Duration = Duration::from_secs(3_600);
 /// How often long unread counts are written down.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long the log keeps what every consumer has read, in ms.
@@ -164,6 +166,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     settle(&parts, &server.tasks);
     sweep(&parts, &server.tasks);
     deliver(&parts, &server, &metrics);
+    follow_devices(&parts, &server.tasks);
     repeat(&server.tasks, "forget-previews", SWEEP_EVERY, move || {
         let previews = previews.clone();
         async move { previews.sweep().await }
@@ -423,6 +426,11 @@ fn sweep(parts: &Parts, tasks: &Tasks) {
         let (store, before) = (store.clone(), clock.now().0.saturating_sub(LOG_AGE));
         async move { store::trim(&store, before).await.map(drop) }
     });
+    let store = parts.store.clone();
+    repeat(tasks, "give-back-disk", SWEEP_EVERY, move || {
+        let store = store.clone();
+        async move { store.give_back().await }
+    });
     let rooms = parts.rooms.clone();
     repeat(tasks, "forget-transactions", SWEEP_EVERY, move || {
         let rooms = rooms.clone();
@@ -446,6 +454,24 @@ fn sweep(parts: &Parts, tasks: &Tasks) {
         let rooms = rooms.clone();
         async move { rooms.keep_unread_counts().await }
     });
+}
+
+/// Keeps the device lists of other servers' users with whom rooms are shared.
+fn follow_devices(parts: &Parts, tasks: &Tasks) {
+    let actions = parts.actions.clone();
+    tasks.spawn("fetch-device-lists", move |stop| async move {
+        actions.fetch_device_lists(stop).await;
+    });
+    let accounts = parts.accounts.clone();
+    repeat(
+        tasks,
+        "forget-strangers-devices",
+        STRANGERS_EVERY,
+        move || {
+            let accounts = accounts.clone();
+            async move { accounts.forget_strangers_devices().await.map(drop) }
+        },
+    );
 }
 
 /// Does something again and again until the server stops; what fails is tried again

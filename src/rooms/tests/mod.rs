@@ -10,6 +10,7 @@ mod reading;
 mod receipts;
 mod receiving;
 mod relations;
+mod remote_users;
 mod sending;
 mod spaces;
 mod state_maps;

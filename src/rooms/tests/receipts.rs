@@ -30,7 +30,7 @@ impl TestRoom {
         room_serial(&view, self.room_id.as_str()).unwrap().unwrap()
     }
 
-    fn receipts(&self, name: &str) -> Value {
+    pub(super) fn receipts(&self, name: &str) -> Value {
         let view = self.rooms.store().snapshot();
         let contents = self.contents(&view, name);
         assert!(contents.len() < 2, "{contents:?}");

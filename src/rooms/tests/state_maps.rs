@@ -38,7 +38,7 @@ fn sorted(maps: &StateMaps<'_, Snapshot>, root: StateRoot) -> Plain {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_state_map_agrees_with_a_plain_map(

@@ -563,7 +563,7 @@ fn replay(steps: Vec<Step>, lazy: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn all_clients_hold_the_same_rooms(

@@ -1,8 +1,10 @@
 //! What goes wrong with what a person does across domains.
 
+use std::time::Duration;
+
 use actions::{
     ContactError, DeactivateError, FileModerationError, FilesError, HandshakeError,
-    ModerationError, NoticeError, ResolveError, SetProfileError,
+    ModerationError, NoticeError, ResolveError, SetProfileError, TransactionError,
 };
 use http::StatusCode;
 use peers::PeerError;
@@ -10,6 +12,19 @@ use ruma_common::api::error::ErrorCode;
 
 use super::sentence;
 use crate::ApiError;
+
+/// How long a server waits that sends more than is taken.
+const TRANSACTIONS_AGAIN: Duration = Duration::from_secs(5);
+
+impl From<TransactionError> for ApiError {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Invalid(_) => Self::invalid_param(sentence(&error)),
+            TransactionError::Busy => Self::limit_exceeded(TRANSACTIONS_AGAIN),
+            TransactionError::Store(error) => error.into(),
+        }
+    }
+}
 
 impl From<NoticeError> for ApiError {
     fn from(error: NoticeError) -> Self {

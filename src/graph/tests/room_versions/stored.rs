@@ -94,6 +94,8 @@ fn stored(event: &Event, rejected: bool) -> Event {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_stored_event_reads_back_as_it_was_built(draft in drafts(), version in versions(), depth in 2_u64..(1 << 53)) {
         let parent = OwnedEventId::try_from("$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
