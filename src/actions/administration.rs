@@ -105,6 +105,16 @@ pub enum Administration {
         /// The server's name.
         server: String,
     },
+    /// Has a server tried now that is left alone because it did not answer.
+    FederationRetry {
+        /// The server's name.
+        server: String,
+    },
+    /// Forgets what waits for a server.
+    FederationForget {
+        /// The server's name.
+        server: String,
+    },
 }
 
 /// Why an administrator's wish was not done.
@@ -210,6 +220,8 @@ impl Actions {
             Administration::CompactDatabase => self.compact_database().await,
             Administration::FederationStatus => self.federation_status().await,
             Administration::FederationCheck { server } => self.federation_check(&server).await,
+            Administration::FederationRetry { server } => self.federation_retry(&server).await,
+            Administration::FederationForget { server } => self.federation_forget(&server).await,
         }
     }
 

@@ -230,11 +230,21 @@ pub(crate) enum DatabaseVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FederationVerb {
-    /// Show this server's key, and which other servers do not answer.
+    /// Show this server's key, which other servers do not answer, and what waits for them.
     Status,
     /// Try to reach a server: its place, connection, certificate, clock and keys, step by step.
     Check {
         /// The server's name, the part behind the colon of its users' ids.
+        server: String,
+    },
+    /// Try a server now that is left alone because it did not answer.
+    Retry {
+        /// The server's name.
+        server: String,
+    },
+    /// Forget what waits for a server, such as one that is gone for ever.
+    Forget {
+        /// The server's name.
         server: String,
     },
     /// Sign with a new key from the next start on; the server must be stopped. The old key stays published.

@@ -192,6 +192,11 @@ pub enum LogEntry {
         /// The user's membership.
         event: EventSerial,
     },
+    /// Something that is no event was queued for another server.
+    ToServer {
+        /// The server's name.
+        server: String,
+    },
 }
 
 impl LogEntry {

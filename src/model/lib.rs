@@ -7,6 +7,7 @@
 mod account;
 mod change;
 mod delayed;
+mod destination;
 mod email;
 mod event;
 mod ids;
@@ -38,6 +39,10 @@ pub use change::{
     user_scope,
 };
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
+pub use destination::{
+    EduQueueRecord, PublishedDevicesRecord, RoomServerRecord, ServerEdu, ServerTransaction,
+    WaitingRoomRecord,
+};
 pub use email::{ConfirmationRecord, EmailPurpose, EmailRecord};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};

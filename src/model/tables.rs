@@ -21,6 +21,10 @@ use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
 use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
+use crate::{
+    EduQueueRecord, PublishedDevicesRecord, RoomServerRecord, ServerEdu, ServerTransaction,
+    WaitingRoomRecord,
+};
 use crate::{IndexedRecord, SearchProgressRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
@@ -339,6 +343,27 @@ tables! {
     REMOTE_MEDIA_BY_AGE: (u64, String, String) => u64, 179, Family::Queue;
     /// The bytes that all kept files of other servers have together.
     REMOTE_MEDIA_USAGE: () => u64, 180, Family::Index;
+
+    // What other servers are told.
+
+    /// The other servers of whose users a room has or had memberships, of whatever kind.
+    SERVER_BY_ROOM: (RoomSerial, String) => RoomServerRecord, 181, Family::Scan;
+    /// The rooms in which a server has users now.
+    ROOM_BY_SERVER: (String, RoomSerial) => (), 183, Family::Scan;
+    /// The events of other servers' users that came in by way of this server, which has to
+    /// bring them to all others.
+    RELAYED_EVENT: EventSerial => (), 184, Family::Index;
+    /// The rooms of which a server has not been sent everything.
+    WAITING_ROOM_BY_SERVER: (String, RoomSerial) => WaitingRoomRecord, 185, Family::Queue;
+    /// The transaction that is being sent to a server.
+    TRANSACTION_BY_SERVER: String => ServerTransaction, 186, Family::Queue;
+    /// What else waits to be sent to a server, in the order of the log, and never gets
+    /// lost: messages to devices, changes of devices and keys.
+    EDU_BY_SERVER: (String, Position, u32) => ServerEdu, 187, Family::Queue;
+    /// How much of that waits for a server.
+    EDU_QUEUE_BY_SERVER: String => EduQueueRecord, 188, Family::Index;
+    /// The devices and keys of a local user as other servers were told last.
+    PUBLISHED_DEVICES_BY_USER: UserSerial => PublishedDevicesRecord, 189, Family::Index;
 
     // Rooms shared with other servers.
 

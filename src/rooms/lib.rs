@@ -65,6 +65,7 @@ mod send;
 mod served;
 mod served_spaces;
 mod server_acl;
+mod servers;
 mod space_links;
 mod staging;
 mod standing;
@@ -119,6 +120,7 @@ pub use residents::{is_resident, residents, servers_to_join_by};
 pub use served::{JoinAnswer, ServedRoom, ServedState};
 pub use served_spaces::ServedHierarchy;
 pub use server_acl::{ServerAcl, acl_allows};
+pub use servers::{federates, is_server_in, relay, rooms_shared_with, servers_in, servers_met_by};
 pub use space_links::SpaceLink;
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
@@ -129,7 +131,8 @@ pub use thread_subscriptions::{
 };
 pub use timeline::{Context, ContextRequest, Page, PageRequest};
 pub use told_receipts::{
-    ReceiptViewer, ToldReceipts, receipts, receipts_at, receipts_moved, receipts_of,
+    PublicReceipt, ReceiptViewer, ToldReceipts, public_receipts_since, receipts, receipts_at,
+    receipts_moved, receipts_of,
 };
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;

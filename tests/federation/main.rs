@@ -13,3 +13,4 @@ mod synapse;
 mod telling;
 mod transactions;
 mod visitors;
+mod sending;

@@ -194,7 +194,9 @@ fn told(wish: &Administration, answer: &Value) -> String {
         // `invite` and `federation` tell these themselves.
         Administration::CreateInvitations { .. }
         | Administration::FederationStatus
-        | Administration::FederationCheck { .. } => String::new(),
+        | Administration::FederationCheck { .. }
+        | Administration::FederationRetry { .. }
+        | Administration::FederationForget { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {

@@ -7,7 +7,7 @@ use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use console::Console;
-use delivery::{Appservices, AppservicesParts, Push, PushParts};
+use delivery::{Appservices, AppservicesParts, Federation, FederationParts, Push, PushParts};
 use mail::{Mailer, MailerParts};
 use previews::{Previews, PreviewsParts};
 use runtime::{Metrics, Tasks};
@@ -396,6 +396,19 @@ fn deliver(parts: &Parts, server: &Server, metrics: &Metrics) {
     };
     let push = Push::new(push_parts, server.config.push.clone(), metrics);
     server.tasks.spawn("push", |stop| push.run(stop));
+    let federation_parts = FederationParts {
+        store: parts.store.clone(),
+        rooms: parts.rooms.clone(),
+        peers: parts.peers.clone(),
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        tasks: server.tasks.clone(),
+    };
+    let options = server.config.federation.clone();
+    let federation = Federation::new(federation_parts, options, metrics);
+    server
+        .tasks
+        .spawn("federation", |stop| federation.run(stop));
 }
 
 /// Brings what is stored to what this version and its options say, in the background.

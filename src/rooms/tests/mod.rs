@@ -12,6 +12,7 @@ mod receiving;
 mod relations;
 mod remote_users;
 mod sending;
+mod servers;
 mod spaces;
 mod state_maps;
 mod threads;
