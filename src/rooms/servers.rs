@@ -148,6 +148,6 @@ fn yes() -> bool {
 
 /// Notes in a commit that an event of another server's user came in by way of this
 /// server (`send_join` and the like), which has to bring it to all others.
-pub fn relay(batch: &mut Batch, event: EventSerial) {
+pub(crate) fn relay(batch: &mut Batch, event: EventSerial) {
     batch.put(&tables::RELAYED_EVENT, &event, &());
 }

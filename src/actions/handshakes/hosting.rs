@@ -171,8 +171,8 @@ impl Actions {
         event: Unchecked,
     ) -> Result<(), HandshakeError> {
         let received = self.vouched(event).await?;
-        self.rooms.pass_on(&received.event).await?;
-        self.bring_in_at(sent.origin, (room, version), sent.room_id, received)
+        let incoming = Incoming::relayed(received);
+        self.bring_in_at(sent.origin, (room, version), sent.room_id, incoming)
             .await
     }
 
@@ -197,9 +197,10 @@ impl Actions {
         room_id: &RoomId,
         received: Received,
     ) -> Result<(), HandshakeError> {
-        let part = self.rooms.resident_room(room_id).await?;
+        let part = self.rooms.part_of(room_id).await?;
         let part = part.ok_or(HandshakeError::NoServer)?;
-        self.bring_in_at(origin, part, room_id, received).await
+        self.bring_in_at(origin, part, room_id, Incoming::new(received))
+            .await
     }
 
     pub(super) async fn bring_in_at(
@@ -207,7 +208,7 @@ impl Actions {
         origin: &ServerName,
         (room, version): (RoomSerial, Version),
         room_id: &RoomId,
-        received: Received,
+        incoming: Incoming,
     ) -> Result<(), HandshakeError> {
         let place = Place {
             origin,
@@ -217,8 +218,7 @@ impl Actions {
         };
         let turn = self.turns.of(room);
         let _turn = turn.lock().await;
-        let incoming = vec![Incoming::new(received)];
-        match self.rooms.receive(room, incoming).await?.pop() {
+        match self.rooms.receive(room, vec![incoming]).await?.pop() {
             Some(Arrival::SoftFailed(_)) => Err(HandshakeError::Rejected(
                 "its state does not allow this any more".to_owned(),
             )),

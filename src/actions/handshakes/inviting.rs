@@ -6,7 +6,7 @@ use accounts::Session;
 use graph::{MAX_JSON_DEPTH, Received, Unchecked, VerifyKey, canonical};
 use http::Method;
 use peers::{Ask, PeerError};
-use rooms::{Invitation, Sender};
+use rooms::{Incoming, Invitation, Sender};
 use ruma_common::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, RoomId, ServerName, UserId,
 };
@@ -102,7 +102,8 @@ impl Actions {
         let signed = self.send_invitation(&invitation, target).await?;
         let part = (invitation.room, invitation.version);
         let event_id = signed.event.event_id().to_owned();
-        self.bring_in_at(self.rooms.server_name(), part, room_id, signed)
+        let incoming = Incoming::new(signed);
+        self.bring_in_at(self.rooms.server_name(), part, room_id, incoming)
             .await?;
         Ok(event_id)
     }
