@@ -91,7 +91,7 @@ impl Actions {
         room_id: &RoomId,
         events: Vec<Box<RawValue>>,
     ) -> Vec<(OwnedEventId, Outcome)> {
-        let (room, version) = match self.rooms.resident_room(room_id).await {
+        let (room, version) = match self.rooms.part_of(room_id).await {
             Ok(Some(part)) => part,
             Ok(None) => return self.receive_outside(room_id, events).await,
             Err(error) => {

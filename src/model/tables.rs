@@ -128,9 +128,6 @@ tables! {
     /// What a user is told of a room in which nobody of this server is, by an invitation or
     /// in answer to a knock.
     OUTSIDE_BY_USER: (UserSerial, RoomSerial) => OutsideRecord, 143, Family::Index;
-    /// The events of other servers that entered their room by way of this one, which
-    /// therefore sends them to the other servers of the room: by event id.
-    PASSED_ON_BY_EVENT: String => (), 144, Family::Index;
 
     /// The room in which the server speaks to a user.
     NOTICE_ROOM_BY_USER: UserSerial => RoomSerial, 182, Family::Index;

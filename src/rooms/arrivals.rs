@@ -5,9 +5,8 @@ use ruma_common::UserId;
 use store::{Batch, Latest, Read};
 
 use crate::{
-    AppendError, gaps,
+    AppendError, gaps, relay,
     rows::{Context, Progress, member_rows, user},
-    servers::relay,
     staging::{Arrival, Staged, StagedMember, Staging},
 };
 
@@ -18,6 +17,9 @@ pub(crate) fn rows(room: RoomSerial, staged: &Staged, arrival: &Arrival, batch: 
         gaps::put(batch, room, (staged.serial, staged.depth), missing);
     }
     gaps::close(batch, room, event_id, &arrival.was_missing);
+    if arrival.is_relayed {
+        relay(batch, staged.serial);
+    }
     if let Some(missing) = &arrival.redacts_missing {
         let key = (room, missing.to_string(), staged.serial);
         batch.put(&tables::REDACTION_BY_MISSING, &key, &());
@@ -25,9 +27,6 @@ pub(crate) fn rows(room: RoomSerial, staged: &Staged, arrival: &Arrival, batch: 
     for redaction in &arrival.redactions {
         let key = (room, event_id.to_owned(), *redaction);
         batch.delete(&tables::REDACTION_BY_MISSING, &key);
-    }
-    if arrival.is_relayed {
-        relay(batch, staged.serial);
     }
     if let Some(redaction) = arrival.redacted_by {
         batch.put(&tables::REDACTION_BY_EVENT, &staged.serial, &redaction);

@@ -8,9 +8,11 @@ use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, ServerN
 use store::{Latest, Read as _};
 
 use crate::{
-    AppendError, EventReader, NewEvent, Rooms, Sender, Viewer, is_resident,
+    AppendError, EventReader, NewEvent, Rooms, Sender, Viewer,
     membership::{DECIDED, member_event},
-    profile, residents, restricted, room_serial, server_acl,
+    profile,
+    residents::residents,
+    restricted, room_record, room_serial, server_acl,
     staging::Staging,
     standing,
     state::shown_outside,
@@ -30,37 +32,19 @@ pub struct Invitation {
 }
 
 impl Rooms {
-    /// A room that is known here and in which somebody of this server is now, with its
-    /// version.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn resident_room(
-        &self,
-        room_id: &RoomId,
-    ) -> Result<Option<(RoomSerial, Version)>, AppendError> {
-        let (own, room_id) = (self.inner.server_name.clone(), room_id.to_owned());
-        let read = move |latest: &Latest| resident(latest, &room_id, &own);
-        self.inner.store.prepare(read).await
-    }
-
     /// Whether a room is this server's to let somebody into: somebody of it is there, or
     /// nobody at all.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn is_here(&self, room_id: &RoomId) -> Result<bool, AppendError> {
-        let (own, room_id) = (self.inner.server_name.clone(), room_id.to_owned());
+        let room_id = room_id.to_owned();
         let read = move |latest: &Latest| {
             let Some(room) = room_serial(latest, room_id.as_str())? else {
                 return Ok(false);
             };
-            if !latest.contains(&tables::HEAD_BY_ROOM, &room)? {
-                return Ok(false);
-            }
-            Ok::<_, AppendError>(
-                is_resident(latest, room, &own)? || residents(latest, room)?.is_empty(),
-            )
+            let head = latest.get(&tables::HEAD_BY_ROOM, &room)?;
+            Ok::<_, AppendError>(head.is_some_and(|head| head.joined_here > 0 || head.joined == 0))
         };
         self.inner.store.prepare(read).await
     }
@@ -75,9 +59,8 @@ impl Rooms {
         room_id: &RoomId,
         server: &ServerName,
     ) -> Result<(RoomSerial, Version), AppendError> {
-        let own = self.inner.server_name.clone();
         let (room_id, server) = (room_id.to_owned(), server.to_owned());
-        let read = move |latest: &Latest| room_for(latest, &room_id, &server, &own);
+        let read = move |latest: &Latest| room_for(latest, &room_id, &server);
         self.inner.store.prepare(read).await
     }
 
@@ -98,12 +81,7 @@ impl Rooms {
         let rooms = self.clone();
         let (room_id, user_id) = (room_id.to_owned(), user_id.to_owned());
         let make = move |latest: &Latest| {
-            let (room, version) = room_for(
-                latest,
-                &room_id,
-                user_id.server_name(),
-                &rooms.inner.server_name,
-            )?;
+            let (room, version) = room_for(latest, &room_id, user_id.server_name())?;
             if versions.is_some_and(|known| !known.iter().any(|it| it == version.as_str())) {
                 return Err(AppendError::IncompatibleVersion(version));
             }
@@ -160,22 +138,6 @@ impl Rooms {
     pub fn countersign(&self, event: &[u8], version: Version) -> Result<String, AppendError> {
         let (key, name) = (&self.inner.key, &self.inner.server_name);
         Ok(graph::countersign(event, version, key, name)?)
-    }
-
-    /// Lets an event of another server, which is about to enter its room by way of this
-    /// server, be sent to the other servers of the room too.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn pass_on(&self, event: &Event) -> Result<(), AppendError> {
-        let event_id = event.event_id().to_string();
-        self.inner
-            .store
-            .commit_later(move |_, _, batch| {
-                batch.put(&tables::PASSED_ON_BY_EVENT, &event_id, &());
-                Ok::<_, AppendError>(())
-            })
-            .await
     }
 
     /// What a membership of one of this server's users says in a room of other servers,
@@ -347,46 +309,29 @@ impl Rooms {
         &self,
         room_id: &RoomId,
     ) -> Result<Vec<ruma_common::OwnedServerName>, AppendError> {
-        let (own, room_id) = (self.inner.server_name.clone(), room_id.to_owned());
+        let room_id = room_id.to_owned();
         let read = move |latest: &Latest| {
             let Some(room) = room_serial(latest, room_id.as_str())? else {
                 return Ok(Vec::new());
             };
-            let mut servers: Vec<_> = residents(latest, room)?.into_iter().collect();
-            servers.retain(|(server, _)| *server != own);
-            // Where most people are is the best guess for who answers.
-            servers.sort_by_key(|(_, members)| std::cmp::Reverse(*members));
-            Ok::<_, AppendError>(servers.into_iter().map(|(server, _)| server).collect())
+            Ok::<_, AppendError>(residents(latest, room)?)
         };
         self.inner.store.prepare(read).await
     }
-}
-
-fn resident(
-    latest: &Latest,
-    room_id: &RoomId,
-    own: &ServerName,
-) -> Result<Option<(RoomSerial, Version)>, AppendError> {
-    let Some(room) = room_serial(latest, room_id.as_str())? else {
-        return Ok(None);
-    };
-    if !latest.contains(&tables::HEAD_BY_ROOM, &room)? || !is_resident(latest, room, own)? {
-        return Ok(None);
-    }
-    let record = latest.get(&tables::ROOM_BY_SERIAL, &room)?;
-    let version = record.map(|record| Version::parse_known(&record.version));
-    Ok(version.transpose()?.map(|version| (room, version)))
 }
 
 fn room_for(
     latest: &Latest,
     room_id: &RoomId,
     server: &ServerName,
-    own: &ServerName,
 ) -> Result<(RoomSerial, Version), AppendError> {
-    let found = resident(latest, room_id, own)?.ok_or_else(|| {
-        AppendError::NotFound("nobody of this server is in such a room".to_owned())
-    })?;
+    let absent = || AppendError::NotFound("nobody of this server is in such a room".to_owned());
+    let room = room_serial(latest, room_id.as_str())?.ok_or_else(absent)?;
+    let head = latest.get(&tables::HEAD_BY_ROOM, &room)?;
+    if head.is_none_or(|head| head.joined_here == 0) {
+        return Err(absent());
+    }
+    let found = (room, room_record(latest, room)?.1);
     if server_acl::acl_allows(latest, found.0, server)? {
         Ok(found)
     } else {

@@ -13,8 +13,7 @@ use serde_json::value::RawValue;
 use store::{Batch, Latest, Position, Read, StoreError};
 
 use crate::{
-    AppendError, Rooms, event::load_event, is_resident, room_record, room_serial, state_map,
-    user_serial,
+    AppendError, Rooms, event::load_event, room_record, room_serial, state_map, user_serial,
 };
 
 /// The most events of a room's state that are kept with an invitation.
@@ -156,8 +155,9 @@ impl Rooms {
                 created_at: self.inner.clock.now().0,
             };
             batch.put(&tables::ROOM_BY_SERIAL, &room, &record);
-        } else if latest.contains(&tables::HEAD_BY_ROOM, &room)?
-            && is_resident(latest, room, &self.inner.server_name)?
+        } else if latest
+            .get(&tables::HEAD_BY_ROOM, &room)?
+            .is_some_and(|head| head.joined_here > 0)
         {
             return Err(AppendError::BadState(
                 "somebody of this server is in the room".to_owned(),

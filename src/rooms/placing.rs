@@ -92,7 +92,7 @@ impl Staging {
             was_missing: gaps::depths_above(latest, self.room, event_id)?,
             gaps: placed.gaps.clone(),
             is_entry,
-            is_relayed: placed.is_relayed,
+            is_relayed: placed.is_relayed && placed.status == EventStatus::Accepted,
             ..Arrival::default()
         };
         let is_accepted = placed.status == EventStatus::Accepted;

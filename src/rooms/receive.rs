@@ -34,8 +34,8 @@ pub struct Incoming {
     pub prev_states: BTreeMap<OwnedEventId, Vec<OwnedEventId>>,
     /// Whether it happened long ago: it takes its place in the history, and nobody is told.
     pub is_history: bool,
-    /// Whether this server let it in on behalf of its sender's, and brings it to the others
-    /// of the room.
+    /// Whether it comes in by way of this server (`/send_join` and the like), which then has
+    /// to send it to all others.
     pub is_relayed: bool,
 }
 
@@ -47,6 +47,14 @@ impl Incoming {
             prev_states: BTreeMap::new(),
             is_history: false,
             is_relayed: false,
+        }
+    }
+
+    /// A new event that a user of another server sends by way of this one.
+    pub fn relayed(received: Received) -> Self {
+        Self {
+            is_relayed: true,
+            ..Self::new(received)
         }
     }
 }

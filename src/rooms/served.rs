@@ -15,7 +15,7 @@ use crate::{
     ClientEvent, EventAtTime, EventReader, ReadError, Rooms, Viewer, acl_allows,
     at_time::nearest,
     event::checked,
-    is_resident, room_serial,
+    is_server_in, room_serial,
     visibility::{HistoryVisibility, rule_at},
 };
 
@@ -68,7 +68,7 @@ impl Rooms {
         server: &'a ServerName,
     ) -> Result<ServedRoom<'a, R>, ReadError> {
         let served = self.served_to_joining(view, room_id, server)?;
-        if is_resident(view, served.reader.room, server)? {
+        if is_server_in(view, served.reader.room, server.as_str())? {
             Ok(served)
         } else {
             Err(ReadError::Forbidden(format!(

@@ -67,7 +67,7 @@ pub(crate) struct Arrival {
     pub(crate) redacted_by: Option<EventSerial>,
     /// Whether another server let a local user in with it.
     pub(crate) is_entry: bool,
-    /// Whether this server brings it to the others of the room.
+    /// Whether this server has to send it to all others.
     pub(crate) is_relayed: bool,
     /// The room's state before, where it is not the state before the event.
     pub(crate) head_before: Option<StateRoot>,

@@ -11,7 +11,7 @@ use store::Read;
 use crate::{
     ReadError, Rooms, acl_allows,
     event::load_event,
-    is_resident, resolve_alias,
+    is_server_in, resolve_alias,
     restricted::{Admission, JoinRules},
     room_record, room_serial,
     visibility::is_world_readable,
@@ -87,7 +87,7 @@ pub(crate) fn is_accessible_to_server(
     if !acl_allows(view, room, server)? {
         return Ok(false);
     }
-    if is_world_readable(view, room)? || is_resident(view, room, server)? {
+    if is_world_readable(view, room)? || is_server_in(view, room, server.as_str())? {
         return Ok(true);
     }
     let Some(rules) = join_rules(view, room)? else {
@@ -104,7 +104,7 @@ pub(crate) fn is_accessible_to_server(
     }
     for room_id in rules.allowed_rooms() {
         if let Some(room) = room_serial(view, &room_id)?
-            && is_resident(view, room, server)?
+            && is_server_in(view, room, server.as_str())?
         {
             return Ok(true);
         }

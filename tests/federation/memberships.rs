@@ -276,7 +276,7 @@ async fn members_of_one_room_come_into_another_across_servers() {
         try_join(&carl, &club, "a.test").await.ok();
         try_join(&carl, &room, "a.test").await.ok();
         assert_eq!(membership(&bob, &room, &carl.user_id).await, "join");
-        assert_eq!(membership(&alice, &room, &carl.user_id).await, "join");
+        comes_to(&alice, &room, &carl.user_id, "join").await;
     }
 }
 

@@ -116,6 +116,7 @@ macaroon_secret_key: "m"
 form_secret: "f"
 allow_public_rooms_over_federation: true
 rc_message: {free}
+rc_room_creation: {free}
 rc_registration: {free}
 rc_login: {{ address: {free}, account: {free}, failed_attempts: {free} }}
 rc_joins: {{ local: {free}, remote: {free} }}

@@ -171,9 +171,7 @@ impl Actions {
         event: Unchecked,
     ) -> Result<(), HandshakeError> {
         let received = self.vouched(event).await?;
-        self.rooms.pass_on(&received.event).await?;
-        let mut incoming = Incoming::new(received);
-        incoming.is_relayed = true;
+        let incoming = Incoming::relayed(received);
         self.bring_in_at(sent.origin, (room, version), sent.room_id, incoming)
             .await
     }
@@ -199,10 +197,10 @@ impl Actions {
         room_id: &RoomId,
         received: Received,
     ) -> Result<(), HandshakeError> {
-        let part = self.rooms.resident_room(room_id).await?;
+        let part = self.rooms.part_of(room_id).await?;
         let part = part.ok_or(HandshakeError::NoServer)?;
-        let incoming = Incoming::new(received);
-        self.bring_in_at(origin, part, room_id, incoming).await
+        self.bring_in_at(origin, part, room_id, Incoming::new(received))
+            .await
     }
 
     pub(super) async fn bring_in_at(

@@ -54,7 +54,7 @@ impl Actions {
         let signed = Unchecked::read(json.as_bytes(), version)
             .map_err(|error| HandshakeError::Invalid(error.to_string()))?;
         let received = self.vouched(signed).await?;
-        if self.rooms.resident_room(sent.room_id).await?.is_some() {
+        if self.rooms.part_of(sent.room_id).await?.is_some() {
             // It comes the usual way too, when the other server has this signature.
             let brought = self.bring_in(sent.origin, sent.room_id, received).await;
             if let Err(error) = brought {

@@ -28,7 +28,7 @@ impl Actions {
         let sender = self.local_sender(sender.to_owned()).await?;
         if self.is_local(target) {
             let invited = rooms::NewEvent::state("m.room.member", target.as_str(), content);
-            let part = self.rooms.resident_room(room_id).await?;
+            let part = self.rooms.part_of(room_id).await?;
             let (room, _) = part.ok_or(HandshakeError::NoServer)?;
             self.rooms.append(room, &sender, vec![invited]).await?;
             return Ok(());

@@ -78,7 +78,7 @@ async fn drafted(room: &TestRoom, membership: Membership) -> Result<(Version, Ev
 }
 
 async fn bring(room: &TestRoom, received: Received) -> Arrival {
-    let part = room.rooms.resident_room(&room.room_id).await.unwrap();
+    let part = room.rooms.part_of(&room.room_id).await.unwrap();
     let incoming = vec![Incoming::new(received)];
     let mut arrivals = room.rooms.receive(part.unwrap().0, incoming).await.unwrap();
     arrivals.pop().unwrap()
@@ -314,7 +314,7 @@ async fn an_invitation_from_outside_is_known_until_it_is_taken_back() {
     let known = rooms.known_outside(bob, &room_id).await.unwrap().unwrap();
     assert_eq!(known.sender, dave());
     assert_eq!(known.servers, [other().to_owned()]);
-    assert!(rooms.resident_room(&room_id).await.unwrap().is_none());
+    assert!(rooms.part_of(&room_id).await.unwrap().is_none());
     let view = rooms.store().snapshot();
     let reader = rooms
         .reader(&view, &room_id, room.who("bob").viewer())
