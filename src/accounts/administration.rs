@@ -12,7 +12,8 @@ use ruma_common::{OwnedUserId, UserId};
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
-    Accounts, device_lists, devices, display_name_and_avatar, find, key_backups, user_directory,
+    Accounts, device_lists, devices, display_name_and_avatar, emails, find, key_backups,
+    user_directory,
 };
 
 /// Why something cannot be done with an account.
@@ -203,6 +204,7 @@ fn remove_secrets(
     user: UserSerial,
 ) -> Result<(), StoreError> {
     devices::remove_all(latest, batch, changes, user, None)?;
+    emails::remove_all(latest, batch, user)?;
     batch.delete_prefix(&CROSS_SIGNING_KEY_BY_USER, &(user,));
     batch.delete_prefix(&SIGNATURE_BY_KEY, &(user,));
     batch.delete_prefix(&SIGNED_USER_BY_USER, &(user,));

@@ -12,6 +12,7 @@
 mod account_data;
 mod administration;
 mod backed_up_keys;
+mod confirmations;
 mod cross_signing;
 mod dehydrated_devices;
 mod deleted_data;
@@ -19,6 +20,7 @@ mod device_keys;
 mod device_lists;
 mod devices;
 mod directory_backfill;
+mod emails;
 mod filters;
 mod guests;
 mod hashing;
@@ -58,7 +60,7 @@ mod user_directory;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use ::services::Services;
 use model::{AccountRecord, UserSerial, tables::ACCOUNT_BY_USER, tables::USER_BY_ID};
@@ -74,6 +76,9 @@ pub use self::{
     },
     administration::{AccountSummary, AdministrationError, account_summary, accounts_after},
     backed_up_keys::{BackedUpKeys, BackupScope, BackupState, backed_up_key},
+    confirmations::{
+        BegunConfirmation, Confirmation, ConfirmationError, EmailProof, NewConfirmation, NewLetter,
+    },
     cross_signing::{CrossSigningError, CrossSigningUpload},
     dehydrated_devices::{
         DehydratedDevice, DehydratedDeviceError, DehydratedEvents, NewDehydratedDevice,
@@ -82,6 +87,7 @@ pub use self::{
     device_keys::{QueriedKeys, UploadKeysError, query_keys},
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
+    emails::{EmailError, OwnEmail, canonical_email, emails},
     filters::{FilterError, filter},
     guests::GuestProof,
     ignored_users::{ignored_users, ignored_users_position},
@@ -96,7 +102,7 @@ pub use self::{
         AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
     },
     passwords::{ChangePasswordError, PasswordError},
-    profiles::{ProfileError, display_name_and_avatar, profile, profile_field},
+    profiles::{ProfileError, avatars, display_name_and_avatar, profile, profile_field},
     published_keys::{PublishedDevices, published_devices, published_keys},
     push_matching::{PushContext, matching_rule},
     push_rules::{
@@ -144,6 +150,8 @@ struct Inner {
     login_tokens: Mutex<login_tokens::LoginTokens>,
     nonces: Mutex<Nonces>,
     meetings: Mutex<rendezvous::Meetings>,
+    /// Whether there is a way to send e-mail.
+    has_mail: AtomicBool,
 }
 
 impl Accounts {
@@ -176,6 +184,7 @@ impl Accounts {
                 login_tokens: Mutex::default(),
                 nonces: Mutex::default(),
                 meetings: Mutex::default(),
+                has_mail: AtomicBool::new(false),
             }),
         })
     }

@@ -29,6 +29,9 @@ runtime::options! {
         /// Whether guests may come, without a name or a password, to read and speak in rooms
         /// that let guests in.
         pub guests: bool = false,
+        /// Whether newcomers must confirm an e-mail address, for which [mail] names a relay.
+        /// Otherwise they may. Who joins on an invitation's page is not asked.
+        pub require_email: bool = false,
         /// What newcomers must accept: the addresses of your policies by their names,
         /// { privacy_policy = "https://example.com/privacy" } for instance.
         pub policies: BTreeMap<String, String> = BTreeMap::new(),

@@ -1,10 +1,13 @@
 //! Changing passwords.
 
-use model::{Changes, DeviceSerial, UserSerial, tables::PASSWORD_BY_USER};
+use model::{Changes, DeviceSerial, TokenHash, UserSerial, tables::PASSWORD_BY_USER};
 use runtime::LaneError;
 use store::StoreError;
 
-use crate::{Accounts, Session, device_lists, devices, hashing::MAX_PASSWORD_BYTES, is_active};
+use crate::{
+    Accounts, EmailError, Session, confirmations, device_lists, devices,
+    hashing::MAX_PASSWORD_BYTES, is_active,
+};
 
 /// Why a password is not taken (`M_WEAK_PASSWORD`, but `M_INVALID_PARAM` if it is too long).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +32,10 @@ pub enum ChangePasswordError {
     /// There is no such account, or it was deactivated.
     #[error("there is no such account")]
     NoAccount,
+    /// The e-mail address that was to prove who it is does not, any more (403
+    /// `M_FORBIDDEN`).
+    #[error("this e-mail address was not confirmed for a new password")]
+    NotConfirmed,
     /// Too many passwords wait to be hashed; later it may work.
     #[error("too many passwords are changed at the same time")]
     Busy,
@@ -40,6 +47,17 @@ pub enum ChangePasswordError {
 impl From<LaneError> for ChangePasswordError {
     fn from(_: LaneError) -> Self {
         Self::Busy
+    }
+}
+
+impl From<EmailError> for ChangePasswordError {
+    fn from(error: EmailError) -> Self {
+        match error {
+            EmailError::Store(error) => Self::Store(error),
+            EmailError::NotConfirmed | EmailError::InUse | EmailError::TooMany => {
+                Self::NotConfirmed
+            }
+        }
     }
 }
 
@@ -56,7 +74,8 @@ impl Accounts {
         logout_devices: bool,
     ) -> Result<(), ChangePasswordError> {
         let out = logout_devices.then_some(Some(session.device));
-        self.set_password(session.user, new_password, out).await
+        self.set_password(session.user, new_password, out, None)
+            .await
     }
 
     /// Gives a user a new password in the name of an administrator, and signs all devices out.
@@ -68,7 +87,8 @@ impl Accounts {
         user: UserSerial,
         new_password: String,
     ) -> Result<(), ChangePasswordError> {
-        self.set_password(user, new_password, Some(None)).await
+        self.set_password(user, new_password, Some(None), None)
+            .await
     }
 
     /// A password that nobody can guess, to be shown once.
@@ -96,20 +116,25 @@ impl Accounts {
         Ok(())
     }
 
-    /// `logout`: whether to sign out all devices, and but for which.
-    async fn set_password(
+    /// `logout`: whether to sign out all devices, and but for which. `confirmation` ends
+    /// with it, and must be good for it.
+    pub(crate) async fn set_password(
         &self,
         user: UserSerial,
         new_password: String,
         logout: Option<Option<DeviceSerial>>,
+        confirmation: Option<TokenHash>,
     ) -> Result<(), ChangePasswordError> {
         self.check_new_password(&new_password)?;
         let hash = self.inner.hasher.hash(new_password).await?;
-        let sessions = self.inner.sessions.clone();
+        let (sessions, now) = (self.inner.sessions.clone(), self.now());
         self.store()
             .commit(move |latest, position, batch| {
                 if !is_active(latest, user)? {
                     return Err(ChangePasswordError::NoAccount);
+                }
+                if let Some(id) = &confirmation {
+                    confirmations::take_for_reset(latest, batch, id, user, now)?;
                 }
                 batch.put(&PASSWORD_BY_USER, &user, &hash);
                 if let Some(kept) = logout {

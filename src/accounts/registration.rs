@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    AccountRecord, Changes, LogEntry, StandingRecord, TokenHash, UserSerial, intern_user,
+    AccountRecord, Changes, EmailPurpose, LogEntry, StandingRecord, TokenHash, UserSerial,
+    intern_user,
     tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER, PROFILE_FIELD_BY_USER, STANDING_BY_USER},
 };
 use ruma_client_api::uiaa::{AuthFlow, AuthType};
@@ -12,10 +13,11 @@ use runtime::LaneError;
 use store::{Batch, Latest, Position, Read as _, StoreError};
 
 use crate::{
-    AccountDataError, Accounts, DeviceError, GuestProof, InvitationError, InvitationProof,
-    PasswordError, ProfileError, RegistrationMode, SignedIn, UsernameError,
+    AccountDataError, Accounts, DeviceError, EmailError, GuestProof, InvitationError,
+    InvitationProof, Passed, PasswordError, ProfileError, RegistrationMode, SignedIn,
+    UsernameError,
     account_data::{self, NewAccountData},
-    display_name_and_avatar, guests, invitations,
+    display_name_and_avatar, emails, guests, invitations,
     profiles::{self, DISPLAY_NAME},
     push_rules,
     sessions::SessionDraft,
@@ -79,6 +81,9 @@ pub enum RegisterError {
     /// The invitation is missing or was used up, ended or revoked meanwhile (`M_FORBIDDEN`).
     #[error("registering needs an invitation that is still valid")]
     Invitation,
+    /// The e-mail address cannot be had.
+    #[error(transparent)]
+    Email(#[from] EmailError),
     /// The device cannot be had.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -122,6 +127,8 @@ struct Draft {
     push_rules: Vec<u8>,
     session: Option<SessionDraft>,
     invitation: Option<TokenHash>,
+    /// The confirmation of the e-mail address that it is to have.
+    email: Option<TokenHash>,
     standing: StandingRecord,
     /// The account of a guest who stays.
     guest: Option<UserSerial>,
@@ -133,13 +140,24 @@ impl Accounts {
         self.inner.registration.mode
     }
 
-    /// How one proves that one may register; none if nobody may.
+    /// How one proves that one may register; none if nobody may. Where e-mail can be sent one
+    /// may, or must, confirm an address too.
     pub fn registration_flows(&self) -> Vec<AuthFlow> {
-        match self.registration_mode() {
-            RegistrationMode::Closed => Vec::new(),
-            RegistrationMode::Open => vec![self.with_policies(AuthType::Dummy)],
-            RegistrationMode::Invite => vec![self.with_policies(AuthType::RegistrationToken)],
+        let stage = match self.registration_mode() {
+            RegistrationMode::Closed => return Vec::new(),
+            RegistrationMode::Open => AuthType::Dummy,
+            RegistrationMode::Invite => AuthType::RegistrationToken,
+        };
+        let plain = self.with_policies(stage);
+        if !self.offers_email() {
+            return vec![plain];
         }
+        let mut with_email = plain.clone();
+        with_email.stages.push(AuthType::EmailIdentity);
+        if self.inner.registration.require_email {
+            return vec![with_email];
+        }
+        vec![plain, with_email]
     }
 
     /// A stage, and the acceptance of the server's policies if it has some.
@@ -159,7 +177,11 @@ impl Accounts {
         new: NewAccount,
         invitation: Option<InvitationProof>,
     ) -> Result<Registered, RegisterError> {
-        self.register_or_keep(new, invitation, None).await
+        let passed = Passed {
+            invitation,
+            email: None,
+        };
+        self.register_or_keep(new, passed, None).await
     }
 
     /// [`Accounts::register`], where a guest may keep the account that they have.
@@ -169,9 +191,10 @@ impl Accounts {
     pub async fn register_or_keep(
         &self,
         new: NewAccount,
-        invitation: Option<InvitationProof>,
+        passed: Passed,
         guest: Option<GuestProof>,
     ) -> Result<Registered, RegisterError> {
+        let invitation = passed.invitation;
         let invitation = match self.registration_mode() {
             RegistrationMode::Closed => return Err(RegisterError::Closed),
             RegistrationMode::Open => invitation.map(|proof| proof.0),
@@ -190,6 +213,7 @@ impl Accounts {
             }
             draft.guest = Some(guest.user);
         }
+        draft.email = passed.email.map(|proof| proof.id);
         draft.standing.accepted = self.policies_accepted();
         self.write_account(draft).await
     }
@@ -301,6 +325,7 @@ impl Accounts {
             password,
             session,
             invitation,
+            email: None,
             standing: StandingRecord::default(),
             guest: None,
         })
@@ -359,6 +384,10 @@ impl Draft {
                 InvitationError::Store(error) => RegisterError::Store(error),
                 InvitationError::NotFound | InvitationError::TooMany => RegisterError::Invitation,
             })?;
+        }
+        if let Some(id) = &self.email {
+            let now = self.account.created_at;
+            emails::adopt(latest, batch, id, EmailPurpose::Register, user, now)?;
         }
         let mut changes = Changes::at(position);
         let account = known.unwrap_or_else(|| self.account.clone());

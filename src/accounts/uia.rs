@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use store::StoreError;
 
-use crate::{Accounts, LoginError, Session};
+use crate::{Accounts, EmailProof, LoginError, Session};
 
 /// How long a conversation may take, in ms.
 const LIFETIME: u64 = 10 * 60 * 1_000;
@@ -56,6 +56,8 @@ pub enum Outcome {
 pub struct Passed {
     /// The invitation, if `m.login.registration_token` was one of the stages.
     pub invitation: Option<InvitationProof>,
+    /// The confirmed address, if `m.login.email.identity` was one of the stages.
+    pub email: Option<EmailProof>,
 }
 
 /// An invitation that was valid a moment ago. Using it decides.
@@ -86,6 +88,10 @@ pub enum ChallengeError {
     /// Not a valid invitation (`M_UNAUTHORIZED`).
     #[error("this invitation is not valid")]
     InvalidInvitation,
+    /// Nobody has confirmed the e-mail address yet, or it was for something else
+    /// (`M_UNAUTHORIZED`).
+    #[error("this e-mail address has not been confirmed yet")]
+    EmailNotConfirmed,
     /// A stage that none of the flows has (`M_UNRECOGNIZED`).
     #[error("this kind of authentication does not help here")]
     Unsupported,
@@ -111,12 +117,19 @@ pub enum UiaError {
 /// Who speaks: a user on a device, or nobody that is known yet.
 type Speaker = Option<(UserSerial, DeviceSerial)>;
 
+/// What a stage proved beyond itself.
+#[derive(Clone, Copy, Default)]
+struct Proofs {
+    invitation: Option<TokenHash>,
+    email: Option<EmailProof>,
+}
+
 #[derive(Clone)]
 struct Conversation {
     speaker: Speaker,
     operation: Operation,
     completed: Vec<AuthType>,
-    invitation: Option<TokenHash>,
+    proofs: Proofs,
     began: u64,
 }
 
@@ -162,12 +175,15 @@ impl Conversations {
         (known.operation == operation).then(|| known.clone())
     }
 
-    fn complete(&mut self, id: &str, stage: AuthType, invitation: Option<TokenHash>) {
+    fn complete(&mut self, id: &str, stage: AuthType, proofs: Proofs) {
         if let Some(known) = self.by_id.get_mut(id) {
             if !known.completed.contains(&stage) {
                 known.completed.push(stage);
             }
-            known.invitation = invitation.or(known.invitation);
+            known.proofs = Proofs {
+                invitation: proofs.invitation.or(known.proofs.invitation),
+                email: proofs.email.or(known.proofs.email),
+            };
         }
     }
 }
@@ -211,9 +227,9 @@ impl Accounts {
         }
         let error = match self.try_stage(&flows, session, auth).await? {
             Ok(None) => None,
-            Ok(Some((stage, invitation))) => {
+            Ok(Some((stage, proofs))) => {
                 let mut conversations = self.inner.conversations.lock();
-                conversations.complete(&id, stage, invitation);
+                conversations.complete(&id, stage, proofs);
                 None
             }
             Err(error) => Some(error),
@@ -246,7 +262,8 @@ impl Accounts {
         if error.is_none() && flows.iter().any(is_complete) {
             conversations.by_id.remove(&id);
             return Outcome::Passed(Passed {
-                invitation: known.invitation.map(InvitationProof),
+                invitation: known.proofs.invitation.map(InvitationProof),
+                email: known.proofs.email,
             });
         }
         Outcome::Challenge(Challenge {
@@ -264,7 +281,7 @@ impl Accounts {
             speaker,
             operation,
             completed: Vec::new(),
-            invitation: None,
+            proofs: Proofs::default(),
             began: self.now(),
         };
         self.inner
@@ -313,43 +330,50 @@ impl Accounts {
         params
     }
 
-    /// Tries a stage. The inner result is the completed stage with the invitation it proved, none if the client only asks how it stands.
+    /// Tries a stage. The inner result is the completed stage with what else it proved, none if the client only asks how it stands.
     async fn try_stage(
         &self,
         flows: &[AuthFlow],
         session: Option<&Session>,
         auth: &AuthData,
-    ) -> Result<Result<Option<(AuthType, Option<TokenHash>)>, ChallengeError>, UiaError> {
+    ) -> Result<Result<Option<(AuthType, Proofs)>, ChallengeError>, UiaError> {
         let Some(stage) = auth.auth_type() else {
             return Ok(Ok(None));
         };
         if !flows.iter().any(|flow| flow.stages.contains(&stage)) {
             return Ok(Err(ChallengeError::Unsupported));
         }
-        let invitation = match auth {
-            AuthData::Dummy(_) | AuthData::Terms(_) => None,
+        let mut proofs = Proofs::default();
+        match auth {
+            AuthData::Dummy(_) | AuthData::Terms(_) => {}
             AuthData::Password(data) => {
-                let UserIdentifier::Matrix(identifier) = &data.identifier else {
-                    return Ok(Err(ChallengeError::Forbidden));
-                };
                 let password = data.password.clone();
                 if !self
-                    .is_password_of(session, &identifier.user, password)
+                    .is_password_of(session, &data.identifier, password)
                     .await?
                 {
                     return Ok(Err(ChallengeError::Forbidden));
                 }
-                None
             }
             AuthData::RegistrationToken(data) => {
                 let Some(proof) = self.prove_invitation(&data.token).await? else {
                     return Ok(Err(ChallengeError::InvalidInvitation));
                 };
-                Some(proof.0)
+                proofs.invitation = Some(proof.0);
+            }
+            AuthData::EmailIdentity(data) => {
+                let creds = &data.thirdparty_id_creds;
+                let proof = self
+                    .prove_email(creds.sid.as_str(), creds.client_secret.as_str())
+                    .await?;
+                if proof.is_none() {
+                    return Ok(Err(ChallengeError::EmailNotConfirmed));
+                }
+                proofs.email = proof;
             }
             _ => return Ok(Err(ChallengeError::Unsupported)),
-        };
-        Ok(Ok(Some((stage, invitation))))
+        }
+        Ok(Ok(Some((stage, proofs))))
     }
 
     /// Whether this is the password of the user who asks.
@@ -359,13 +383,18 @@ impl Accounts {
     async fn is_password_of(
         &self,
         session: Option<&Session>,
-        typed: &str,
+        identifier: &UserIdentifier,
         password: String,
     ) -> Result<bool, UiaError> {
         let Some(session) = session else {
             return Ok(false);
         };
-        if self.typed_user_id(typed).as_ref() != Some(&session.user_id) {
+        let named = match identifier {
+            UserIdentifier::Matrix(identifier) => self.typed_user_id(&identifier.user),
+            UserIdentifier::Email(identifier) => self.user_of_email(&identifier.address).await?,
+            _ => return Ok(false),
+        };
+        if named.as_ref() != Some(&session.user_id) {
             return Err(UiaError::AnotherUser);
         }
         match self

@@ -1,4 +1,4 @@
-//! The verbs of `cairn user`, `cairn invite`, `cairn database` and `cairn federation`.
+//! The verbs of `cairn user`, `cairn invite`, `cairn media`, `cairn database` and `cairn federation`.
 
 use accounts::{
     AccountSummary, ChangePasswordError, InvitationError, NewAccount, NewInvitation, RegisterError,
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Snapshot, StoreError};
 
-use crate::{Actions, DeactivateError, Restraint};
+use crate::{Actions, DeactivateError, FileModerationError, FileSelection, FileWish, Restraint};
 
 /// Characters of a generated password: 16 of 64 are 96 random bits.
 const PASSWORD_LENGTH: usize = 16;
@@ -68,6 +68,13 @@ pub enum Administration {
         restraint: Restraint,
         /// Whether it is done or ended.
         restrained: bool,
+    },
+    /// Does something with files.
+    Files {
+        /// What.
+        wish: FileWish,
+        /// With which.
+        selection: FileSelection,
     },
     /// Lists what people have reported, the newest first.
     ListReports,
@@ -134,6 +141,9 @@ pub enum AdministrationError {
     /// The invitations cannot be made, or the one cannot be ended.
     #[error(transparent)]
     Invitation(#[from] InvitationError),
+    /// The files are not here, or cannot be dealt with.
+    #[error(transparent)]
+    Files(#[from] FileModerationError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -187,6 +197,9 @@ impl Actions {
                 let found = self.user(&user).await?;
                 self.set_restraint(&found, restraint, restrained).await?;
                 Ok(json!({ "user_id": found.user_id }))
+            }
+            Administration::Files { wish, selection } => {
+                self.administer_files(wish, &selection).await
             }
             Administration::ListReports => self.list_reports().await,
             Administration::CreateInvitations {

@@ -7,14 +7,21 @@
 //! Never here: HTTP, a table, a rule that one domain can keep by itself.
 
 mod administration;
+mod at_time;
+mod contacts;
 mod database;
 mod deactivation;
 mod federation;
+mod file_moderation;
 mod files;
+mod hierarchy;
+mod history;
 mod joining;
+mod letters;
 mod moderation;
 mod notices;
 mod profiles;
+mod receiving;
 mod remote;
 mod remote_keys;
 mod reports;
@@ -22,15 +29,19 @@ mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
+pub use contacts::{ContactError, Contacts};
 pub use deactivation::DeactivateError;
+pub use file_moderation::{Administrator, FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
+pub use receiving::{Outcome, UnusableEvent};
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
 
 use accounts::{Accounts, Session};
+use media::Media;
 use peers::Peers;
 use rooms::{Rooms, Sender};
 use runtime::{Clock, Random};
@@ -40,16 +51,21 @@ use runtime::{Clock, Random};
 pub struct Actions {
     accounts: Accounts,
     rooms: Rooms,
+    media: Media,
     peers: Peers,
     clock: Clock,
     random: Random,
+    /// Whose turn it is to bring events into a room, and to look back in it.
+    turns: receiving::Turns,
+    looking_back: receiving::Turns,
 }
 
 impl Actions {
-    /// Verbs over these accounts, rooms and other servers.
+    /// Verbs over these accounts, rooms, files and other servers.
     pub fn new(
         accounts: Accounts,
         rooms: Rooms,
+        media: Media,
         peers: Peers,
         clock: Clock,
         random: Random,
@@ -57,9 +73,12 @@ impl Actions {
         Self {
             accounts,
             rooms,
+            media,
             peers,
             clock,
             random,
+            turns: receiving::Turns::default(),
+            looking_back: receiving::Turns::default(),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! nothing.
 
 mod administration;
+mod media;
 mod notices;
 mod registration;
 
@@ -55,5 +56,7 @@ pub fn socket_routes() -> Routes<Actions> {
 
 /// The endpoints for listeners that serve "admin".
 pub fn network_routes() -> Routes<AdminParts> {
-    registration::routes().merge(notices::routes())
+    registration::routes()
+        .merge(notices::routes())
+        .merge(media::routes())
 }

@@ -20,9 +20,11 @@ use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
+use mail::MailOptions;
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
 use peers::FederationOptions;
+use previews::PreviewOptions;
 use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
@@ -98,8 +100,12 @@ runtime::options! {
         rooms: RoomsOptions = RoomsOptions::default(),
         /// Files that people upload.
         media: MediaOptions = MediaOptions::default(),
+        /// Previews of web pages.
+        url_previews: PreviewOptions = PreviewOptions::default(),
         /// Every request that this server makes.
         outgoing: OutgoingOptions = OutgoingOptions::default(),
+        /// E-mail.
+        mail: MailOptions = MailOptions::default(),
         /// Notifications for phones, by way of push gateways.
         push: PushOptions = PushOptions::default(),
         /// Bridges and other application services.
@@ -140,8 +146,12 @@ pub(crate) struct Config {
     pub(crate) rooms: RoomsOptions,
     /// Files that people upload.
     pub(crate) media: MediaOptions,
+    /// Previews of web pages.
+    pub(crate) url_previews: PreviewOptions,
     /// Every request that this server makes.
     pub(crate) outgoing: OutgoingOptions,
+    /// E-mail.
+    pub(crate) mail: MailOptions,
     /// Notifications for phones.
     pub(crate) push: PushOptions,
     /// Bridges and other application services, and…
@@ -223,7 +233,9 @@ impl Config {
             accounts: document.accounts,
             rooms: document.rooms,
             media: document.media,
+            url_previews: document.url_previews,
             outgoing: document.outgoing,
+            mail: document.mail,
             push: document.push,
             federation: document.federation,
             limits: document.limits,
@@ -247,6 +259,7 @@ fn no_name(document: &Document) -> String {
 fn resolve_paths(document: &mut Document, folder: &Path) {
     let paths = [&mut document.data_dir]
         .into_iter()
+        .chain([&mut document.mail.password_file])
         .chain(&mut document.outgoing.trusted_roots)
         .chain(&mut document.application_services.registrations)
         .chain(
@@ -285,6 +298,21 @@ fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Problem> {
     }
     if let Err(error) = document.media.open_before() {
         report(&["media", "unauthenticated_until"], error.to_string());
+    }
+    for mistake in document.mail.mistakes() {
+        report(&["mail", mistake.key], mistake.text);
+    }
+    let password_file = &document.mail.password_file;
+    if !password_file.as_os_str().is_empty()
+        && let Err(message) = readable(password_file)
+    {
+        report(&["mail", "password_file"], message);
+    }
+    if document.registration.require_email && !document.mail.is_on() {
+        report(
+            &["registration", "require_email"],
+            "`require_email` needs a relay: name one in [mail]".to_owned(),
+        );
     }
     for (index, root) in document.outgoing.trusted_roots.iter().enumerate() {
         if let Err(message) = readable(root) {
@@ -472,6 +500,14 @@ mod tests {
                 format!("{SMALL}[media]\nunauthenticated_until = \"tomorrow\"\n"),
                 "5: `unauthenticated_until` is \"tomorrow\": write \"\", \"always\" or a day \
                  such as \"2026-12-31\"",
+            ),
+            (
+                format!("{SMALL}[mail]\nrelay = \"mail.example\"\nsender = \"a@b.test\"\n"),
+                "5: `relay` is a host and a port, such as mail.council.example:587",
+            ),
+            (
+                format!("{SMALL}[registration]\nrequire_email = true\n"),
+                "5: `require_email` needs a relay: name one in [mail]",
             ),
             (
                 format!("{SMALL}[federation]\npinned_keys = {{ \"b.test\" = [\"x\"] }}\n"),

@@ -11,10 +11,11 @@ use std::{
 use accounts::{Accounts, OptionsError};
 use actions::Actions;
 use graph::SigningKey;
+use media::{Media, MediaParts};
 use outgoing::{Outgoing, RootsError};
 use peers::{Peers, PeersError, PeersParts};
 use rooms::Rooms;
-use runtime::{Clock, Metrics, Random};
+use runtime::{Clock, Metrics, Random, Stop, Tasks};
 use store::{OpenError, Store, StoreOptions};
 
 use crate::config::Config;
@@ -31,6 +32,9 @@ pub(crate) enum PartsError {
     /// The certificate authorities that the configuration names.
     #[error(transparent)]
     Roots(#[from] RootsError),
+    /// The folder for files.
+    #[error(transparent)]
+    Media(#[from] media::OpenError),
     /// What the configuration says of other servers.
     #[error(transparent)]
     Peers(#[from] PeersError),
@@ -58,6 +62,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
     pub(crate) rooms: Rooms,
+    pub(crate) media: Media,
     pub(crate) outgoing: Outgoing,
     pub(crate) peers: Peers,
     pub(crate) actions: Actions,
@@ -67,11 +72,11 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Opens the data folder, which is made if it is not there, and builds the
-    /// domain on it. Nobody else can open the folder meanwhile.
+    /// domain on it. Nobody else can open the folder meanwhile. `stop` ends what waits.
     ///
     /// # Errors
     /// [`PartsError`].
-    pub(crate) fn open(config: &Config, metrics: &Metrics) -> Result<Self, PartsError> {
+    pub(crate) fn open(config: &Config, metrics: &Metrics, stop: Stop) -> Result<Self, PartsError> {
         let clock = Clock::system();
         let random = Random::system();
         let key_path = config.data_dir.join("signing.key");
@@ -96,6 +101,16 @@ impl Parts {
             key.clone(),
             config.rooms.clone(),
         );
+        let media = Media::open(MediaParts {
+            store: store.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            server_name: name.clone(),
+            folder: config.data_dir.join("media"),
+            options: config.media.clone(),
+            metrics: metrics.clone(),
+            stop,
+        })?;
         let outgoing = Outgoing::new(&config.outgoing, metrics)?;
         let peers = Peers::new(PeersParts {
             store: store.clone(),
@@ -109,6 +124,7 @@ impl Parts {
         let actions = Actions::new(
             accounts.clone(),
             rooms.clone(),
+            media.clone(),
             peers.clone(),
             clock.clone(),
             random.clone(),
@@ -117,6 +133,7 @@ impl Parts {
             store,
             accounts,
             rooms,
+            media,
             outgoing,
             peers,
             actions,
@@ -166,7 +183,7 @@ fn new_key(random: &Random) -> Result<SigningKey, graph::Reason> {
 /// [`PartsError`]; then the old key stays in use.
 pub(crate) async fn rotate_key(config: &Config) -> Result<(String, String), PartsError> {
     // Held until the end: nobody else can open the folder meanwhile.
-    let parts = Parts::open(config, &Metrics::new())?;
+    let parts = Parts::open(config, &Metrics::new(), Tasks::new().stop())?;
     let path = config.data_dir.join("signing.key");
     let failed = |reason: String| PartsError::KeyFile {
         path: path.clone(),

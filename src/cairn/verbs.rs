@@ -59,6 +59,7 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::User(verb) => administer::user(verb, &common),
         Verb::Invite(verb) => invite::run(verb, &common),
         Verb::Reports => administer::reports(&common),
+        Verb::Media(verb) => administer::media(verb, &common),
         Verb::Database(verb) => administer::database(verb, &common),
         Verb::Federation(verb) => federation::run(verb, &common),
     }

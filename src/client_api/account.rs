@@ -5,19 +5,14 @@ use accounts::Accounts;
 use actions::Actions;
 use ruma_client_api::account::{
     ThirdPartyIdRemovalStatus, change_password::v3 as change_password,
-    deactivate::v3 as deactivate, get_3pids::v3 as contacts, whoami::v3 as whoami,
+    deactivate::v3 as deactivate, whoami::v3 as whoami,
 };
-use serde_json::json;
-use web::{ApiError, Interactive, Part, RawJson, Reply, Routes, User};
+use web::{Anyone, ApiError, Interactive, Part, Reply, Routes, User};
 
-use crate::{ClientParts, answers, prover::Prover};
+use crate::{ClientParts, prover::Prover};
 
 pub(crate) fn routes() -> Routes<ClientParts> {
-    Routes::new()
-        .on(whoami)
-        .on(change_password)
-        .on(deactivate)
-        .on(get_contacts)
+    Routes::new().on(whoami).on(change_password).on(deactivate)
 }
 
 /// `GET /_matrix/client/v3/account/whoami`
@@ -27,13 +22,22 @@ async fn whoami(caller: User, _: whoami::Request) -> Reply<whoami::Response> {
     Ok(response)
 }
 
-/// `POST /_matrix/client/v3/account/password`
+/// `POST /_matrix/client/v3/account/password`: by somebody who is signed in, or by somebody
+/// who has forgotten the password and confirms an e-mail address of the account.
 async fn change_password(
     Part(accounts): Part<Accounts>,
     prover: Prover,
-    caller: User,
+    caller: Anyone,
     Interactive { request, operation }: Interactive<change_password::Request>,
 ) -> Reply<change_password::Response> {
+    let Anyone::User(caller) = caller else {
+        accounts.check_new_password(&request.new_password)?;
+        let proof = prover.forgetful(operation, request.auth.as_ref()).await?;
+        accounts
+            .reset_password_by_email(proof, request.new_password, request.logout_devices)
+            .await?;
+        return Ok(change_password::Response::new());
+    };
     if caller.service.is_some() {
         return Err(ApiError::forbidden(
             "Application services have no passwords to change.",
@@ -62,13 +66,8 @@ async fn deactivate(
     actions
         .deactivate(&caller.user_id, caller.user, request.erase)
         .await?;
-    // There are no third-party identifiers, so none is left bound.
+    // No identity server has been told anything, so nothing is left bound.
     Ok(deactivate::Response::new(
         ThirdPartyIdRemovalStatus::Success,
     ))
-}
-
-/// `GET /_matrix/client/v3/account/3pid`: nobody has third-party identifiers here.
-async fn get_contacts(_: User, _: contacts::Request) -> Reply<RawJson> {
-    Ok(answers::json(&json!({ "threepids": [] })))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ::rooms::Rooms;
+use actions::Contacts;
 use ruma_client_api::discovery::get_capabilities::v3 as get;
 use serde_json::{Map, Value, json};
 use web::{Part, RawJson, Reply, Routes, User};
@@ -20,6 +21,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 async fn get_capabilities(
     Part(info): Part<Arc<ServerInfo>>,
     Part(rooms): Part<Rooms>,
+    Part(contacts): Part<Contacts>,
     caller: User,
     _: get::Request,
 ) -> Reply<RawJson> {
@@ -34,7 +36,7 @@ async fn get_capabilities(
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": true },
         "m.profile_fields": { "enabled": true },
-        "m.3pid_changes": { "enabled": false },
+        "m.3pid_changes": { "enabled": contacts.are_on() },
         "m.get_login_token": { "enabled": true },
         "m.account_moderation": { "lock": caller.is_admin, "suspend": caller.is_admin },
         "org.matrix.msc4140.delayed_events": {

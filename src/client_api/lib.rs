@@ -13,6 +13,7 @@ mod administration;
 mod answers;
 mod appservice;
 mod capabilities;
+mod contacts;
 mod dehydrated_devices;
 mod devices;
 mod filters;
@@ -48,9 +49,10 @@ pub use options::{RtcOptions, WellKnownOptions};
 use std::sync::Arc;
 
 use accounts::{Accounts, TurnOptions};
-use actions::{Actions, Files};
+use actions::{Actions, Contacts, Files};
 use axum::extract::FromRef;
 use delivery::Appservices;
+use previews::Previews;
 use runtime::Clock;
 use store::Store;
 use web::{Limits, Routes};
@@ -69,10 +71,14 @@ pub struct ClientParts {
     pub search: ::search::Search,
     /// Files.
     pub media: ::media::Media,
+    /// What web pages say of themselves.
+    pub previews: Previews,
     /// Files, those of other servers too.
     pub files: Files,
     /// What a person does across domains.
     pub actions: Actions,
+    /// Confirmations of e-mail addresses.
+    pub contacts: Contacts,
     /// What application services are asked.
     pub appservices: Appservices,
     /// How much one client may ask for.
@@ -117,8 +123,10 @@ part! {
     sync: ::sync::Sync,
     search: ::search::Search,
     media: ::media::Media,
+    previews: Previews,
     files: Files,
     actions: Actions,
+    contacts: Contacts,
     appservices: Appservices,
     limits: Limits,
     clock: Clock,
@@ -141,6 +149,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(registration::routes())
         .merge(login::routes())
         .merge(account::routes())
+        .merge(contacts::routes())
         .merge(devices::routes())
         .merge(profile::routes())
         .merge(account_data::routes())

@@ -61,6 +61,9 @@ struct LoginRequest {
     identifier: Option<Identifier>,
     /// How clients before `identifier` named the user.
     user: Option<String>,
+    /// How they named a user by something else.
+    medium: Option<String>,
+    address: Option<String>,
     password: Option<String>,
     /// Of another device, for `m.login.token`.
     token: Option<String>,
@@ -75,6 +78,8 @@ struct Identifier {
     #[serde(rename = "type")]
     identifier_type: String,
     user: Option<String>,
+    medium: Option<String>,
+    address: Option<String>,
 }
 
 impl Metadata for LoginRequest {
@@ -124,7 +129,7 @@ async fn log_in(
             .await?;
         return Ok(answer(session, &info));
     }
-    let wanted = wanted(request)?;
+    let wanted = wanted(by_user_id(&accounts, request).await?)?;
     // However somebody writes the name, it is one user whose password is guessed.
     let who = accounts
         .typed_user_id(&wanted.user)
@@ -186,6 +191,34 @@ async fn make_token(
     Ok(get_token::Response::new(made.expires_in, made.token))
 }
 
+/// The same request with the id of the user whose e-mail address it names; of an address that
+/// nobody has, with one that nobody has either, so that both are refused alike.
+async fn by_user_id(
+    accounts: &Accounts,
+    mut request: LoginRequest,
+) -> Result<LoginRequest, ApiError> {
+    let named = match &request.identifier {
+        Some(one) if one.identifier_type == "m.id.thirdparty" => (&one.medium, &one.address),
+        Some(_) => return Ok(request),
+        None => (&request.medium, &request.address),
+    };
+    let (Some(medium), Some(address)) = named else {
+        return Ok(request);
+    };
+    if medium != "email" {
+        return Err(unknown("This server knows no telephone numbers."));
+    }
+    let user_id = accounts.user_of_email(address).await?;
+    let user = user_id.map_or_else(|| address.clone(), |user_id| user_id.to_string());
+    request.identifier = Some(Identifier {
+        identifier_type: "m.id.user".to_owned(),
+        user: Some(user),
+        medium: None,
+        address: None,
+    });
+    Ok(request)
+}
+
 /// What is asked, if it is a way to sign in that this server has.
 fn wanted(request: LoginRequest) -> Result<Login, ApiError> {
     if request.login_type != "m.login.password" {
@@ -206,7 +239,10 @@ fn wanted(request: LoginRequest) -> Result<Login, ApiError> {
 fn user(identifier: Option<Identifier>, user: Option<String>) -> Result<String, ApiError> {
     let user = match identifier {
         Some(identifier) if identifier.identifier_type == "m.id.user" => identifier.user,
-        Some(_) => return Err(unknown("This server knows users by their user ids only.")),
+        Some(identifier) if identifier.identifier_type == "m.id.thirdparty" => {
+            return Err(ApiError::missing_param("There is no address."));
+        }
+        Some(_) => return Err(unknown("This server does not know users by that.")),
         None => user,
     };
     user.ok_or_else(|| ApiError::missing_param("There is no user."))

@@ -1,7 +1,7 @@
 //! User-interactive authentication for handlers: one step of it, with the limits on
 //! guessing.
 
-use accounts::{Accounts, ChallengeError, Operation, Outcome, Passed, Session};
+use accounts::{Accounts, ChallengeError, EmailProof, Operation, Outcome, Passed, Session};
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 use ruma_client_api::uiaa::{AuthData, AuthFlow};
@@ -62,6 +62,24 @@ impl Prover {
     ) -> Result<Passed, ApiError> {
         let flows = self.accounts.registration_flows();
         self.step(flows, None, operation, auth).await
+    }
+
+    /// Passes when somebody has confirmed an e-mail address of the account whose password they
+    /// have forgotten.
+    ///
+    /// # Errors
+    /// 401 with the next step, or `M_MISSING_TOKEN` where there is no such way.
+    pub(crate) async fn forgetful(
+        &self,
+        operation: Operation,
+        auth: Option<&AuthData>,
+    ) -> Result<EmailProof, ApiError> {
+        let flows = self.accounts.reset_flows();
+        if flows.is_empty() {
+            return Err(ApiError::missing_token());
+        }
+        let passed = self.step(flows, None, operation, auth).await?;
+        passed.email.ok_or_else(ApiError::missing_token)
     }
 
     async fn step(

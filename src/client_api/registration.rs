@@ -51,9 +51,7 @@ async fn register(
         inhibit_login: request.inhibit_login,
         refresh_token: request.refresh_token,
     };
-    let made = accounts
-        .register_or_keep(new, passed.invitation, guest)
-        .await?;
+    let made = accounts.register_or_keep(new, passed, guest).await?;
     Ok(answer(made))
 }
 

@@ -64,7 +64,7 @@ impl Mistakes {
 
 /// Anybody. Counts the request for its address.
 #[derive(Clone, Copy, Debug)]
-struct Visitor(());
+pub(crate) struct Visitor(());
 
 impl FromRequestParts<Console> for Visitor {
     type Rejection = Page;

@@ -1,4 +1,4 @@
-//! Pages for people: so far those of an invitation.
+//! Pages for people: those of an invitation, and of an e-mail address that is confirmed.
 //!
 //! Floor: doors. Handlers and the pages they answer with, made on the server: no
 //! script runs on any of them, and nothing is loaded from anywhere.
@@ -8,6 +8,7 @@
 //!
 //! Never here: a rule about who may join, a session or a cookie, a token in a page.
 
+mod confirming;
 mod html;
 mod joining;
 mod options;
@@ -42,9 +43,9 @@ pub struct Console {
     pub joining: Arc<JoiningOptions>,
 }
 
-/// The pages of an invitation. `routes().into_router(console)` serves them.
+/// All pages. `routes().into_router(console)` serves them.
 pub fn routes() -> Routes<Console> {
-    joining::routes()
+    joining::routes().merge(confirming::routes())
 }
 
 /// The link that an invited person opens. `address` is the server's, as in

@@ -43,13 +43,18 @@ const HEADERS: [(HeaderName, &str); 8] = [
 /// Nothing may be loaded or run but the one style, which is known by its hash; the
 /// form goes to this server only, and no other page may hold this one.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let policy = format!(
-        "default-src 'none'; style-src '{}'; form-action 'self'; base-uri 'none'; \
-         frame-ancestors 'none'",
-        source_hash(STYLE)
-    );
-    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+    HeaderValue::try_from(policy("")).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
+
+/// The policy of a page whose form's answer may send the browser to `origin` too.
+fn policy(origin: &str) -> String {
+    let separator = if origin.is_empty() { "" } else { " " };
+    format!(
+        "default-src 'none'; style-src '{}'; form-action 'self'{separator}{origin}; \
+         base-uri 'none'; frame-ancestors 'none'",
+        source_hash(STYLE)
+    )
+}
 
 /// How a policy names a style of that text.
 pub(crate) fn source_hash(style: &str) -> String {
@@ -69,6 +74,8 @@ struct Inner {
     title: String,
     content: Element,
     cause: Option<ApiError>,
+    /// Where the form's answer may send the browser, besides this server.
+    leads_to: Option<String>,
 }
 
 impl Page {
@@ -79,7 +86,16 @@ impl Page {
             title,
             content,
             cause: None,
+            leads_to: None,
         }))
+    }
+
+    /// The same whose form's answer may send the browser to `origin` (`https://app.example`):
+    /// browsers hold such an answer against the policy too.
+    #[must_use]
+    pub(crate) fn leading_to(mut self, origin: String) -> Self {
+        self.0.leads_to = Some(origin);
+        self
     }
 
     /// The same because of an error, whose status it takes.
@@ -98,6 +114,7 @@ impl IntoResponse for Page {
             title,
             content,
             cause,
+            leads_to,
         } = *self.0;
         // The error's own response holds what else it has to say: when to come
         // again, and what the log should know.
@@ -105,6 +122,12 @@ impl IntoResponse for Page {
         *response.status_mut() = status;
         *response.body_mut() = Body::from(document(&title, STYLE, content));
         guard(response.headers_mut());
+        if let Some(policy) =
+            leads_to.and_then(|origin| HeaderValue::try_from(policy(&origin)).ok())
+        {
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
         response
     }
 }

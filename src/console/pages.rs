@@ -346,14 +346,14 @@ pub(crate) fn failure(error: &ApiError) -> String {
     }
 }
 
-fn notice(status: StatusCode, heading: &str, text: &str) -> Page {
+pub(crate) fn notice(status: StatusCode, heading: &str, text: &str) -> Page {
     let content = element("main")
         .has(element("h1").has(heading))
         .has(paragraph("lead", text));
     Page::new(status, heading.to_owned(), content)
 }
 
-fn paragraph(class: &str, text: impl Into<crate::html::Node>) -> Element {
+pub(crate) fn paragraph(class: &str, text: impl Into<crate::html::Node>) -> Element {
     let paragraph = element("p");
     if class.is_empty() {
         paragraph.has(text)

@@ -10,6 +10,7 @@ pub(crate) struct Texts {
     pub(crate) form: FormTexts,
     pub(crate) mistakes: MistakeTexts,
     pub(crate) joined: JoinedTexts,
+    pub(crate) confirming: ConfirmingTexts,
     pub(crate) refused: RefusedTexts,
     pub(crate) sheet: SheetTexts,
     /// Months, January first.
@@ -80,6 +81,28 @@ pub(crate) struct JoinedTexts {
     pub(crate) code_label: &'static str,
     pub(crate) recovery: &'static str,
     pub(crate) recovery_why: &'static str,
+}
+
+/// The pages of a confirmation by e-mail. `{server}` is the server's name, `{email}` the
+/// address, `{user}` the account.
+pub(crate) struct ConfirmingTexts {
+    pub(crate) title: &'static str,
+    pub(crate) add: &'static str,
+    /// Where the account is not known.
+    pub(crate) add_nameless: &'static str,
+    pub(crate) register: &'static str,
+    pub(crate) reset: &'static str,
+    pub(crate) reset_warning: &'static str,
+    pub(crate) not_you: &'static str,
+    /// `{host}`: where the person is sent afterwards.
+    pub(crate) next: &'static str,
+    pub(crate) button: &'static str,
+    pub(crate) button_reset: &'static str,
+    pub(crate) done: &'static str,
+    pub(crate) done_how: &'static str,
+    pub(crate) gone: &'static str,
+    pub(crate) gone_why: &'static str,
+    pub(crate) gone_ask: &'static str,
 }
 
 /// The pages of who cannot join.
@@ -174,6 +197,25 @@ const ENGLISH: Texts = Texts {
         recovery: "Then keep your recovery key",
         recovery_why: "The app offers you one. Write it down and keep it in a safe place: with it \
                        you can read your messages on a new device, even if you lose this one.",
+    },
+    confirming: ConfirmingTexts {
+        title: "Confirm your e-mail address",
+        add: "Shall the address {email} belong to the account {user}?",
+        add_nameless: "Shall the address {email} belong to an account on {server}?",
+        register: "Is {email} the address with which you are creating an account on {server}?",
+        reset: "Have you asked for a new password for the account {user}?",
+        reset_warning: "Confirm only if you asked just now: whoever did can set your password then.",
+        not_you: "If it was not you, close this page: nothing happens.",
+        next: "After that you go on to {host}.",
+        button: "Yes, confirm",
+        button_reset: "Yes, I asked for it",
+        done: "Confirmed",
+        done_how: "Go back to where you came from, and go on there. This page can be closed.",
+        gone: "This link cannot be used",
+        gone_why: "It was used already, it is too old, a newer e-mail has another one, or it is \
+                   not complete.",
+        gone_ask: "Look whether you have the whole link of the newest e-mail, or ask for another \
+                   one.",
     },
     refused: RefusedTexts {
         gone: "This invitation cannot be used",

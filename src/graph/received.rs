@@ -182,6 +182,16 @@ impl Unchecked {
         self.whole.auth_events()
     }
 
+    /// When the event is said to have been made, in milliseconds since the Unix epoch.
+    pub fn origin_server_ts(&self) -> u64 {
+        self.whole.origin_server_ts()
+    }
+
+    /// Whether a key vouches for the event only if it was valid when the event was made.
+    pub fn enforces_key_validity(&self) -> bool {
+        self.whole.version().enforces_key_validity()
+    }
+
     /// The event's JSON in the form that [`Event::json`] would have, if everything is as claimed.
     pub fn json(&self) -> &str {
         self.whole.json()
@@ -302,10 +312,10 @@ impl Unchecked {
 /// The form of an event in its room version (room versions, "Event format"; client-server API, "Size limits"), as far as reading the header does
 /// not show it.
 fn check_fields(object: &JsonObject, version: Version) -> Result<(), Reason> {
-    let event_type = required_key(object, "type")?;
+    let event_type = required_name(object, "type", version)?;
     required_key(object, "sender")?;
     if object.contains_key("state_key") {
-        required_key(object, "state_key")?;
+        required_name(object, "state_key", version)?;
     }
     if version.has_chosen_event_ids() {
         required_key(object, "event_id")?;
@@ -330,11 +340,33 @@ fn check_fields(object: &JsonObject, version: Version) -> Result<(), Reason> {
     }
 }
 
-fn required_key<'a>(object: &'a JsonObject, field: &'static str) -> Result<&'a str, Reason> {
-    let text = object
+/// A type or a state key. The servers that most old rooms are on have counted characters
+/// there, and a room with such an event would fall apart without it: bytes count since
+/// version 11.
+fn required_name<'a>(
+    object: &'a JsonObject,
+    field: &'static str,
+    version: Version,
+) -> Result<&'a str, Reason> {
+    if version >= Version::V11 {
+        return required_key(object, field);
+    }
+    let text = required_text(object, field)?;
+    if text.chars().count() > MAX_KEY_BYTES {
+        return Err(too_large(field, MAX_KEY_BYTES));
+    }
+    Ok(text)
+}
+
+fn required_text<'a>(object: &'a JsonObject, field: &str) -> Result<&'a str, Reason> {
+    object
         .get(field)
         .and_then(Json::as_str)
-        .ok_or_else(|| Reason::BadFormat(format!("`{field}` must be a string")))?;
+        .ok_or_else(|| Reason::BadFormat(format!("`{field}` must be a string")))
+}
+
+fn required_key<'a>(object: &'a JsonObject, field: &'static str) -> Result<&'a str, Reason> {
+    let text = required_text(object, field)?;
     if text.len() > MAX_KEY_BYTES {
         return Err(too_large(field, MAX_KEY_BYTES));
     }

@@ -4,12 +4,12 @@ use model::{
     ContentHash, MediaRecord, MediaState, ThumbnailRecord,
     tables::{
         MEDIA_BY_CONTENT, MEDIA_BY_ID, MEDIA_BY_ROOM, MEDIA_BY_USER, MEDIA_USAGE_BY_USER,
-        PENDING_MEDIA_BY_USER, SMALL_FILE_BY_CONTENT, THUMBNAIL_BY_CONTENT,
+        PENDING_MEDIA_BY_USER, PROTECTED_MEDIA, SMALL_FILE_BY_CONTENT, THUMBNAIL_BY_CONTENT,
     },
 };
 use store::{Batch, Latest, Read as _, Snapshot, StoreError};
 
-use crate::{Media, StorageError, thumbnails};
+use crate::{Media, NOBODY, StorageError, thumbnails};
 
 impl Media {
     /// Deletes a file of this server: whoever asks for its media id finds nothing, and
@@ -38,6 +38,35 @@ impl Media {
                 self.remove_unneeded(content.hash).await?;
                 Ok(true)
             }
+        }
+    }
+
+    /// Deletes the files of [`NOBODY`] that are older than `before` (in ms since the Unix
+    /// epoch), and the oldest of them beyond `most` bytes. Returns how many.
+    ///
+    /// # Errors
+    /// [`StorageError`]; what is left is deleted the next time.
+    pub async fn delete_nobodys(&self, before: u64, most: u64) -> Result<usize, StorageError> {
+        let mut deleted = 0;
+        loop {
+            let read = move |view: &Snapshot| {
+                let usage = view.get(&MEDIA_USAGE_BY_USER, &NOBODY)?.unwrap_or_default();
+                let oldest = view.scan(&MEDIA_BY_USER, &(NOBODY,)).next().transpose()?;
+                let is_due = |created_at: u64| created_at < before || usage.bytes > most;
+                Ok::<_, StoreError>(
+                    oldest
+                        .map(|((_, created_at, media_id), ())| (created_at, media_id))
+                        .filter(|(created_at, _)| is_due(*created_at)),
+                )
+            };
+            let due: Option<(u64, String)> = self.store().read(read).await?;
+            let Some((_, media_id)) = due else {
+                return Ok(deleted);
+            };
+            if !self.delete(&media_id).await? {
+                return Ok(deleted);
+            }
+            deleted += 1;
         }
     }
 
@@ -93,6 +122,7 @@ fn delete_rows(
 ) -> Result<(), StoreError> {
     let (user, media_id) = (record.uploader, media_id.to_owned());
     batch.delete(&MEDIA_BY_ID, &media_id);
+    batch.delete(&PROTECTED_MEDIA, &media_id);
     let content = match &record.state {
         MediaState::Pending { expires_at } => {
             batch.delete(&PENDING_MEDIA_BY_USER, &(user, *expires_at, media_id));

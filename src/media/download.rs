@@ -15,6 +15,7 @@ use crate::{
     folder::Folder,
     id,
     original::{MAX_ROW_BYTES, Original, found},
+    quarantine,
     running::Running,
 };
 
@@ -249,7 +250,10 @@ impl Media {
                 MediaState::Stored(content) if hidden && content.uploaded_at >= open_before => {
                     Err(DownloadError::NotFound)
                 }
-                MediaState::Stored(content) => open(&view, content).map(Some),
+                MediaState::Stored(content) => {
+                    quarantine::check(&view, &content.hash)?;
+                    open(&view, content).map(Some)
+                }
             }
         };
         self.inner.readers.run(look).await?

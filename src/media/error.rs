@@ -43,6 +43,9 @@ pub enum UploadError {
     /// The uploader is not in the room that the file is said to be for (`M_FORBIDDEN`).
     #[error("you are not in the room that this file is for")]
     NotInRoom,
+    /// An administrator has suspended the uploader's account (403 `M_USER_SUSPENDED`).
+    #[error("you cannot do this while your account is suspended")]
+    Suspended,
     /// Somebody else announced this upload (`M_FORBIDDEN`).
     #[error("somebody else announced this upload")]
     NotYours,
@@ -72,6 +75,10 @@ pub enum DownloadError {
     /// There is no such file here, or it is not for this caller (`M_NOT_FOUND`).
     #[error("there is no such file on this server")]
     NotFound,
+    /// An administrator has put it into quarantine: told as if it were not there
+    /// (`M_NOT_FOUND`).
+    #[error("there is no such file on this server")]
+    Quarantined,
     /// It was announced and has not come in time (`M_NOT_YET_UPLOADED`).
     #[error("this file has not been uploaded yet")]
     NotYetUploaded,

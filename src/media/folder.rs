@@ -267,7 +267,7 @@ fn hexadecimal(hash: &ContentHash) -> String {
     text
 }
 
-fn parse_hexadecimal(text: &str) -> Option<ContentHash> {
+pub(crate) fn parse_hexadecimal(text: &str) -> Option<ContentHash> {
     let mut hash = [0; 32];
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

@@ -14,6 +14,8 @@
 //! - Bytes go through in pieces ([`PIECE_BYTES`]), read and written by lanes of a few
 //!   threads; no file is ever in memory whole but an image that is made smaller, one
 //!   at a time (`thumbnails.rs` says what that may take).
+//! - An administrator can put bytes into quarantine ([`mod@quarantine`]): no file that has
+//!   them is given out, whoever uploads it and whenever.
 //! - Whoever is signed in may fetch every file whose id is known, as the specification
 //!   has it (client-server API, "Content repository"). Files of deactivated users stay.
 //!
@@ -26,8 +28,10 @@ mod error;
 mod folder;
 mod id;
 mod in_flight;
+mod listing;
 mod options;
 mod original;
+mod quarantine;
 mod remote;
 mod running;
 mod sweep;
@@ -39,6 +43,7 @@ mod tests;
 
 use std::{io, path::PathBuf, sync::Arc};
 
+use model::UserSerial;
 use ruma_common::{OwnedServerName, ServerName};
 use runtime::{Clock, Lane, Metrics, Random, Stop};
 use store::Store;
@@ -47,12 +52,17 @@ use tokio::sync::Semaphore;
 pub use self::{
     download::{Eagerness, StoredFile, Viewer},
     error::{DownloadError, StorageError, UploadError},
+    listing::{FileFacts, FileName, FilesPage, Order},
     options::{MediaOptions, OptionsError},
+    quarantine::parse_hash,
     remote::{RemoteFile, is_media_id},
-    thumbnails::{ThumbnailMethod, ThumbnailRequest},
+    thumbnails::{ImageSize, ThumbnailMethod, ThumbnailRequest, image_size},
     upload::{Announced, FileDescription, Upload, Uploader},
 };
 use self::{folder::Folder, in_flight::InFlight, running::Counter, thumbnails::Thumbnails};
+
+/// The files that belong to no person: copies of pictures on web pages. They count for nobody.
+pub const NOBODY: UserSerial = UserSerial(0);
 
 /// How many bytes of a file are in memory at once, for each upload and download.
 pub const PIECE_BYTES: usize = 256 * 1_024;

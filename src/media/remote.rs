@@ -9,7 +9,7 @@ use ruma_common::{OwnedServerName, ServerName};
 use store::{Batch, Latest, Read as _, Snapshot, StoreError};
 
 use crate::{
-    DownloadError, Media, StorageError, id,
+    DownloadError, Media, StorageError, id, quarantine,
     upload::{Incoming, MAX_CONTENT_TYPE_BYTES, MAX_FILENAME_BYTES},
 };
 
@@ -74,9 +74,77 @@ impl Media {
         );
         let look = move || {
             let record = view.get(&REMOTE_MEDIA_BY_ID, &key)?;
-            open(&view, record.ok_or(DownloadError::NotFound)?.content)
+            let content = record.ok_or(DownloadError::NotFound)?.content;
+            quarantine::check(&view, &content.hash)?;
+            open(&view, content)
         };
         self.inner.readers.run(look).await?
+    }
+}
+
+impl Media {
+    /// Removes a file of another server; it is fetched again when somebody asks for it.
+    /// Returns whether it was kept.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub async fn delete_remote(
+        &self,
+        server: &ServerName,
+        media_id: &str,
+    ) -> Result<bool, StorageError> {
+        let name = (server.to_string(), media_id.to_owned());
+        let removed = self
+            .store()
+            .commit(move |latest, _, batch| {
+                let Some(record) = latest.get(&REMOTE_MEDIA_BY_ID, &name)? else {
+                    return Ok::<_, StoreError>(None);
+                };
+                let total = latest.get(&REMOTE_MEDIA_USAGE, &())?.unwrap_or_default();
+                let total = total.saturating_sub(forget(batch, &name, &record));
+                batch.put(&REMOTE_MEDIA_USAGE, &(), &total);
+                Ok(Some(record.content.hash))
+            })
+            .await?;
+        match removed {
+            None => Ok(false),
+            Some(hash) => {
+                self.remove_unneeded(hash).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Removes the files of other servers that were fetched before a moment, in ms since the
+    /// Unix epoch. Returns how many.
+    ///
+    /// # Errors
+    /// [`StorageError`]; some may be removed then.
+    pub async fn delete_remote_before(&self, before: u64) -> Result<usize, StorageError> {
+        let mut removed = 0;
+        loop {
+            let read = move |view: &Snapshot| {
+                let mut names = Vec::new();
+                for row in view.scan(&REMOTE_MEDIA_BY_AGE, &()).take(EVICTED_AT_ONCE) {
+                    let ((fetched_at, server, media_id), _) = row?;
+                    if fetched_at >= before {
+                        break;
+                    }
+                    names.push((server, media_id));
+                }
+                Ok::<_, StoreError>(names)
+            };
+            let names: Vec<(String, String)> = self.store().read(read).await?;
+            if names.is_empty() {
+                return Ok(removed);
+            }
+            for (server, media_id) in names {
+                let server = OwnedServerName::try_from(server).map_err(|_| {
+                    StoreError::Database("a file of a server without a name".to_owned())
+                })?;
+                removed += usize::from(self.delete_remote(&server, &media_id).await?);
+            }
+        }
     }
 }
 

@@ -91,6 +91,27 @@ pub struct ThumbnailRequest {
     pub is_animated: bool,
 }
 
+/// What an image says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSize {
+    /// Its content type, as its bytes have it.
+    pub content_type: &'static str,
+    /// Its width, in pixels.
+    pub width: u32,
+    /// Its height, in pixels.
+    pub height: u32,
+}
+
+/// How large an image is; none of what is no JPEG, PNG, GIF or WebP, whatever it is called.
+pub fn image_size(bytes: &[u8]) -> Option<ImageSize> {
+    let probe = probe(&mut io::Cursor::new(bytes)).ok()??;
+    Some(ImageSize {
+        content_type: names(probe.format).0,
+        width: probe.width,
+        height: probe.height,
+    })
+}
+
 /// The making of thumbnails.
 pub(crate) struct Thumbnails {
     /// One thread: one image is decoded at a time.

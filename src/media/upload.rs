@@ -7,15 +7,16 @@ use model::{
     tables::{
         MEDIA_BY_CONTENT, MEDIA_BY_ID, MEDIA_BY_ROOM, MEDIA_BY_USER, MEDIA_USAGE_BY_USER,
         MEMBERSHIP_BY_USER, PENDING_MEDIA_BY_USER, ROOM_BY_ID, SMALL_FILE_BY_CONTENT,
+        STANDING_BY_USER,
     },
 };
 use ruma_common::{OwnedRoomId, ServerName};
 use runtime::LaneError;
 use sha2::{Digest as _, Sha256};
-use store::{Batch, Latest, Read as _, Snapshot, StoreError};
+use store::{Batch, Latest, Read, Snapshot, StoreError};
 
 use crate::{
-    Media, MediaOptions, PIECE_BYTES, StorageError, UploadError,
+    Media, MediaOptions, NOBODY, PIECE_BYTES, StorageError, UploadError,
     folder::{Folder, Unfinished},
     id,
     in_flight::{self, InFlight},
@@ -119,6 +120,7 @@ impl Media {
         let new_id = media_id.clone();
         self.store()
             .commit(move |latest, _, batch| {
+                check_standing(latest, user)?;
                 let retry_after = count_pending(latest, batch, user, now, most)?;
                 if let Some(retry_after) = retry_after {
                     return Err(UploadError::TooMany { retry_after });
@@ -245,8 +247,9 @@ impl Media {
     async fn check_quota(&self, user: UserSerial, length: u64) -> Result<(), UploadError> {
         let options = self.inner.options.clone();
         let read = move |view: &Snapshot| {
+            check_standing(view, user)?;
             let usage = view.get(&MEDIA_USAGE_BY_USER, &user)?.unwrap_or_default();
-            with_one_more(usage, length, &options).map(drop)
+            with_one_more(user, usage, length, &options).map(drop)
         };
         self.store().read(read).await
     }
@@ -452,6 +455,15 @@ fn count_pending(
     Ok(first_end.filter(|_| pending >= most.max(1)))
 }
 
+/// Refuses who may say nothing (client-server API, "Account suspension").
+fn check_standing(view: &impl Read, user: UserSerial) -> Result<(), UploadError> {
+    let standing = view.get(&STANDING_BY_USER, &user)?;
+    match standing.is_some_and(|standing| standing.is_suspended) {
+        true => Err(UploadError::Suspended),
+        false => Ok(()),
+    }
+}
+
 fn must_be_new(latest: &Latest, media_id: &String) -> Result<(), UploadError> {
     match latest.contains(&MEDIA_BY_ID, media_id)? {
         // 144 random bits: this is a broken generator.
@@ -474,6 +486,7 @@ fn check_announced(record: &MediaRecord, user: UserSerial, now: u64) -> Result<(
 
 /// What a user has with one more file of `length` bytes.
 fn with_one_more(
+    user: UserSerial,
     before: MediaUsageRecord,
     length: u64,
     options: &MediaOptions,
@@ -482,7 +495,7 @@ fn with_one_more(
         files: before.files.saturating_add(1),
         bytes: before.bytes.saturating_add(length),
     };
-    let exceeds = |most: u64, value: u64| most > 0 && value > most;
+    let exceeds = |most: u64, value: u64| user != NOBODY && most > 0 && value > most;
     if exceeds(options.max_files_per_user, after.files)
         || exceeds(options.max_bytes_per_user, after.bytes)
     {
@@ -500,6 +513,7 @@ fn commit_file(
     options: &MediaOptions,
 ) -> Result<(), UploadError> {
     let (media_id, user) = (&file.media_id, file.uploader.user);
+    check_standing(latest, user)?;
     let created_at = if file.is_announced {
         let record = latest.get(&MEDIA_BY_ID, media_id)?;
         let record = record.ok_or(UploadError::UnknownId)?;
@@ -518,7 +532,7 @@ fn commit_file(
         content.uploaded_at
     };
     let usage = latest.get(&MEDIA_USAGE_BY_USER, &user)?.unwrap_or_default();
-    let usage = with_one_more(usage, content.length, options)?;
+    let usage = with_one_more(user, usage, content.length, options)?;
     batch.put(&MEDIA_USAGE_BY_USER, &user, &usage);
     batch.put(&MEDIA_BY_CONTENT, &(content.hash, media_id.clone()), &());
     batch.put(&MEDIA_BY_USER, &(user, created_at, media_id.clone()), &());

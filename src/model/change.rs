@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use store::{Batch, Position, Scope};
 
 use crate::{
-    DeviceSerial, EventSerial, Membership, RoomSerial, UserSerial,
+    DeviceSerial, EventSerial, Membership, RoomSerial, StateRoot, UserSerial,
     record::stored,
     tables::{CHANGE_BY_ROOM, CHANGE_BY_USER, DEVICE_CHANGE_BY_ROOM},
 };
@@ -90,6 +90,13 @@ pub enum RoomChange {
         /// The thread id.
         thread: String,
     },
+    /// The room's current state, where it is not what the events beside say: directly
+    /// before an event of a fork that came later than what it does not know, and
+    /// directly after one by which forks met.
+    State {
+        /// Its root.
+        root: StateRoot,
+    },
 }
 
 /// Something that changed for one user.
@@ -171,6 +178,14 @@ pub enum LogEntry {
     Pushers {
         /// Whose.
         user: UserSerial,
+    },
+    /// A local user came into a room with the help of another server, which tells the
+    /// others itself: the event is news for everybody here, and for no other server.
+    Entered {
+        /// The room.
+        room: RoomSerial,
+        /// The user's membership.
+        event: EventSerial,
     },
     /// Something that is no event was queued for another server.
     ToServer {

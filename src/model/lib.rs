@@ -8,11 +8,13 @@ mod account;
 mod change;
 mod delayed;
 mod destination;
+mod email;
 mod event;
 mod ids;
 mod intern;
 mod media;
 mod peer;
+mod preview;
 mod push;
 mod record;
 mod relation;
@@ -39,14 +41,16 @@ pub use destination::{
     EduQueueRecord, PublishedDevicesRecord, RoomServerRecord, ServerEdu, ServerTransaction,
     WaitingRoomRecord,
 };
+pub use email::{ConfirmationRecord, EmailPurpose, EmailRecord};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use media::{
-    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, RemoteMediaRecord,
-    StoredContent, ThumbnailRecord,
+    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, QuarantineRecord,
+    RemoteMediaRecord, StoredContent, ThumbnailRecord,
 };
 pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
+pub use preview::PreviewRecord;
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use room::{

@@ -56,6 +56,15 @@ pub struct RemoteMediaRecord {
     pub content: StoredContent,
 }
 
+/// Who has put some bytes into quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRecord {
+    /// The administrator's user id; the command line if `None`.
+    pub by: Option<String>,
+    /// When, in ms since the Unix epoch.
+    pub at: u64,
+}
+
 /// How much a user has uploaded. The same bytes under two ids count twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaUsageRecord {
@@ -114,6 +123,7 @@ pub enum ImageFormat {
 stored! {
     MediaRecord = 1,
     MediaUsageRecord = 1,
+    QuarantineRecord = 1,
     RemoteMediaRecord = 1,
     ThumbnailRecord = 1,
 }

@@ -2,9 +2,10 @@
 
 /// Gives record types their bytes: `stored! { Account = 1, Invitation = 1 }`. The
 /// number is the version that is written; an older one that is still to be read
-/// gets its own type and a conversion: `RoomHead = 2 or RoomHeadBefore = 1`.
+/// gets its own type and a conversion: `RoomHead = 2 or RoomHeadBefore = 1`. There may be
+/// several of these.
 macro_rules! stored {
-    ($($record:ty = $version:literal $(or $before:ty = $old:literal)?),+ $(,)?) => {$(
+    ($($record:ty = $version:literal $(or $before:ty = $old:literal)*),+ $(,)?) => {$(
         impl store::Value for $record {
             fn encode(&self, out: &mut Vec<u8>) {
                 out.push($version);
@@ -20,7 +21,7 @@ macro_rules! stored {
                         .map_err(|_| store::DecodeError(concat!("a damaged ", stringify!($record)))),
                     $(Some((&$old, rest)) => postcard::from_bytes::<$before>(rest)
                         .map(Self::from)
-                        .map_err(|_| store::DecodeError(concat!("a damaged ", stringify!($before)))),)?
+                        .map_err(|_| store::DecodeError(concat!("a damaged ", stringify!($before)))),)*
                     _ => Err(store::DecodeError(concat!(
                         "an unknown version of ",
                         stringify!($record)

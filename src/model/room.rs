@@ -35,6 +35,36 @@ pub struct RoomHead {
     /// The commit of the newest event that lifts the room up in people's lists (MSC4186,
     /// `bump_stamp`).
     pub bumped: u64,
+    /// How many of the joined members are of this server. It takes part in the room as long
+    /// as there are any.
+    pub joined_here: u64,
+}
+
+/// A [`RoomHead`] as version 2 had it: all members were of this server.
+#[derive(Deserialize)]
+struct RoomHeadAlone {
+    extremities: Vec<EventSerial>,
+    depth: u64,
+    state: StateRoot,
+    joined: u64,
+    invited: u64,
+    position: u64,
+    bumped: u64,
+}
+
+impl From<RoomHeadAlone> for RoomHead {
+    fn from(before: RoomHeadAlone) -> Self {
+        Self {
+            extremities: before.extremities,
+            depth: before.depth,
+            state: before.state,
+            joined: before.joined,
+            invited: before.invited,
+            position: before.position,
+            bumped: before.bumped,
+            joined_here: before.joined,
+        }
+    }
 }
 
 /// A [`RoomHead`] as version 1 had it.
@@ -59,6 +89,7 @@ impl From<RoomHeadBefore> for RoomHead {
             position: before.position,
             // Until something lifts it again, the room stands where it stood.
             bumped: before.position,
+            joined_here: before.joined,
         }
     }
 }
@@ -207,7 +238,7 @@ stored! {
     AnnotationRecord = 1,
     SentBy = 1,
     RoomRecord = 1,
-    RoomHead = 2 or RoomHeadBefore = 1,
+    RoomHead = 3 or RoomHeadAlone = 2 or RoomHeadBefore = 1,
     MembershipRecord = 1,
     ReceiptRecord = 1,
     AliasRecord = 1,
@@ -252,19 +283,28 @@ mod tests {
             invited: 1,
             position: 40,
             bumped: 30,
+            joined_here: 1,
         };
         let mut bytes = Vec::new();
         head.encode(&mut bytes);
         assert_eq!(RoomHead::decode(&bytes), Ok(head.clone()));
-        // What was written last is a single byte: 30.
+        // What was written last is a single byte: 1.
+        bytes.pop();
+        bytes[0] = 2;
+        let alone = RoomHead {
+            joined_here: head.joined,
+            ..head
+        };
+        assert_eq!(RoomHead::decode(&bytes), Ok(alone.clone()));
+        // And before it: 30.
         bytes.pop();
         bytes[0] = 1;
         let before = RoomHead {
-            bumped: head.position,
-            ..head
+            bumped: alone.position,
+            ..alone
         };
         assert_eq!(RoomHead::decode(&bytes), Ok(before));
-        bytes[0] = 3;
+        bytes[0] = 4;
         assert!(RoomHead::decode(&bytes).is_err());
     }
 }

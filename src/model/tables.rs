@@ -1,7 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 129
-//! accounts, 130 to 139 application services, 75 and 150 to 158 media, 170 to 173 push, 174 to 181 and 183 to
-//! 189 other servers.
+//! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
+//! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
+//! push, 174 to 181 and 183 to 199 other servers.
 
 use store::{Family, Position, tables};
 
@@ -18,6 +18,7 @@ use crate::{
     SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
 use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
 use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
+use crate::{PreviewRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 use crate::{ServiceNews, ServiceTransaction};
 
@@ -239,6 +241,15 @@ tables! {
     /// The same by when they end, in ms since the Unix epoch.
     OPENID_TOKEN_BY_END: (u64, TokenHash) => (), 121, Family::Queue;
 
+    /// The e-mail addresses of a user, in lower case.
+    EMAIL_BY_USER: (UserSerial, String) => EmailRecord, 122, Family::Scan;
+    /// Whose an e-mail address is.
+    USER_BY_EMAIL: String => UserSerial, 123, Family::Index;
+    /// The confirmations of e-mail addresses that are under way, by their id.
+    CONFIRMATION_BY_ID: TokenHash => ConfirmationRecord, 124, Family::Index;
+    /// The same by when they end, in ms since the Unix epoch.
+    CONFIRMATION_BY_END: (u64, TokenHash) => (), 125, Family::Queue;
+
     // Application services.
 
     /// What waits to be sent to an application service, in the order of the log: by the
@@ -267,6 +278,15 @@ tables! {
     THUMBNAIL_BY_AGE: (u64, ContentHash, String) => u64, 157, Family::Queue;
     /// The bytes that all thumbnails count together.
     THUMBNAIL_USAGE: () => u64, 158, Family::Index;
+    /// The bytes that an administrator has put into quarantine: no file that has them is
+    /// given out.
+    QUARANTINE_BY_CONTENT: ContentHash => QuarantineRecord, 126, Family::Index;
+    /// The files of this server that are not put into quarantine with others, by media id.
+    PROTECTED_MEDIA: String => (), 132, Family::Index;
+    /// What came of fetching web pages, by the SHA-256 of their address.
+    PREVIEW_BY_URL: [u8; 32] => PreviewRecord, 133, Family::Index;
+    /// The same by when it ends to be good, in ms since the Unix epoch.
+    PREVIEW_BY_AGE: (u64, [u8; 32]) => (), 134, Family::Queue;
     /// The bytes of small files; larger ones lie in the folder for files.
     SMALL_FILE_BY_CONTENT: ContentHash => Vec<u8>, 75, Family::Files;
 
@@ -321,4 +341,14 @@ tables! {
     EDU_QUEUE_BY_SERVER: String => EduQueueRecord, 188, Family::Index;
     /// The devices and keys of a local user as other servers were told last.
     PUBLISHED_DEVICES_BY_USER: UserSerial => PublishedDevicesRecord, 189, Family::Index;
+
+    // Rooms shared with other servers.
+
+    /// The gaps of a room's graph: by the depth of an event, the id of a missing one that
+    /// comes directly before it. The value is the event above the gap.
+    GAP_BY_DEPTH: (RoomSerial, Depth, String) => EventSerial, 190, Family::Scan;
+    /// The same by the missing event.
+    GAP_BY_EVENT: (RoomSerial, String, Depth) => (), 191, Family::Scan;
+    /// The redactions of events that are not held here yet, by the missing event.
+    REDACTION_BY_MISSING: (RoomSerial, String, EventSerial) => (), 192, Family::Scan;
 }

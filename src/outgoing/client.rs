@@ -1,6 +1,11 @@
 //! Requests and answers.
 
-use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header};
@@ -76,6 +81,8 @@ pub struct Begun {
     pub headers: HeaderMap,
     /// The body.
     pub body: AnswerBody,
+    /// Where it came from, after all redirects.
+    pub url: Url,
 }
 
 /// Makes requests. Cheap to clone; clones share their connections.
@@ -85,6 +92,8 @@ pub struct Outgoing {
     /// For addresses that stand in the configuration. Its connections are its own, so that
     /// no other request goes over one of them.
     configured: Client,
+    /// For pages of the web, which may come without TLS from public addresses too.
+    public: Client,
     routes: Arc<Routes>,
     names: Arc<Names>,
     reach: Arc<Reach>,
@@ -104,6 +113,7 @@ impl Outgoing {
             reach: connector.reach.clone(),
             names: connector.names.clone(),
             configured: crate::routes::client(connector.to_everywhere()),
+            public: crate::routes::client(connector.without_tls()),
             client: crate::routes::client(connector.clone()),
             routes: Arc::new(Routes::new(connector)),
             requests: metrics.counter_with(
@@ -135,6 +145,15 @@ impl Outgoing {
         self.names.services(name).await
     }
 
+    /// The addresses of a host that stands in the configuration, wherever they are; of an
+    /// address, itself.
+    ///
+    /// # Errors
+    /// [`OutgoingError::Name`] if nobody could say.
+    pub async fn configured_addresses(&self, host: &str) -> Result<Vec<IpAddr>, OutgoingError> {
+        self.names.addresses(host).await
+    }
+
     /// Sends a request and takes the whole answer, which may have any status.
     ///
     /// # Errors
@@ -161,7 +180,7 @@ impl Outgoing {
         let (purpose, time) = (request.purpose, request.timeout);
         let whole = async {
             let (limit, end) = (request.answer_limit, Instant::now() + request.timeout);
-            let response = self.follow(client, request).await?;
+            let (response, _) = self.follow(client, request).await?;
             let address = response
                 .extensions()
                 .get::<Reached>()
@@ -185,14 +204,30 @@ impl Outgoing {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn begin(&self, request: Request) -> Result<Begun, OutgoingError> {
+        self.beginning(request, &self.client).await
+    }
+
+    /// As [`begin`](Self::begin), for a page of the web: plain HTTP may be asked for, from
+    /// public addresses too. Private ones are refused as everywhere.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn begin_page(&self, mut request: Request) -> Result<Begun, OutgoingError> {
+        request.plain_http = true;
+        self.beginning(request, &self.public).await
+    }
+
+    async fn beginning(&self, request: Request, client: &Client) -> Result<Begun, OutgoingError> {
         let (purpose, time) = (request.purpose, request.timeout);
         let begin = async {
             let (limit, end) = (request.answer_limit, Instant::now() + request.timeout);
-            let (parts, body) = self.follow(&self.client, request).await?.into_parts();
+            let (response, url) = self.follow(client, request).await?;
+            let (parts, body) = response.into_parts();
             Ok(Begun {
                 status: parts.status,
                 headers: parts.headers,
                 body: AnswerBody::new(body, limit, end),
+                url,
             })
         };
         self.measured(purpose, time, begin, |begun| begun.status)
@@ -226,11 +261,11 @@ impl Outgoing {
         &self,
         client: &Client,
         mut request: Request,
-    ) -> Result<http::Response<Incoming>, OutgoingError> {
+    ) -> Result<(http::Response<Incoming>, Url), OutgoingError> {
         for _ in 0..=request.redirects {
             let response = self.ask(client, &request).await?;
             let Some(next) = redirect(&request, &response)? else {
-                return Ok(response);
+                return Ok((response, request.url));
             };
             redirected(&mut request, response.status(), next);
         }
@@ -319,10 +354,15 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
-fn tls(options: &OutgoingOptions) -> Result<ClientConfig, RootsError> {
-    let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(system.certs);
+/// The certificate authorities that this server trusts: the system's and those of
+/// `trusted_roots`.
+///
+/// # Errors
+/// [`RootsError`] if a file of `trusted_roots` cannot be used.
+pub fn trusted_roots(
+    options: &OutgoingOptions,
+) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let mut roots = rustls_native_certs::load_native_certs().certs;
     for path in &options.trusted_roots {
         let failed = |reason: String| RootsError::File {
             path: path.clone(),
@@ -333,12 +373,20 @@ fn tls(options: &OutgoingOptions) -> Result<ClientConfig, RootsError> {
         if certificates.is_empty() {
             return Err(failed("it has none".to_owned()));
         }
-        for certificate in certificates {
-            roots
-                .add(certificate)
+        for certificate in &certificates {
+            RootCertStore::empty()
+                .add(certificate.clone())
                 .map_err(|error| failed(error.to_string()))?;
         }
+        roots.extend(certificates);
     }
+    Ok(roots)
+}
+
+fn tls(options: &OutgoingOptions) -> Result<ClientConfig, RootsError> {
+    let mut roots = RootCertStore::empty();
+    // The system may have some that cannot be used; those of the options can.
+    roots.add_parsable_certificates(trusted_roots(options)?);
     if roots.is_empty() {
         log::warn!(
             "this system has no certificate authorities: no other server can be reached over TLS"

@@ -59,6 +59,8 @@ pub(crate) struct Connector {
     /// Offers HTTP/2 too.
     tls_of_routes: TlsConnector,
     route: Option<Arc<Route>>,
+    /// Whether public addresses may be asked without TLS.
+    allows_plain: bool,
 }
 
 impl Connector {
@@ -71,6 +73,7 @@ impl Connector {
             tls: TlsConnector::from(Arc::new(tls)),
             tls_of_routes: TlsConnector::from(Arc::new(tls_of_routes)),
             route: None,
+            allows_plain: false,
         }
     }
 
@@ -78,6 +81,14 @@ impl Connector {
     pub(crate) fn along(&self, route: Route) -> Self {
         Self {
             route: Some(Arc::new(route)),
+            ..self.clone()
+        }
+    }
+
+    /// The same that also makes connections without TLS to public addresses.
+    pub(crate) fn without_tls(&self) -> Self {
+        Self {
+            allows_plain: true,
             ..self.clone()
         }
     }
@@ -129,7 +140,7 @@ impl Connector {
                 last = OutgoingError::Address(address);
                 continue;
             }
-            if !is_tls && !self.reach.is_listed(address) {
+            if !is_tls && !self.allows_plain && !self.reach.is_listed(address) {
                 last = OutgoingError::PlainHttp;
                 continue;
             }

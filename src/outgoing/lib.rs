@@ -27,7 +27,7 @@ mod reach;
 mod routes;
 
 pub use body::AnswerBody;
-pub use client::{Answer, Begun, Outgoing, Request};
+pub use client::{Answer, Begun, Outgoing, Request, trusted_roots};
 pub use connector::Route;
 pub use error::{OutgoingError, RootsError};
 pub use names::Service;

@@ -192,6 +192,39 @@ async fn plain_http_is_for_callers_that_take_it() {
 }
 
 #[tokio::test]
+async fn a_page_may_come_without_tls_but_from_no_private_address() {
+    let server = Server::start(|text| match text.split(' ').nth(1) {
+        Some("/on") => answer("302 On", "location: /here?a#b\r\n", ""),
+        Some("/away") => answer("302 On", "location: http://127.0.0.2:1/\r\n", ""),
+        _ => answer("200 OK", "", ""),
+    })
+    .await;
+    let listed = outgoing(&["127.0.0.1"]);
+    let mut page = request(&server.url("/on"));
+    page.plain_http = false;
+    let begun = listed.begin_page(page).await.unwrap();
+    // It says from where the page came in the end.
+    assert_eq!(begun.url.as_str(), server.url("/here?a#b"));
+    let refused = listed.begin_page(request(&server.url("/away"))).await;
+    assert!(matches!(refused, Err(OutgoingError::Address(_))));
+    let closed = outgoing(&[]);
+    for url in [server.url("/"), "https://127.0.0.1/".to_owned()] {
+        let refused = closed.begin_page(request(&url)).await;
+        assert!(matches!(refused, Err(OutgoingError::Address(_))), "{url}");
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn configured_hosts_are_resolved_wherever_they_are() {
+    let found = outgoing(&[]).configured_addresses("127.0.0.1").await;
+    assert_eq!(
+        found.unwrap(),
+        ["127.0.0.1".parse::<std::net::IpAddr>().unwrap()]
+    );
+}
+
+#[tokio::test]
 async fn redirects_are_followed_checked_and_counted() {
     let server = Server::start(|text| {
         let to = |place: &str| answer("307 On", &format!("location: {place}\r\n"), "");

@@ -19,7 +19,8 @@ impl Rooms {
     ///
     /// # Errors
     /// [`AppendError::AliasTaken`] if the alias exists; [`AppendError::Invalid`] for an
-    /// alias of another server; [`AppendError::Forbidden`] for those outside the room.
+    /// alias of another server; [`AppendError::Forbidden`] for those outside the room;
+    /// [`AppendError::Suspended`].
     pub async fn put_alias(
         &self,
         sender: &Sender,
@@ -37,6 +38,9 @@ impl Rooms {
         self.inner
             .store
             .commit(move |latest, _, batch| {
+                if accounts::standing(latest, user)?.is_suspended {
+                    return Err(AppendError::Suspended);
+                }
                 if !is_joined(latest, room, user)? {
                     return Err(not_in_the_room().into());
                 }

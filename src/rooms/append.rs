@@ -261,7 +261,7 @@ impl Rooms {
         let context = rows::Context {
             store: &self.inner.store,
             server_name: &self.inner.server_name,
-            sender,
+            sender: Some(sender),
             transaction,
         };
         let (staging, written) = writing.write(|latest, position, batch| {

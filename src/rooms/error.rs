@@ -63,6 +63,9 @@ pub enum AppendError {
     /// The user takes no invitation of the sender (403 `M_INVITE_BLOCKED`).
     #[error("this user takes no invitations")]
     InviteBlocked,
+    /// The forks of the room's graph cannot be brought together.
+    #[error("the state of this room cannot be resolved: {0}")]
+    Unresolved(String),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

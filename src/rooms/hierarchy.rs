@@ -1,11 +1,14 @@
 //! The rooms of a space (client-server API, "Discovering rooms within spaces").
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
-use model::{RoomSerial, UserSerial, tables};
-use ruma_common::RoomId;
+use model::{Membership, RoomSerial, UserSerial, tables};
+use ruma_common::{OwnedRoomId, OwnedServerName, RoomId};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 use store::Read;
 
 use crate::{
@@ -22,6 +25,8 @@ const MAX_DEPTH: u64 = 20;
 const MAX_EXAMINED: usize = 5000;
 /// The most children of one space.
 const MAX_CHILDREN: usize = 1000;
+/// The most servers of a child that are asked about it.
+const MAX_VIA: usize = 5;
 /// The longest text by which children are ordered.
 const MAX_ORDER: usize = 50;
 
@@ -45,6 +50,111 @@ pub struct HierarchyPage {
     pub rooms: Vec<String>,
     /// The token of the next page; none if there is nothing more.
     pub next: Option<String>,
+    /// Rooms of this part of the tree that this server is not in and does not know of, with
+    /// servers to ask: without them the page may have holes.
+    pub unknown: Vec<(OwnedRoomId, Vec<OwnedServerName>)>,
+}
+
+/// Rooms that this server is not in, as other servers tell of them; none for those that
+/// nobody tells of.
+pub type OtherRooms = HashMap<OwnedRoomId, Option<OtherRoom>>;
+
+/// A room as another server tells of it (server-server API, `GET /hierarchy/{roomId}`).
+pub struct OtherRoom {
+    fields: Map<String, Value>,
+    /// Its children, if the server told them.
+    children: Option<Vec<Child>>,
+}
+
+impl OtherRoom {
+    /// Reads what another server tells of a room; none if that is not usable. Without
+    /// `children_state` its children are not known.
+    pub fn parse(told: Value) -> Option<(OwnedRoomId, Self)> {
+        let Value::Object(mut fields) = told else {
+            return None;
+        };
+        let room_id = OwnedRoomId::try_from(fields.get("room_id")?.as_str()?).ok()?;
+        fields.get("num_joined_members")?.as_u64()?;
+        let children = match fields.remove("children_state") {
+            Some(Value::Array(children)) => Some(
+                children
+                    .iter()
+                    .take(MAX_CHILDREN)
+                    .filter_map(|child| self::child(child.to_string().as_bytes()))
+                    .collect(),
+            ),
+            _ => None,
+        };
+        Some((room_id, Self { fields, children }))
+    }
+
+    /// What the room is and what `user` is in it, as JSON; none if the user may not know of
+    /// it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn summary(&self, view: &impl Read, user: UserSerial) -> Result<Option<String>, ReadError> {
+        if !self.is_accessible(view, user)? {
+            return Ok(None);
+        }
+        let membership = match room_serial(view, self.text("room_id").unwrap_or_default())? {
+            Some(room) => view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?,
+            None => None,
+        };
+        let membership = membership.map_or(Membership::Leave, |record| record.membership);
+        let mut fields = self.fields.clone();
+        fields.insert("membership".to_owned(), membership.name().into());
+        Ok(Some(Value::Object(fields).to_string()))
+    }
+
+    /// Nobody tells its children.
+    pub fn has_no_children(&mut self) {
+        self.children.get_or_insert_default();
+    }
+
+    fn is_space(&self) -> bool {
+        self.text("room_type") == Some("m.space")
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).and_then(Value::as_str)
+    }
+
+    /// Whether `user` may know of the room, which the other server has told to this server,
+    /// not to its users.
+    fn is_accessible(&self, view: &impl Read, user: UserSerial) -> Result<bool, ReadError> {
+        let world = self.fields.get("world_readable") == Some(&Value::Bool(true));
+        let rule = self.text("join_rule").unwrap_or("public");
+        if world || matches!(rule, "public" | "knock" | "knock_restricted") {
+            return Ok(true);
+        }
+        let is_in = |room_id: &str, counting: &[Membership]| -> Result<bool, ReadError> {
+            let Some(room) = room_serial(view, room_id)? else {
+                return Ok(false);
+            };
+            let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
+            Ok(record.is_some_and(|record| counting.contains(&record.membership)))
+        };
+        let room_id = self.text("room_id").unwrap_or_default();
+        if is_in(room_id, &[Membership::Join, Membership::Invite])? {
+            return Ok(true);
+        }
+        let allowed = self
+            .fields
+            .get("allowed_room_ids")
+            .and_then(Value::as_array);
+        for room_id in allowed.into_iter().flatten().filter_map(Value::as_str) {
+            if is_in(room_id, &[Membership::Join])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn json(&self, children: &[&Child]) -> String {
+        let fields = Value::Object(self.fields.clone()).to_string();
+        with_children(&fields, children.iter().copied())
+    }
 }
 
 /// What a token says: how many rooms were given, and what must not change meanwhile.
@@ -85,6 +195,7 @@ struct Child {
     order: Option<String>,
     sent_at: u64,
     suggested: bool,
+    via: Vec<OwnedServerName>,
     json: String,
 }
 
@@ -101,7 +212,7 @@ impl Child {
 
 impl Rooms {
     /// The rooms of a space that `user` may know of, depth first: `GET
-    /// /rooms/{roomId}/hierarchy`.
+    /// /rooms/{roomId}/hierarchy`. `others` are rooms that this server is not in.
     ///
     /// # Errors
     /// [`ReadError::Forbidden`] if the user may not know of the space;
@@ -112,6 +223,7 @@ impl Rooms {
         room_id: &RoomId,
         user: UserSerial,
         request: &HierarchyRequest,
+        others: &OtherRooms,
     ) -> Result<HierarchyPage, ReadError> {
         let max_depth = request.max_depth.unwrap_or(MAX_DEPTH).min(MAX_DEPTH);
         let mut token = Token {
@@ -133,22 +245,30 @@ impl Rooms {
         let mut page = HierarchyPage {
             rooms: Vec::new(),
             next: None,
+            unknown: Vec::new(),
         };
         let mut met = 0;
         let mut seen = HashSet::new();
-        let mut open = vec![(room_id.to_string(), 0)];
+        let home = room_id.server_name().map(ToOwned::to_owned);
+        let mut open = vec![(room_id.to_string(), home.into_iter().collect(), 0)];
         for _ in 0..MAX_EXAMINED {
-            let Some((next, depth)) = open.pop() else {
+            let Some((next, via, depth)) = open.pop() else {
                 break;
             };
             if !seen.insert(next.clone()) {
                 continue;
             }
-            let Some((json, children)) = entry(view, &next, user, request)? else {
-                if depth == 0 {
-                    return Err(not_in_the_room());
+            let whole = depth < max_depth;
+            let (json, children) = match entry(view, &next, user, (request, whole), others)? {
+                Entry::Shown(json, children) => (json, children),
+                Entry::Unknown => {
+                    if let Ok(room_id) = OwnedRoomId::try_from(next) {
+                        page.unknown.push((room_id, via));
+                    }
+                    continue;
                 }
-                continue;
+                Entry::Hidden if depth == 0 => return Err(not_in_the_room()),
+                Entry::Hidden => continue,
             };
             if page.rooms.len() == limit {
                 token.given += limit;
@@ -159,44 +279,105 @@ impl Rooms {
                 page.rooms.push(json);
             }
             met += 1;
-            if depth < max_depth {
+            if whole {
                 let children = children.into_iter().rev();
-                open.extend(children.map(|child| (child.room_id, depth + 1)));
+                open.extend(children.map(|(room_id, via)| (room_id, via, depth + 1)));
             }
         }
         Ok(page)
     }
 }
 
-/// A room with its part of the answer and its children in their order; none if the user
-/// may not know of it, or this server does not.
+/// A child's room, and servers that know it.
+type Known = (String, Vec<OwnedServerName>);
+
+/// What is found under a room id.
+enum Entry {
+    /// The room's part of the answer, and its children in their order.
+    Shown(String, Vec<Known>),
+    /// The user may not know of it, or nobody does.
+    Hidden,
+    /// Another server must be asked.
+    Unknown,
+}
+
+/// What is found under a room id; `whole`: its children are needed too.
 fn entry(
     view: &impl Read,
     room_id: &str,
     user: UserSerial,
-    request: &HierarchyRequest,
-) -> Result<Option<(String, Vec<Child>)>, ReadError> {
-    let Some(room) = room_serial(view, room_id)? else {
-        return Ok(None);
+    (request, whole): (&HierarchyRequest, bool),
+    others: &OtherRooms,
+) -> Result<Entry, ReadError> {
+    let known = match room_serial(view, room_id)? {
+        Some(room) if view.contains(&tables::HEAD_BY_ROOM, &room)? => room,
+        _ => return other_entry(view, room_id, user, (request, whole), others),
     };
-    let (_, version) = room_record(view, room)?;
-    if !is_accessible(view, room, version, user)? {
-        return Ok(None);
+    let (_, version) = room_record(view, known)?;
+    if !is_accessible(view, known, version, user)? {
+        return Ok(Entry::Hidden);
     }
-    let children = if is_space(view, room)? {
-        children(view, room, request.suggested_only)?
+    let children = if is_space(view, known)? {
+        children(view, known, request.suggested_only)?
     } else {
         Vec::new()
     };
-    let shown: Vec<&str> = children.iter().map(|child| child.json.as_str()).collect();
-    let summary = Value::Object(summary(view, room, room_id, version)?).to_string();
-    // The summary always has fields: its closing brace makes room for one more.
-    let json = format!(
+    let summary = Value::Object(summary(view, known, room_id, version)?).to_string();
+    let json = with_children(&summary, &children);
+    Ok(Entry::Shown(json, known_children(children)))
+}
+
+/// The same of a room that this server is not in.
+fn other_entry(
+    view: &impl Read,
+    room_id: &str,
+    user: UserSerial,
+    (request, whole): (&HierarchyRequest, bool),
+    others: &OtherRooms,
+) -> Result<Entry, ReadError> {
+    let Ok(room_id) = <&RoomId>::try_from(room_id) else {
+        return Ok(Entry::Hidden);
+    };
+    let other = match others.get(room_id) {
+        None => return Ok(Entry::Unknown),
+        Some(None) => return Ok(Entry::Hidden),
+        Some(Some(other)) => other,
+    };
+    if !other.is_accessible(view, user)? {
+        return Ok(Entry::Hidden);
+    }
+    if whole && other.is_space() && other.children.is_none() {
+        return Ok(Entry::Unknown);
+    }
+    let children = other.children.iter().flatten();
+    let mut children: Vec<&Child> = children
+        .filter(|child| child.suggested || !request.suggested_only)
+        .collect();
+    children.sort_by(|one, other| one.key().cmp(&other.key()));
+    let json = other.json(&children);
+    let known = children
+        .iter()
+        .map(|child| (child.room_id.clone(), child.via.clone()));
+    Ok(Entry::Shown(json, known.collect()))
+}
+
+fn known_children(children: Vec<Child>) -> Vec<Known> {
+    let known = |child: Child| (child.room_id, child.via);
+    children.into_iter().map(known).collect()
+}
+
+/// A summary with the room's children. The summary always has fields: its closing brace
+/// makes room for one more.
+fn with_children<'a>(summary: &str, children: impl IntoIterator<Item = &'a Child>) -> String {
+    let shown: Vec<&str> = children
+        .into_iter()
+        .map(|child| child.json.as_str())
+        .collect();
+    format!(
         "{},\"children_state\":[{}]}}",
-        summary.strip_suffix('}').unwrap_or(&summary),
+        summary.strip_suffix('}').unwrap_or(summary),
         shown.join(",")
-    );
-    Ok(Some((json, children)))
+    )
 }
 
 fn is_space(view: &impl Read, room: RoomSerial) -> Result<bool, ReadError> {
@@ -270,7 +451,10 @@ fn child(json: &[u8]) -> Option<Child> {
         event.origin_server_ts,
         event.content.get(),
     );
+    let via = content.via.iter().filter_map(Value::as_str);
+    let via = via.filter_map(|via| OwnedServerName::try_from(via).ok());
     Some(Child {
+        via: via.take(MAX_VIA).collect(),
         order: order.map(str::to_owned),
         room_id: event.state_key,
         sent_at: event.origin_server_ts,

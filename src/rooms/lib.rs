@@ -14,6 +14,7 @@
 mod acquaintances;
 mod aliases;
 mod append;
+mod arrivals;
 mod at_time;
 mod create;
 mod delayed;
@@ -21,11 +22,16 @@ mod digest;
 mod directory_order;
 mod error;
 mod event;
+mod file_references;
 mod filter;
+mod forks;
 mod form;
+mod gaps;
 mod guests;
 mod hierarchy;
 mod ignored;
+mod import;
+mod known;
 mod members;
 mod membership;
 mod mutual;
@@ -35,7 +41,9 @@ mod notices;
 mod notifications;
 mod notify;
 mod options;
+mod outliers;
 mod place;
+mod placing;
 mod plain;
 mod power_levels;
 mod presence;
@@ -43,6 +51,7 @@ mod profile;
 mod public_rooms;
 mod queue;
 mod receipts;
+mod receive;
 mod recounts;
 mod relations;
 mod reports;
@@ -79,8 +88,10 @@ pub use delayed::{
 pub use error::{AppendError, ReadError};
 pub use event::{ClientEvent, EventReader, Viewer, load_events};
 pub use filter::{EventFilter, RelationFilter};
-pub use hierarchy::{HierarchyPage, HierarchyRequest};
+pub use gaps::{Gap, gaps_below};
+pub use hierarchy::{HierarchyPage, HierarchyRequest, OtherRoom, OtherRooms};
 pub use ignored::Ignored;
+pub use import::ImportedRoom;
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
 pub use mutual::{MutualRooms, mutual_rooms};
@@ -93,6 +104,7 @@ pub use place::PlaceToken;
 pub use presence::{Present, ShownPresence};
 pub use public_rooms::{Networks, PublicRoom, PublicRoomsPage, PublicRoomsRequest};
 pub use receipts::{ReadMarkers, ReceiptKind};
+pub use receive::{Arrival, Incoming};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
 pub use reports::reports;
 pub use servers::{federates, is_server_in, relay, rooms_shared_with, servers_in, servers_met_by};
@@ -303,6 +315,6 @@ pub fn room_record(view: &impl Read, room: RoomSerial) -> Result<(RoomRecord, Ve
     let record = view
         .get(&tables::ROOM_BY_SERIAL, &room)?
         .ok_or_else(|| ReadError::NotFound("this room is not known here".to_owned()))?;
-    let version = Version::parse(&record.version)?;
+    let version = Version::parse_known(&record.version)?;
     Ok((record, version))
 }

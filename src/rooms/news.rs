@@ -59,6 +59,9 @@ pub struct RoomCommit {
     pub receipts: Vec<MovedReceipt>,
     /// The members whose devices or keys it changed.
     pub devices: Vec<UserSerial>,
+    /// Whether it concerns forks of the room's graph, so that the room's state is not what
+    /// the events alone say.
+    pub forked: bool,
 }
 
 impl RoomCommit {
@@ -68,6 +71,7 @@ impl RoomCommit {
             events: Vec::new(),
             receipts: Vec::new(),
             devices: Vec::new(),
+            forked: false,
         }
     }
 
@@ -302,7 +306,7 @@ fn read(
         .iter()
         .filter_map(|(_, change)| match change {
             RoomChange::Event(change) => Some(change.event),
-            RoomChange::Receipt { .. } => None,
+            RoomChange::Receipt { .. } | RoomChange::State { .. } => None,
         })
         .collect();
     let mut events: HashMap<_, _> = load_events(view, room, &serials)?
@@ -323,6 +327,7 @@ fn read(
             RoomChange::Receipt { user, kind, thread } => {
                 commit.receipts.push((user, kind, thread));
             }
+            RoomChange::State { .. } => commit.forked = true,
         }
     }
     let from = (room, Position(since.0 + 1), UserSerial(0));

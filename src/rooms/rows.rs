@@ -15,6 +15,7 @@ use store::{Batch, Latest, Position, Read, Store};
 use crate::{
     AppendError, Sender,
     append::Transaction,
+    arrivals,
     relations::Tallies,
     servers::Servers,
     staging::{Redacted, Staged, Staging},
@@ -25,7 +26,8 @@ use crate::{
 pub(crate) struct Context<'a> {
     pub(crate) store: &'a Store,
     pub(crate) server_name: &'a ServerName,
-    pub(crate) sender: &'a Sender,
+    /// The local user who acts; none for events of other servers.
+    pub(crate) sender: Option<&'a Sender>,
     pub(crate) transaction: Option<&'a Transaction>,
 }
 
@@ -63,7 +65,7 @@ struct MemberContent {
 /// What one commit has done so far, where the next event of it needs to know.
 pub(crate) struct Progress {
     changes: Changes,
-    position: Position,
+    pub(crate) position: Position,
     users: HashMap<String, UserSerial>,
     /// Of the room that is being written.
     members: HashMap<UserSerial, MembershipRecord>,
@@ -75,11 +77,13 @@ pub(crate) struct Progress {
 impl Progress {
     /// Nothing yet.
     pub(crate) fn at(position: Position, context: &Context<'_>) -> Self {
-        let sender = &context.sender;
+        let sender = context.sender.iter();
         Self {
             changes: Changes::at(position),
             position,
-            users: HashMap::from([(sender.user_id.to_string(), sender.user)]),
+            users: sender
+                .map(|sender| (sender.user_id.to_string(), sender.user))
+                .collect(),
             members: HashMap::new(),
             tallies: Tallies::default(),
             servers: Servers::default(),
@@ -126,9 +130,15 @@ pub(crate) fn write_room(
     for index in 0..staging.events.len() {
         event_rows(&mut staging, index, context, progress, latest, batch)?;
     }
+    for member in staging.members.take().unwrap_or_default() {
+        arrivals::member(&mut staging, member, context, progress, latest, batch)?;
+    }
     for ((event_type, state_key), event) in std::mem::take(&mut staging.state) {
         let key = (staging.room, event_type, state_key);
-        batch.put(&tables::STATE_BY_ROOM, &key, &event);
+        match event {
+            Some(event) => batch.put(&tables::STATE_BY_ROOM, &key, &event),
+            None => batch.delete(&tables::STATE_BY_ROOM, &key),
+        }
     }
     for (name, bytes) in std::mem::take(&mut staging.nodes) {
         batch.put(&tables::STATE_NODE_BY_HASH, &(staging.room, name), &bytes);
@@ -143,8 +153,11 @@ pub(crate) fn write_room(
         };
         batch.put(&tables::TRANSACTION_BY_EVENT, &last.serial, &told);
     }
-    staging.head.position = progress.position.0;
-    if staging.events.iter().any(|staged| lifts(&staged.event)) {
+    if staging.events.iter().any(|staged| staged.is_new) {
+        staging.head.position = progress.position.0;
+    }
+    let lifting = |staged: &Staged| staged.is_new && lifts(&staged.event);
+    if staging.events.iter().any(lifting) {
         staging.head.bumped = progress.position.0;
     }
     batch.put(&tables::HEAD_BY_ROOM, &staging.room, &staging.head);
@@ -186,6 +199,15 @@ fn event_rows(
         &serial,
         &meta(staged, progress.position),
     );
+    if let Some(arrival) = &staged.arrival {
+        arrivals::rows(room, staged, arrival, batch);
+    }
+    if !matches!(
+        staged.status,
+        EventStatus::Accepted | EventStatus::StatePartial
+    ) {
+        return Ok(());
+    }
     batch.put(
         &tables::EVENT_BY_PLACE,
         &(room, staged.depth, serial.0),
@@ -206,7 +228,11 @@ fn event_rows(
         forget_relation(room, target, progress, latest, batch)?;
     }
     let sender = user(progress, context, latest, batch, event.sender().as_str())?;
-    annotation_rows(staged, sender, latest, batch)?;
+    match annotation_rows(staged, sender, latest, batch) {
+        // What other servers let in stands, counted once.
+        Err(AppendError::DuplicateAnnotation) if staged.arrival.is_some() => {}
+        done => done?,
+    }
     if let Some(relation) = &staged.relation {
         let position = progress.position;
         relation.put(room, sender, &mut progress.tallies, latest, position, batch)?;
@@ -220,17 +246,34 @@ fn event_rows(
             batch,
         )?;
     }
-    let change = event_change(staged, sender, latest)?;
-    progress
-        .changes
-        .room(batch, room, &RoomChange::Event(change));
-    progress.changes.log(
-        batch,
-        &LogEntry::Event {
+    if !staged.is_new {
+        return Ok(());
+    }
+    let mut tell = |change: &RoomChange| progress.changes.room(batch, room, change);
+    let arrival = staged.arrival.as_ref();
+    if let Some(root) = arrival.and_then(|arrival| arrival.head_before) {
+        tell(&RoomChange::State { root });
+    }
+    tell(&RoomChange::Event(event_change(staged, sender, latest)?));
+    if let Some(root) = arrival.and_then(|arrival| arrival.head_after) {
+        tell(&RoomChange::State { root });
+    }
+    let is_entry = staged.arrival.as_ref().is_some_and(|it| it.is_entry);
+    let entry = if is_entry {
+        LogEntry::Entered {
             room,
             event: serial,
-        },
-    );
+        }
+    } else {
+        LogEntry::Event {
+            room,
+            event: serial,
+        }
+    };
+    progress.changes.log(batch, &entry);
+    if staging.members.is_some() {
+        return Ok(());
+    }
     if event.event_type() == "m.room.member"
         && let Some(target) = event.state_key().map(str::to_owned)
         && let Some(membership) = event
@@ -335,10 +378,11 @@ fn stored(room: RoomSerial, staged: &Staged) -> StoredEvent {
 
 fn meta(staged: &Staged, position: Position) -> EventMeta {
     EventMeta {
-        status: EventStatus::Accepted,
+        status: staged.status,
         depth: staged.depth,
         tie_break: staged.serial.0,
-        position: position.0,
+        // What was there before anybody here heard of it has no place in the log.
+        position: if staged.is_new { position.0 } else { 0 },
         state_before: staged.state_before,
         generation: staged.generation,
         replaces: staged.replaces,
@@ -373,7 +417,7 @@ fn event_change(
     })
 }
 
-fn user(
+pub(crate) fn user(
     progress: &mut Progress,
     context: &Context<'_>,
     latest: &Latest,
@@ -390,7 +434,7 @@ fn user(
 }
 
 /// The rows of a changed membership, and the room's counts.
-fn member_rows(
+pub(crate) fn member_rows(
     staging: &mut Staging,
     member: UserSerial,
     mut record: MembershipRecord,
@@ -420,6 +464,9 @@ fn member_rows(
     let (of, moved) = ((room, member), (before, after));
     let at = progress.position;
     progress.servers.count(of, moved, at, latest, batch)?;
+    if is_local {
+        count(Membership::Join, &mut staging.head.joined_here);
+    }
     if (before == Some(Membership::Join)) != (after == Membership::Join) {
         batch.wake(model::occupancy_scope());
     }

@@ -2,8 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use graph::{AuthState, Draft, Event, Parents, PowerLevels, Version};
-use model::{EventSerial, Membership, RoomHead, RoomRecord, RoomSerial, StateRoot, tables};
+use graph::{AuthState, Draft, Event, MAX_PREV_EVENTS, Parents, PowerLevels, Version};
+use model::{
+    EventSerial, EventStatus, Membership, RoomHead, RoomRecord, RoomSerial, StateRoot, tables,
+};
 use ruma_common::{OwnedEventId, OwnedRoomId, UserId};
 use serde::Deserialize;
 use store::{Latest, Read};
@@ -22,6 +24,9 @@ use crate::{
 pub(crate) struct Staged {
     pub(crate) serial: EventSerial,
     pub(crate) event: Arc<Event>,
+    pub(crate) status: EventStatus,
+    /// Whether it is news: to be told, and not only found by who looks back.
+    pub(crate) is_new: bool,
     pub(crate) state_before: StateRoot,
     pub(crate) depth: u64,
     pub(crate) generation: u32,
@@ -34,6 +39,38 @@ pub(crate) struct Staged {
     pub(crate) replaces: Option<EventSerial>,
     /// When it ends to be sticky, in ms since the Unix epoch.
     pub(crate) sticky_until: Option<u64>,
+    /// What only events of other servers do.
+    pub(crate) arrival: Option<Box<Arrival>>,
+}
+
+/// A membership that the room's state has from now on.
+pub(crate) struct StagedMember {
+    pub(crate) user_id: String,
+    pub(crate) membership: Membership,
+    /// The event that says so; none where the state has no membership any more.
+    pub(crate) event: Option<EventSerial>,
+    /// Who sent that event.
+    pub(crate) sender: String,
+}
+
+/// What an event of another server changes beside what every event does.
+#[derive(Default)]
+pub(crate) struct Arrival {
+    /// Events that come directly before it and are missing.
+    pub(crate) gaps: Vec<OwnedEventId>,
+    /// The depths at which it was missing itself.
+    pub(crate) was_missing: Vec<u64>,
+    /// The missing event that it redacts.
+    pub(crate) redacts_missing: Option<OwnedEventId>,
+    /// Redactions that came before it: those that do not take effect, and one that does.
+    pub(crate) redactions: Vec<EventSerial>,
+    pub(crate) redacted_by: Option<EventSerial>,
+    /// Whether another server let a local user in with it.
+    pub(crate) is_entry: bool,
+    /// The room's state before, where it is not the state before the event.
+    pub(crate) head_before: Option<StateRoot>,
+    /// The room's state from now on, where it is not the state after the event.
+    pub(crate) head_after: Option<StateRoot>,
 }
 
 /// An event that a staged one redacts.
@@ -54,14 +91,18 @@ pub(crate) struct Staging {
     pub(crate) head: RoomHead,
     pub(crate) new_room: bool,
     /// The time of these events, in ms since the Unix epoch.
-    now: u64,
-    extremity_ids: Vec<OwnedEventId>,
+    pub(crate) now: u64,
+    pub(crate) extremity_ids: Vec<OwnedEventId>,
     pub(crate) events: Vec<Staged>,
-    /// Current state that these events changed: (type, state key) → event.
-    pub(crate) state: HashMap<(String, String), EventSerial>,
+    /// Current state that these events changed: (type, state key) → event,
+    /// or none where the state has nothing any more.
+    pub(crate) state: HashMap<(String, String), Option<EventSerial>>,
+    /// The memberships that follow from a new state; none where each event says itself
+    /// which it gives.
+    pub(crate) members: Option<Vec<StagedMember>>,
     pub(crate) nodes: HashMap<StateRoot, Vec<u8>>,
-    kept: KeptState,
-    levels: Option<KeptLevels>,
+    pub(crate) kept: KeptState,
+    pub(crate) levels: Option<KeptLevels>,
 }
 
 impl Staging {
@@ -78,6 +119,7 @@ impl Staging {
             extremity_ids: end.extremity_ids,
             events: Vec::new(),
             state: HashMap::new(),
+            members: None,
             nodes: HashMap::new(),
             kept: end.state,
             levels: end.levels,
@@ -268,7 +310,7 @@ impl Staging {
         let (auth, generation) = self.auth_state(latest, &draft)?;
         let auth_events = auth.auth_events(self.version, &draft)?;
         let parents = Parents {
-            prev_events: self.extremity_ids.clone(),
+            prev_events: self.newest_extremities().to_vec(),
             depth: self.head.depth + 1,
         };
         let makes_room_id =
@@ -298,6 +340,12 @@ impl Staging {
             staged.sticky_until = sticky_until;
         }
         Ok(())
+    }
+
+    /// The events that the next one can name as directly before it.
+    pub(crate) fn newest_extremities(&self) -> &[OwnedEventId] {
+        let all = self.extremity_ids.len();
+        &self.extremity_ids[all.saturating_sub(MAX_PREV_EVENTS)..]
     }
 
     /// The state that decides about a draft, and the draft's generation.
@@ -348,16 +396,23 @@ impl Staging {
                 generation,
             };
             self.kept.insert(key.clone(), kept);
-            self.state.insert(key, serial);
+            self.state.insert(key, Some(serial));
             if event.event_type() == "m.room.create" {
                 self.record.create_event = serial;
             }
         }
         self.head.depth = event.depth();
-        self.head.extremities = vec![serial];
-        self.extremity_ids = vec![event.event_id().to_owned()];
+        // Those that it could not name wait for the next.
+        let waiting = self.extremity_ids.len().saturating_sub(MAX_PREV_EVENTS);
+        self.head.extremities.truncate(waiting);
+        self.head.extremities.push(serial);
+        self.extremity_ids.truncate(waiting);
+        self.extremity_ids.push(event.event_id().to_owned());
         self.events.push(Staged {
             serial,
+            status: EventStatus::Accepted,
+            is_new: true,
+            arrival: None,
             depth: event.depth(),
             event,
             state_before,
@@ -382,7 +437,7 @@ impl Staging {
         };
         let key = (event.event_type().to_owned(), state_key.to_owned());
         if let Some(serial) = self.state.get(&key) {
-            return Ok(Some(*serial));
+            return Ok(*serial);
         }
         if self.new_room {
             return Ok(None);

@@ -8,7 +8,7 @@
 //! states have equal roots. The key of the hash is the server's secret, so nobody
 //! outside can choose keys that make a tree deep.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use model::{EventSerial, RoomSerial, StateRoot, tables::STATE_NODE_BY_HASH};
 use sha2::{Digest, Sha256};
@@ -208,6 +208,38 @@ impl<'a, R: Read> StateMaps<'a, R> {
         };
         let keys = self.set(keys, state_key.as_bytes(), Some(&event.0.to_be_bytes()))?;
         self.set(root, event_type.as_bytes(), Some(&keys))
+    }
+
+    /// The root of the state of these (type, state key, event), of which the last of several
+    /// with the same key counts: in one go, for states that come whole.
+    ///
+    /// # Errors
+    /// None that [`StateMaps::insert`] would not have.
+    pub fn build(
+        &mut self,
+        entries: Vec<(String, String, EventSerial)>,
+    ) -> Result<StateRoot, StoreError> {
+        let mut types: BTreeMap<String, BTreeMap<String, EventSerial>> = BTreeMap::new();
+        for (event_type, state_key, event) in entries {
+            types
+                .entry(event_type)
+                .or_default()
+                .insert(state_key, event);
+        }
+        let mut roots = Vec::with_capacity(types.len());
+        for (event_type, keys) in types {
+            let entries = keys.into_iter().map(|(state_key, event)| Entry {
+                key: state_key.into_bytes().into(),
+                value: event.0.to_be_bytes().into(),
+            });
+            let node = self.divide(entries.collect(), 0);
+            roots.push(Entry {
+                key: event_type.into_bytes().into(),
+                value: self.save(&node).into(),
+            });
+        }
+        let node = self.divide(roots, 0);
+        Ok(self.save(&node))
     }
 
     /// The root of the state in which nothing stands under a type and state key.

@@ -144,6 +144,9 @@ impl Rooms {
             Err(alias) => resolve_alias(view, alias)?,
         };
         let room = room_serial(view, room_id.as_str())?.ok_or_else(unknown)?;
+        if !view.contains(&tables::HEAD_BY_ROOM, &room)? {
+            return Err(unknown());
+        }
         let (_, version) = room_record(view, room)?;
         if !is_accessible(view, room, version, user)? {
             return Err(unknown());

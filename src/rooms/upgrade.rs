@@ -120,7 +120,7 @@ impl Rooms {
         let context = Context {
             store: &self.inner.store,
             server_name: &self.inner.server_name,
-            sender: &sender,
+            sender: Some(&sender),
             transaction: None,
         };
         let (old, written) = writing.write(|latest, position, batch| {

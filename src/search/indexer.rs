@@ -232,7 +232,7 @@ fn changes_of(view: &Snapshot, records: &[LogRecord], now: u64) -> Result<Vec<Ch
     let mut targets = BTreeSet::new();
     for entry in records.iter().flat_map(|record| &record.entries) {
         match LogEntry::decode(entry) {
-            Ok(LogEntry::Event { event, .. }) => {
+            Ok(LogEntry::Event { event, .. } | LogEntry::Entered { event, .. }) => {
                 if let Some(stored) = view.get(&EVENT_BY_SERIAL, &event)? {
                     targets.extend(target(view, event, &stored)?);
                 }

@@ -163,9 +163,13 @@ pub(crate) fn root_at(
 ) -> Result<Option<model::StateRoot>, SyncError> {
     let from = (room, Position(since.0 + 1), 0);
     for row in snapshot.scan_from(&tables::CHANGE_BY_ROOM, &(room,), &from) {
-        if let RoomChange::Event(change) = row?.1 {
-            let meta = snapshot.get(&tables::EVENT_META_BY_SERIAL, &change.event)?;
-            return Ok(meta.map(|meta| meta.state_before));
+        match row?.1 {
+            RoomChange::State { root } => return Ok(Some(root)),
+            RoomChange::Event(change) => {
+                let meta = snapshot.get(&tables::EVENT_META_BY_SERIAL, &change.event)?;
+                return Ok(meta.map(|meta| meta.state_before));
+            }
+            RoomChange::Receipt { .. } => {}
         }
     }
     Ok(None)

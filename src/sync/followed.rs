@@ -174,7 +174,9 @@ fn suits(question: &Question) -> bool {
 
 /// Whether nothing happened that changes what was there before.
 fn is_plain(news: &RoomNews) -> bool {
-    !news
-        .events()
-        .any(|event| event.is_state || event.event_type == "m.room.redaction")
+    let forked = news.commits.iter().any(|commit| commit.forked);
+    !forked
+        && !news
+            .events()
+            .any(|event| event.is_state || event.event_type == "m.room.redaction")
 }

@@ -56,6 +56,32 @@ pub(crate) struct Timeline {
     pub(crate) prev_batch: PlaceToken,
     /// The state before the first of them.
     pub(crate) state_before: StateRoot,
+    /// Whether forks of the room's graph met meanwhile: then the state at the end is not
+    /// what the timeline makes of the state before.
+    pub(crate) forked: bool,
+}
+
+/// The most changes of a room that are looked through for forks.
+const MOST_LOOKED_AT: usize = 2000;
+
+/// What the log says about forks of a room's graph.
+#[derive(Default)]
+struct Forks {
+    /// The room's state before the first event, where it is not the state before that event.
+    before_first: Option<StateRoot>,
+    any: bool,
+}
+
+/// Type and state key of a state event.
+fn state_key(json: &[u8]) -> Option<(String, String)> {
+    #[derive(serde::Deserialize)]
+    struct Header {
+        #[serde(rename = "type")]
+        event_type: String,
+        state_key: Option<String>,
+    }
+    let header: Header = serde_json::from_slice(json).ok()?;
+    Some((header.event_type, header.state_key?))
 }
 
 /// One room for one viewer, up to the snapshot's end or to the viewer's leaving.
@@ -118,8 +144,9 @@ impl<'a> RoomReader<'a> {
             limited = true;
         }
         events.reverse();
+        let forks = self.forks(&events)?;
         let state_before = match events.first() {
-            Some(first) => first.meta.state_before,
+            Some(first) => forks.before_first.unwrap_or(first.meta.state_before),
             None => self.state_at_end()?,
         };
         let prev_batch = match events.first() {
@@ -135,7 +162,58 @@ impl<'a> RoomReader<'a> {
             limited,
             prev_batch,
             state_before,
+            forked: forks.any,
         })
+    }
+
+    /// What the log says beside these events about forks of the room's graph.
+    fn forks(&self, events: &[ClientEvent]) -> Result<Forks, SyncError> {
+        let mut forks = Forks::default();
+        let positions = events.iter().map(|event| event.meta.position);
+        let Some(least) = positions.filter(|position| *position > 0).min() else {
+            return Ok(forks);
+        };
+        let in_log_order = self.since.is_some();
+        let first = events.first().map(|event| event.serial);
+        let from = (self.reader.room, Position(least), 0);
+        let rows = self
+            .reader
+            .view
+            .scan_from(&tables::CHANGE_BY_ROOM, &(self.reader.room,), &from);
+        let mut last = None;
+        for row in rows.take(MOST_LOOKED_AT) {
+            match row?.1 {
+                RoomChange::State { root } => {
+                    forks.any = true;
+                    last = Some(root);
+                }
+                RoomChange::Event(change) => {
+                    if in_log_order && first == Some(change.event) {
+                        forks.before_first = last;
+                    }
+                    last = None;
+                }
+                RoomChange::Receipt { .. } => {}
+            }
+        }
+        Ok(forks)
+    }
+
+    /// The state at the end that neither the state under `to` nor the timeline gives.
+    fn settled(&self, to: StateRoot, timeline: &Timeline) -> Result<Vec<StateEvent>, SyncError> {
+        if !timeline.forked || self.view.state_after {
+            return Ok(Vec::new());
+        }
+        let shown: BTreeSet<(String, String)> = timeline
+            .events
+            .iter()
+            .filter_map(|event| state_key(&event.stored.json))
+            .collect();
+        let mut settled = self.state_between(to, self.state_at_end()?)?;
+        settled.retain(|(event_type, state_key, _)| {
+            !shown.contains(&(event_type.clone(), state_key.clone()))
+        });
+        Ok(settled)
     }
 
     /// The viewer's own membership, where it changed once more after the viewer had gone:
@@ -283,6 +361,12 @@ impl<'a> RoomReader<'a> {
                 told.insert(state_key);
             }
             wanted.push(serial);
+        }
+        for (event_type, state_key, serial) in self.settled(to, timeline)? {
+            wanted.push(serial);
+            if event_type == "m.room.member" {
+                told.insert(state_key);
+            }
         }
         if let Some(since) = self.since.filter(|_| !self.view.full_state) {
             for (event_type, state_key, serial) in self.redacted(to, since, timeline)? {

@@ -207,7 +207,8 @@ where
     }
 }
 
-/// An application service, by its `as_token`; others get 403 `M_FORBIDDEN`.
+/// An application service, by its `as_token`; a person's token gets 403 `M_FORBIDDEN`, one that
+/// is nobody's 401 as everywhere.
 #[derive(Clone, Debug)]
 pub struct Appservice(Arc<Service>);
 
@@ -231,9 +232,14 @@ where
         match (newcomer.service, newcomer.has_token) {
             (Some(service), _) => Ok(Self(service)),
             (None, false) => Err(ApiError::missing_token()),
-            (None, true) => Err(ApiError::forbidden(
-                "Only application services can do this.",
-            )),
+            (None, true) => {
+                let token = access_token(&parts.headers, parts.uri.query());
+                let token = token.ok_or_else(ApiError::missing_token)?;
+                Accounts::from_ref(state).authenticate(&token).await?;
+                Err(ApiError::forbidden(
+                    "Only application services can do this.",
+                ))
+            }
         }
     }
 }

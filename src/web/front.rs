@@ -31,10 +31,11 @@ use crate::{
     proxies,
 };
 
-/// Where the rest of a path is a secret: the token of an invitation, the id of a delayed
-/// event, that of a meeting of two devices.
-const SECRET_PATHS: [&str; 4] = [
+/// Where the rest of a path is a secret: the token of an invitation or of a letter, the id of
+/// a delayed event, that of a meeting of two devices.
+const SECRET_PATHS: [&str; 5] = [
     "/join/",
+    "/confirm/",
     "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/",
     "/_matrix/client/unstable/org.matrix.msc4108/rendezvous/",
     "/_matrix/client/unstable/io.element.msc4388/rendezvous/",
@@ -281,6 +282,7 @@ mod tests {
             ("/join/secret", "/join/"),
             ("/join/secret/more", "/join/"),
             ("/joined", "/joined"),
+            ("/confirm/id/secret", "/confirm/"),
             (
                 "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/secret/send",
                 "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/",

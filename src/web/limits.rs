@@ -50,6 +50,10 @@ struct Inner {
     sign_in_addresses: Buckets<IpAddr>,
     /// By a keyed hash of the name, which may be any text.
     sign_in_users: Buckets<u64>,
+    previews: Buckets<UserSerial>,
+    mail_addresses: Buckets<IpAddr>,
+    /// By a keyed hash of the e-mail address.
+    mail_recipients: Buckets<u64>,
     hasher: RandomState,
     sync_slots: SyncSlots,
 }
@@ -65,6 +69,9 @@ impl Limits {
             servers: Buckets::default(),
             sign_in_addresses: Buckets::default(),
             sign_in_users: Buckets::default(),
+            previews: Buckets::default(),
+            mail_addresses: Buckets::default(),
+            mail_recipients: Buckets::default(),
             hasher: RandomState::new(),
             sync_slots: SyncSlots::default(),
         }))
@@ -150,6 +157,38 @@ impl Limits {
         })
     }
 
+    /// Counts a letter that somebody wants this server to send to `recipient`.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] if `address` wants too many, or `recipient` would get too many.
+    pub fn mail(&self, address: IpAddr, recipient: &str) -> Result<(), LimitExceeded> {
+        let options = self.options();
+        let (address, recipient) = (network_of(address), self.0.hasher.hash_one(recipient));
+        let by_address = Rate::per_hour(
+            options.mails_per_hour_per_address,
+            options.mail_burst_per_address,
+        );
+        let by_recipient = Rate::per_hour(
+            options.mails_per_hour_per_recipient,
+            options.mail_burst_per_recipient,
+        );
+        self.take(&options, &self.0.mail_addresses, address, by_address)?;
+        self.take(&options, &self.0.mail_recipients, recipient, by_recipient)
+    }
+
+    /// Counts a preview that somebody wants to see.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] if the account wants too many.
+    pub fn preview(&self, user: UserSerial) -> Result<(), LimitExceeded> {
+        let options = self.options();
+        let rate = Rate::per_minute(
+            options.previews_per_minute_per_account,
+            options.preview_burst_per_account,
+        );
+        self.take(&options, &self.0.previews, user, rate)
+    }
+
     /// A place to wait for news of a device. If it has too many, its oldest one
     /// is told to end.
     pub fn sync_slot(&self, device: DeviceSerial) -> SyncSlot {
@@ -215,6 +254,10 @@ impl Rate {
 
     fn per_minute(number: u64, most: u64) -> Self {
         Self::new(number as f64 / 60_000.0, most)
+    }
+
+    fn per_hour(number: u64, most: u64) -> Self {
+        Self::new(number as f64 / 3_600_000.0, most)
     }
 
     fn new(per_millisecond: f64, most: u64) -> Self {
@@ -381,6 +424,27 @@ mod tests {
         drop(limits.sign_in(here, "carol").unwrap());
         assert!(limits.sign_in(here, "dora").is_err(), "by address");
         limits.sign_in(there, "dora").unwrap().succeeded();
+    }
+
+    #[test]
+    fn letters_are_counted_by_recipient_and_by_address() {
+        let clock = Clock::manual(Timestamp(1_000_000));
+        let limits = limits(&clock);
+        limits.change(LimitsOptions {
+            mail_burst_per_recipient: 2,
+            mail_burst_per_address: 4,
+            ..LimitsOptions::default()
+        });
+        let (here, there) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        limits.mail(here, "a@b.example").unwrap();
+        limits.mail(there, "a@b.example").unwrap();
+        let exceeded = limits.mail(there, "a@b.example").unwrap_err();
+        assert_eq!(exceeded.retry_after, Duration::from_secs(600));
+        for to in ["c@d.example", "e@f.example", "g@h.example"] {
+            limits.mail(here, to).unwrap();
+        }
+        limits.mail(here, "i@j.example").unwrap_err();
+        limits.mail(there, "i@j.example").unwrap();
     }
 
     #[test]

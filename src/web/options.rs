@@ -33,6 +33,19 @@ runtime::options! {
         pub failed_sign_ins_per_minute_per_user: u64 = 3,
         /// How often sign-in as one user may fail at once after a quiet time.
         pub failed_sign_in_burst_per_user: u64 = 10,
+        /// How many letters the server may be asked to send to one e-mail address each hour,
+        /// over longer times.
+        pub mails_per_hour_per_recipient: u64 = 6,
+        /// How many it may be asked to send there at once after a quiet time.
+        pub mail_burst_per_recipient: u64 = 3,
+        /// How many letters an address of the network may ask for each hour, over longer times.
+        pub mails_per_hour_per_address: u64 = 30,
+        /// How many it may ask for at once after a quiet time.
+        pub mail_burst_per_address: u64 = 10,
+        /// How many previews of web pages an account may ask for each minute, over longer times.
+        pub previews_per_minute_per_account: u64 = 60,
+        /// How many it may ask for at once after a quiet time.
+        pub preview_burst_per_account: u64 = 60,
         /// How many syncs of one device may wait for news at the same time. One more
         /// ends the oldest, which is answered at once: mostly one whose client is gone.
         pub waiting_syncs_per_device: u64 = 4,
@@ -81,8 +94,8 @@ pub struct ListenerOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Serves {
-    /// `/_matrix/client`, `/_matrix/media`, `/.well-known/matrix/client`, and `/join`,
-    /// the page of an invitation.
+    /// `/_matrix/client`, `/_matrix/media`, `/.well-known/matrix/client`, and the
+    /// pages of invitations and letters, `/join` and `/confirm`.
     Client,
     /// `/_matrix/federation`, `/_matrix/key`, `/.well-known/matrix/server`.
     Federation,

@@ -7,6 +7,7 @@ mod appservices;
 mod delayed;
 mod media;
 mod peers;
+mod previews;
 mod rendezvous;
 mod rooms;
 mod threads;

@@ -45,6 +45,9 @@ default_version = "11"
 [media]
 unauthenticated_until = "always"
 
+[url_previews]
+enabled = true
+
 [outgoing]
 trusted_roots = ["/complement/ca/ca.crt"]
 private_networks = ["0.0.0.0/0"]

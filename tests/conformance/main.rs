@@ -40,6 +40,7 @@ fn configuration(folder: &Path) -> String {
     let registration = folder.join("bridge.yaml");
     [
         ("[media]", "unauthenticated_until = \"always\"".to_owned()),
+        ("[url_previews]", "enabled = true".into()),
         ("[outgoing]", "private_networks = [\"127.0.0.0/8\"]".into()),
         (
             "[well_known]",

@@ -4,9 +4,11 @@ use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
+use mail::MailOptions;
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
 use peers::FederationOptions;
+use previews::PreviewOptions;
 use rooms::RoomsOptions;
 use runtime::OptionDescription;
 use web::LimitsOptions;
@@ -65,7 +67,9 @@ pub(super) fn all() -> Vec<Section> {
         section!(AccountsOptions),
         section!(RoomsOptions),
         section!(MediaOptions),
+        section!(PreviewOptions),
         section!(OutgoingOptions),
+        section!(MailOptions),
         section!(PushOptions),
         section!(AppservicesOptions),
         section!(FederationOptions),

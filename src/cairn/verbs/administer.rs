@@ -1,13 +1,13 @@
 //! `cairn user`, `cairn database`, and what `cairn invite` needs: the same verbs whether a
 //! server runs (then it does them, asked over its socket) or not (then they are done here).
 
-use actions::{Administration, Restraint};
-use runtime::Metrics;
+use actions::{Administration, FileSelection, FileWish, Restraint};
+use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
 
 use super::{Answer, Failure};
 use crate::{
-    command_line::{Common, DatabaseVerb, UserVerb},
+    command_line::{Common, DatabaseVerb, MediaVerb, UserVerb, WhichFiles},
     config::Config,
     parts::Parts,
     socket,
@@ -67,6 +67,32 @@ pub(super) fn reports(common: &Common) -> Result<Answer, Failure> {
     done(Administration::ListReports, common)
 }
 
+/// Does a verb of `cairn media`.
+pub(super) fn media(verb: MediaVerb, common: &Common) -> Result<Answer, Failure> {
+    let (wish, selection) = match verb {
+        MediaVerb::List { which } => (FileWish::List, selected(which)),
+        MediaVerb::Show { uri } => (FileWish::List, FileSelection::File(uri)),
+        MediaVerb::Delete { which } => (FileWish::Delete, selected(which)),
+        MediaVerb::Quarantine { which } => (FileWish::Quarantine, selected(which)),
+        MediaVerb::Unquarantine { which } => (FileWish::Unquarantine, selected(which)),
+    };
+    done(Administration::Files { wish, selection }, common)
+}
+
+/// The command line sees to it that one of them is there.
+fn selected(which: WhichFiles) -> FileSelection {
+    let WhichFiles {
+        file,
+        user,
+        room,
+        hash,
+    } = which;
+    let others = user.map(FileSelection::User);
+    let others = others.or(room.map(FileSelection::Room));
+    let others = others.or(hash.map(FileSelection::Hash));
+    others.unwrap_or(FileSelection::File(file.unwrap_or_default()))
+}
+
 /// Does a verb of `cairn database`.
 pub(super) fn database(verb: DatabaseVerb, common: &Common) -> Result<Answer, Failure> {
     let wish = match verb {
@@ -97,7 +123,7 @@ pub(super) fn perform(config: &Config, wish: Administration) -> Result<Value, Fa
         if let Some(answer) = socket::ask(&path, &wish).await? {
             return Ok(answer);
         }
-        let parts = Parts::open(config, &Metrics::new())
+        let parts = Parts::open(config, &Metrics::new(), Tasks::new().stop())
             .map_err(|error| Failure::Other(error.to_string()))?;
         let answer = parts.actions.administer(wish).await;
         answer.map_err(|error| Failure::Other(error.to_string()))
@@ -154,6 +180,16 @@ fn told(wish: &Administration, answer: &Value) -> String {
             };
             format!("{} {now}", text("user_id"))
         }
+        Administration::Files { wish, .. } => match wish {
+            FileWish::List => lines(&answer["files"], file_line),
+            FileWish::Delete => lines(&answer["deleted"], |uri| {
+                format!("Deleted {}", uri.as_str().unwrap_or_default())
+            }),
+            FileWish::Quarantine => format!("Put into quarantine: {}", answer["quarantined"]),
+            FileWish::Unquarantine => {
+                format!("Taken out of quarantine: {}", answer["unquarantined"])
+            }
+        },
         Administration::ListReports => lines(&answer["reports"], report_line),
         // `invite` and `federation` tell these themselves.
         Administration::CreateInvitations { .. }
@@ -234,6 +270,24 @@ fn report_line(report: &Value) -> String {
         about.collect::<Vec<_>>().join(" in "),
         word(report, "reason").escape_debug()
     )
+}
+
+/// A file: its name, what it is, and whether it is given out.
+fn file_line(file: &Value) -> String {
+    let mut line = format!(
+        "{}  {} bytes  {}  {}  sha256 {}",
+        word(file, "uri"),
+        file["length"],
+        word(file, "content_type").escape_debug(),
+        word(file, "uploader"),
+        word(file, "sha256"),
+    );
+    for mark in ["quarantined", "protected"] {
+        if file[mark] == json!(true) {
+            line += &format!("  {mark}");
+        }
+    }
+    line
 }
 
 fn user_line(user: &Value) -> String {

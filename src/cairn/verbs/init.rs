@@ -9,7 +9,7 @@ use std::{
 
 use actions::Administration;
 use ruma_common::ServerName;
-use runtime::Metrics;
+use runtime::{Metrics, Tasks};
 use serde_json::json;
 
 use super::{Answer, Failure, administer};
@@ -51,8 +51,8 @@ pub(super) fn run(init: Init, common: &Common) -> Result<Answer, Failure> {
     let text = configuration(&server_name, &data_dir, listen);
     // Checked before anything is written.
     let config = Config::parse(file, &text)?;
-    let opened =
-        Parts::open(&config, &Metrics::new()).map_err(|error| Failure::Other(error.to_string()))?;
+    let opened = Parts::open(&config, &Metrics::new(), Tasks::new().stop())
+        .map_err(|error| Failure::Other(error.to_string()))?;
     drop(opened);
     write_new(file, &text).map_err(|error| {
         Failure::Other(format!("{} cannot be written: {error}", file.display()))

@@ -2,13 +2,14 @@
 
 use std::{collections::HashSet, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
-use actions::Files;
+use actions::{Contacts, Files};
 use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use console::Console;
 use delivery::{Appservices, AppservicesParts, Federation, FederationParts, Push, PushParts};
-use media::{Media, MediaParts};
+use mail::{Mailer, MailerParts};
+use previews::{Previews, PreviewsParts};
 use runtime::{Metrics, Tasks};
 use search::Search;
 use serde_json::{Value, json};
@@ -42,24 +43,19 @@ pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
     threads.block_on(serve(config, common))
 }
 
-/// Opens the files in the data folder.
-fn open_media(
-    config: &Config,
-    parts: &Parts,
-    metrics: &Metrics,
-    tasks: &Tasks,
-) -> Result<Media, Failure> {
-    Media::open(MediaParts {
-        store: parts.store.clone(),
+/// The confirmations of e-mail addresses, over the relay of the configuration.
+fn contacts(config: &Config, parts: &Parts, metrics: &Metrics) -> Result<Contacts, Failure> {
+    let mailer = Mailer::new(MailerParts {
+        options: &config.mail,
+        trust: &config.outgoing,
+        outgoing: parts.outgoing.clone(),
+        server_name: config.server_name.as_str(),
         clock: parts.clock.clone(),
         random: parts.random.clone(),
-        server_name: config.server_name.clone(),
-        folder: config.data_dir.join("media"),
-        options: config.media.clone(),
-        metrics: metrics.clone(),
-        stop: tasks.stop(),
-    })
-    .map_err(|error| Failure::Other(error.to_string()))
+        metrics,
+    });
+    let mailer = mailer.map_err(|error| Failure::Other(error.to_string()))?;
+    Ok(Contacts::new(parts.accounts.clone(), mailer))
 }
 
 /// What the doors stand on.
@@ -81,8 +77,8 @@ struct Server {
 async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let metrics = Metrics::new();
     let tasks = Tasks::measured(&metrics);
-    let parts =
-        Parts::open(&config, &metrics).map_err(|error| Failure::Other(error.to_string()))?;
+    let parts = Parts::open(&config, &metrics, tasks.stop())
+        .map_err(|error| Failure::Other(error.to_string()))?;
     let limits = Limits::new(config.limits.clone(), parts.clock.clone());
     let sync = Sync::new(
         parts.store.clone(),
@@ -96,7 +92,15 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         parts.rooms.clone(),
         parts.clock.clone(),
     );
-    let media = open_media(&config, &parts, &metrics, &tasks)?;
+    let media = parts.media.clone();
+    let previews = Previews::new(PreviewsParts {
+        store: parts.store.clone(),
+        media: media.clone(),
+        outgoing: parts.outgoing.clone(),
+        clock: parts.clock.clone(),
+        options: config.url_previews.clone(),
+        metrics: metrics.clone(),
+    });
     register_services(&parts, &config).await?;
     let appservices_parts = AppservicesParts {
         store: parts.store.clone(),
@@ -115,8 +119,10 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         sync,
         search: search.clone(),
         media: media.clone(),
+        previews: previews.clone(),
         files: Files::new(media.clone(), parts.peers.clone()),
         actions: parts.actions.clone(),
+        contacts: contacts(&config, &parts, &metrics)?,
         appservices: appservices.clone(),
         limits: limits.clone(),
         clock: parts.clock.clone(),
@@ -157,6 +163,10 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     settle(&parts, &server.tasks);
     sweep(&parts, &server.tasks);
     deliver(&parts, &server, &metrics);
+    repeat(&server.tasks, "forget-previews", SWEEP_EVERY, move || {
+        let previews = previews.clone();
+        async move { previews.sweep().await }
+    });
     let presence = parts.rooms.clone();
     server
         .tasks
@@ -251,6 +261,10 @@ impl Server {
             announce(&listener, &options, json);
             let serves: HashSet<Serves> = options.serves.iter().copied().collect();
             let bound = listener.address().unwrap_or(options.address);
+            if serves.contains(&Serves::Client) {
+                let address = self.config.address_on(bound, options.tls.is_some());
+                parts_of_doors.client.contacts.reached_at(&address);
+            }
             let console = self.console(parts, bound, options.tls.is_some());
             let served = router(&serves, parts_of_doors, console, metrics);
             let front = front(served, options.trusted_proxies, &self.tasks, &self.limits);

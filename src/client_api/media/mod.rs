@@ -6,6 +6,7 @@
 //! room's files when its messages are deleted must be said when they are uploaded.
 
 mod old;
+mod previews;
 
 use ::media::{
     Eagerness, FileDescription, Media, ThumbnailMethod, ThumbnailRequest, UploadError, Uploader,
@@ -43,6 +44,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
         .on(get_thumbnail)
         .on(config)
         .merge(old::routes())
+        .merge(previews::routes())
 }
 
 /// Whoever is signed in may have files of other servers fetched. Only the old paths have a

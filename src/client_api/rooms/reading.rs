@@ -6,6 +6,7 @@ use ::rooms::{
     StateFormat,
 };
 use ::sync::Sync;
+use actions::Actions;
 use model::Membership;
 use ruma_client_api::{
     context::get_context::v3 as context,
@@ -21,14 +22,10 @@ use ruma_client_api::{
 use ruma_common::RoomId;
 use ruma_events::room::member::MembershipState;
 use serde::Deserialize;
-use store::Snapshot;
 use web::{ApiError, Part, QueryOf, RawJson, Reply, Routes, User};
 
 use super::{answers, read, read_long, sender};
 use crate::ClientParts;
-
-/// The most events of a page that is a short read.
-const SHORT_PAGE: usize = 100;
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new()
@@ -44,7 +41,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 async fn messages(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     Part(sync): Part<Sync>,
     caller: User,
     QueryOf(relations): QueryOf<RelationQuery>,
@@ -63,14 +60,7 @@ async fn messages(
         filter: EventFilter::from(&filter).with_relations(relations.parsed()?),
     };
     let viewer = sender(&caller).viewer();
-    let is_short = wanted.limit <= SHORT_PAGE;
-    let reading =
-        move |rooms: &Rooms, view: &Snapshot| rooms.messages(view, &room_id, viewer, &wanted);
-    let page = if is_short {
-        read(rooms, reading).await?
-    } else {
-        read_long(rooms, reading).await?
-    };
+    let page = actions.messages(&room_id, viewer, wanted).await?;
     // A client may compare it with what it sent.
     let start = request.from.unwrap_or_else(|| page.start.to_string());
     let (start, end) = (
@@ -245,16 +235,15 @@ async fn joined_members(
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
 async fn event_at_time(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: event_at_time::Request,
 ) -> Reply<RawJson> {
     let viewer = sender(&caller).viewer();
     let (time, direction) = (request.ts.get().into(), request.dir);
-    let event = read(rooms, move |rooms, view| {
-        rooms.event_at_time(view, &request.room_id, viewer, time, direction)
-    })
-    .await?;
+    let event = actions
+        .event_at_time(&request.room_id, viewer, time, direction)
+        .await?;
     Ok(answers::object(&[
         ("event_id", &answers::text(&event.event_id)),
         ("origin_server_ts", &event.sent_at.to_string()),

@@ -1,11 +1,12 @@
 //! What rooms are, for those who may come in (client-server API, "Spaces", "Room
 //! Summary").
 
-use ::rooms::{HierarchyRequest, Rooms};
+use ::rooms::HierarchyRequest;
+use actions::Actions;
 use ruma_client_api::{room::get_summary::v1 as summary, space::get_hierarchy::v1 as hierarchy};
 use web::{Part, RawJson, Reply, Routes, User};
 
-use super::{answers, read, read_long, relations::limit};
+use super::{answers, relations::limit};
 use crate::ClientParts;
 
 /// Rooms of a page when the client does not say.
@@ -17,7 +18,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/hierarchy`
 async fn get_hierarchy(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: hierarchy::Request,
 ) -> Reply<RawJson> {
@@ -27,11 +28,9 @@ async fn get_hierarchy(
         limit: limit(request.limit, DEFAULT_LIMIT)?,
         from: request.from,
     };
-    let user = caller.user;
-    let page = read_long(rooms, move |rooms, view| {
-        rooms.hierarchy(view, &request.room_id, user, &wish)
-    })
-    .await?;
+    let page = actions
+        .hierarchy(&request.room_id, caller.user, &wish)
+        .await?;
     let next = page.next.map(|next| answers::text(&next));
     let rooms = answers::array(&page.rooms);
     let mut fields = vec![("rooms", rooms.as_str())];
@@ -41,14 +40,12 @@ async fn get_hierarchy(
 
 /// `GET /_matrix/client/v1/room_summary/{roomIdOrAlias}`
 async fn get_summary(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: summary::Request,
 ) -> Reply<RawJson> {
-    let user = caller.user;
-    let summary = read(rooms, move |rooms, view| {
-        rooms.room_summary(view, &request.room_id_or_alias, user)
-    })
-    .await?;
+    let summary = actions
+        .room_summary(&request.room_id_or_alias, request.via, caller.user)
+        .await?;
     Ok(RawJson(summary.into()))
 }

@@ -212,7 +212,7 @@ impl Appservices {
             });
         };
         match *entry {
-            LogEntry::Event { room, event } => {
+            LogEntry::Event { room, event } | LogEntry::Entered { room, event } => {
                 for place in interest.in_event(view, &services, room, event, position)? {
                     want(place, ServiceNews::Event { room, event });
                 }

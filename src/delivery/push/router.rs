@@ -207,7 +207,7 @@ impl Routing<'_> {
         for (number, entry) in (0..).zip(&record.entries) {
             let at = (record.position, number);
             match LogEntry::decode(entry) {
-                Ok(LogEntry::Event { room, event }) => {
+                Ok(LogEntry::Event { room, event } | LogEntry::Entered { room, event }) => {
                     // One event that cannot be read must not keep all others back.
                     if let Err(error) = self.event(at, room, event) {
                         if let ReadError::Store(StoreError::Busy) = error {

@@ -7,6 +7,7 @@ mod delayed;
 mod memberships;
 mod reading;
 mod receipts;
+mod receiving;
 mod relations;
 mod sending;
 mod servers;

@@ -5,7 +5,7 @@ use ruma_common::{OwnedRoomId, RoomId, api::Direction};
 use serde_json::{Value, json};
 
 use super::{TestRoom, content, parsed, state};
-use crate::{CreateRoom, HierarchyRequest, NewEvent, Preset, ReadError};
+use crate::{CreateRoom, HierarchyRequest, NewEvent, OtherRooms, Preset, ReadError};
 
 fn wish() -> HierarchyRequest {
     HierarchyRequest {
@@ -40,6 +40,11 @@ impl TestRoom {
         self.who(name).user
     }
 
+    /// Nobody tells of a space that is not known here.
+    fn others(&self, space: &RoomId) -> OtherRooms {
+        OtherRooms::from([(space.to_owned(), None)])
+    }
+
     fn hierarchy(
         &self,
         name: &str,
@@ -47,9 +52,9 @@ impl TestRoom {
         request: &HierarchyRequest,
     ) -> Result<(Vec<Value>, Option<String>), ReadError> {
         let view = self.rooms.store().snapshot();
-        let page = self
-            .rooms
-            .hierarchy(&view, space, self.user(name), request)?;
+        let page =
+            self.rooms
+                .hierarchy(&view, space, self.user(name), request, &self.others(space))?;
         Ok((
             page.rooms.iter().map(|json| parsed(json)).collect(),
             page.next,

@@ -2,10 +2,10 @@
 
 use accounts::{
     AccountDataError, AdministrationError, AuthenticateError, Challenge, ChallengeError,
-    ChangePasswordError, CrossSigningError, DehydratedDeviceError, DeviceError, FilterError,
-    InvitationError, KeyBackupError, LoginError, PasswordError, ProfileError, PushRuleError,
-    PusherError, RefreshError, RegisterError, SharedSecretError, ToDeviceError, UiaError,
-    UploadKeysError, UsernameError,
+    ChangePasswordError, ConfirmationError, CrossSigningError, DehydratedDeviceError, DeviceError,
+    EmailError, FilterError, InvitationError, KeyBackupError, LoginError, PasswordError,
+    ProfileError, PushRuleError, PusherError, RefreshError, RegisterError, SharedSecretError,
+    ToDeviceError, UiaError, UploadKeysError, UsernameError,
 };
 use http::StatusCode;
 use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
@@ -96,6 +96,7 @@ impl From<RegisterError> for ApiError {
             | RegisterError::Invitation
             | RegisterError::NoGuests
             | RegisterError::NotAGuest => Self::forbidden(text),
+            RegisterError::Email(error) => error.into(),
             RegisterError::Device(error) => error.into(),
             RegisterError::Busy => Self::unavailable(text),
             RegisterError::Store(error) => error.into(),
@@ -144,8 +145,33 @@ impl From<ChangePasswordError> for ApiError {
         match error {
             ChangePasswordError::Password(error) => error.into(),
             ChangePasswordError::NoAccount => Self::not_found(text),
+            ChangePasswordError::NotConfirmed => Self::forbidden(text),
             ChangePasswordError::Busy => Self::unavailable(text),
             ChangePasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConfirmationError> for ApiError {
+    fn from(error: ConfirmationError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ConfirmationError::Address => Self::invalid_param(text),
+            ConfirmationError::InUse => Self::new(BAD, ErrorCode::ThreepidInUse, text),
+            ConfirmationError::NotFound => Self::new(BAD, ErrorCode::ThreepidNotFound, text),
+            ConfirmationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EmailError> for ApiError {
+    fn from(error: EmailError) -> Self {
+        let text = sentence(&error);
+        match error {
+            EmailError::NotConfirmed => Self::new(BAD, ErrorCode::ThreepidAuthFailed, text),
+            EmailError::InUse => Self::new(BAD, ErrorCode::ThreepidInUse, text),
+            EmailError::TooMany => Self::forbidden(text),
+            EmailError::Store(error) => error.into(),
         }
     }
 }
@@ -166,7 +192,9 @@ impl From<Challenge> for ApiError {
     fn from(challenge: Challenge) -> Self {
         let errcode = challenge.error.map(|error| match error {
             ChallengeError::Forbidden => ErrorCode::Forbidden,
-            ChallengeError::InvalidInvitation => ErrorCode::Unauthorized,
+            ChallengeError::InvalidInvitation | ChallengeError::EmailNotConfirmed => {
+                ErrorCode::Unauthorized
+            }
             ChallengeError::Unsupported => ErrorCode::Unrecognized,
             ChallengeError::UnknownSession => ErrorCode::Unknown,
         });

@@ -1,7 +1,8 @@
 //! What goes wrong with what a person does across domains.
 
 use actions::{
-    DeactivateError, FilesError, ModerationError, NoticeError, ResolveError, SetProfileError,
+    ContactError, DeactivateError, FileModerationError, FilesError, ModerationError, NoticeError,
+    ResolveError, SetProfileError,
 };
 use http::StatusCode;
 use ruma_common::api::error::ErrorCode;
@@ -17,6 +18,38 @@ impl From<NoticeError> for ApiError {
             NoticeError::Tag(error) => error.into(),
             NoticeError::Server(error) => error.into(),
             NoticeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ContactError> for ApiError {
+    fn from(error: ContactError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ContactError::Denied => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::ThreepidDenied, text)
+            }
+            ContactError::Confirmation(error) => error.into(),
+            ContactError::NotSent => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, text)
+            }
+            ContactError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<FileModerationError> for ApiError {
+    fn from(error: FileModerationError) -> Self {
+        let text = sentence(&error);
+        match error {
+            FileModerationError::FileName(_)
+            | FileModerationError::Hash(_)
+            | FileModerationError::RoomId(_) => Self::invalid_param(text),
+            FileModerationError::UnknownUser(_)
+            | FileModerationError::UnknownRoom(_)
+            | FileModerationError::UnknownFile(_) => Self::not_found(text),
+            FileModerationError::Storage(error) => error.into(),
+            FileModerationError::Store(error) => error.into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use http::StatusCode;
 use media::{DownloadError, StorageError, UploadError};
 use ruma_common::api::error::ErrorCode;
 
-use super::sentence;
+use super::{accounts::suspended, sentence};
 use crate::ApiError;
 
 /// When somebody with too many downloads under way may try again.
@@ -31,6 +31,7 @@ impl From<UploadError> for ApiError {
             UploadError::Quota | UploadError::NotInRoom | UploadError::NotYours => {
                 Self::forbidden(text)
             }
+            UploadError::Suspended => suspended(text),
             UploadError::UnknownId => Self::not_found(text),
             UploadError::Exists => {
                 Self::new(StatusCode::CONFLICT, ErrorCode::CannotOverwriteMedia, text)
@@ -48,7 +49,7 @@ impl From<DownloadError> for ApiError {
     fn from(error: DownloadError) -> Self {
         let text = sentence(&error);
         match error {
-            DownloadError::NotFound => Self::not_found(text),
+            DownloadError::NotFound | DownloadError::Quarantined => Self::not_found(text),
             DownloadError::NotYetUploaded => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, ErrorCode::NotYetUploaded, text)
             }

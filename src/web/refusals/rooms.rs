@@ -62,6 +62,7 @@ impl From<AppendError> for ApiError {
             AppendError::InviteBlocked => {
                 Self::new(StatusCode::FORBIDDEN, ErrorCode::InviteBlocked, text)
             }
+            AppendError::Unresolved(detail) => Self::internal(detail),
             AppendError::Store(error) => error.into(),
         }
     }

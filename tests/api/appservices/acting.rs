@@ -206,6 +206,12 @@ async fn services_have_lists_of_rooms_for_their_networks() {
         .put(&place, public.clone())
         .await
         .refused(403, "M_FORBIDDEN");
+    alice
+        .api
+        .with_token("nobody's")
+        .put(&place, public.clone())
+        .await
+        .refused(401, "M_UNKNOWN_TOKEN");
     let unknown = "v3/directory/list/appservice/libera/!nothing:localhost";
     api.put(unknown, public.clone())
         .await

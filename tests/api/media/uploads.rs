@@ -232,17 +232,6 @@ async fn clients_are_told_how_much_they_may_upload() {
 }
 
 #[tokio::test]
-async fn there_are_no_previews_yet() {
-    let alice = server().register("alice").await;
-    for path in ["v1/media/preview_url", "/_matrix/media/v3/preview_url"] {
-        alice
-            .get(format!("{path}?url=https%3A%2F%2Fexample.org"))
-            .await
-            .refused(404, "M_UNRECOGNIZED");
-    }
-}
-
-#[tokio::test]
 async fn the_files_of_a_deactivated_user_stay() {
     let api = server();
     let (alice, bob) = (api.register("alice").await, api.register("bob").await);

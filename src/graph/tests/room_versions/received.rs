@@ -549,3 +549,16 @@ fn old_rooms_have_numbers_of_any_kind() {
         assert!(matches!(refused, Err(Reason::BadFormat(_))));
     }
 }
+
+#[test]
+fn long_names_of_few_characters_are_let_in_where_rooms_have_them() {
+    let long = "💥".repeat(70);
+    for version in Version::KNOWN {
+        for field in ["type", "state_key"] {
+            let mut event = message(version);
+            event[field] = json!(long);
+            let is_read = read(&event, version).is_ok();
+            assert_eq!(is_read, version < Version::V11, "{version} {field}");
+        }
+    }
+}

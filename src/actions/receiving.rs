@@ -1,0 +1,227 @@
+//! Events of other servers: checked, completed with what they rest on, and brought into
+//! their rooms (server-server API, "Checks performed on receipt of a PDU").
+//!
+//! What an event rests on and is not held here is fetched from the server that sent it:
+//! first the events between (`/get_missing_events`), then, where the gap is larger, the
+//! state at its edge (`/state_ids`). The events of one room come one after another.
+
+mod checking;
+mod missing;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Weak},
+};
+
+use graph::{Received, Unchecked, Version};
+use model::RoomSerial;
+use parking_lot::Mutex;
+use rooms::{AppendError, Arrival, Incoming};
+use ruma_common::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub use checking::UnusableEvent;
+
+use crate::Actions;
+
+/// What became of an event of a transaction: nothing, or why it is not part of its room.
+pub type Outcome = Result<(), String>;
+
+/// How often an event's surroundings are completed before it is given up.
+const ROUNDS: usize = 4;
+
+/// Whose turn it is in each room. Clones are one.
+#[derive(Clone, Default)]
+pub(crate) struct Turns(Arc<Mutex<HashMap<RoomSerial, Weak<tokio::sync::Mutex<()>>>>>);
+
+impl Turns {
+    pub(crate) fn of(&self, room: RoomSerial) -> Arc<tokio::sync::Mutex<()>> {
+        let mut rooms = self.0.lock();
+        if let Some(turn) = rooms.get(&room).and_then(Weak::upgrade) {
+            return turn;
+        }
+        rooms.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
+        rooms.insert(room, Arc::downgrade(&turn));
+        turn
+    }
+}
+
+/// A room in which events are received from a server.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) origin: &'a ServerName,
+    pub(crate) room: RoomSerial,
+    pub(crate) room_id: &'a RoomId,
+    pub(crate) version: Version,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    room_id: OwnedRoomId,
+}
+
+impl Actions {
+    /// Brings the events of another server's transaction into their rooms, those of each
+    /// room in their order, and tells of each what became of it. Events that cannot even be
+    /// named are left out. Returns when all that was accepted is on disk.
+    pub async fn receive_transaction_events(
+        &self,
+        origin: &ServerName,
+        events: Vec<Box<RawValue>>,
+    ) -> Vec<(OwnedEventId, Outcome)> {
+        let mut by_room: BTreeMap<OwnedRoomId, Vec<Box<RawValue>>> = BTreeMap::new();
+        for event in events {
+            if let Ok(header) = serde_json::from_str::<Header>(event.get()) {
+                by_room.entry(header.room_id).or_default().push(event);
+            }
+        }
+        let mut outcomes = Vec::new();
+        for (room_id, events) in by_room {
+            outcomes.extend(self.receive_of_room(origin, &room_id, events).await);
+        }
+        outcomes
+    }
+
+    async fn receive_of_room(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        events: Vec<Box<RawValue>>,
+    ) -> Vec<(OwnedEventId, Outcome)> {
+        let (room, version) = match self.rooms.part_of(room_id).await {
+            Ok(Some(part)) => part,
+            Ok(None) => return Vec::new(),
+            Err(error) => {
+                log::error!("events of {room_id} were not received: {error}");
+                return Vec::new();
+            }
+        };
+        let place = Place {
+            origin,
+            room,
+            room_id,
+            version,
+        };
+        let mut outcomes = Vec::new();
+        let mut incoming = Vec::new();
+        for (event_id, checked) in self.check_named(version, events).await {
+            match checked {
+                Ok(received) => incoming.push((event_id, Incoming::new(received))),
+                Err(error) => outcomes.push((event_id, Err(error.to_string()))),
+            }
+        }
+        let turn = self.turns.of(room);
+        let _turn = turn.lock().await;
+        let (ids, incoming): (Vec<_>, Vec<_>) = incoming.into_iter().unzip();
+        let arrivals = match self.rooms.receive(room, incoming).await {
+            Ok(arrivals) => arrivals,
+            Err(error) => {
+                let failed = |event_id| (event_id, Err(error.to_string()));
+                outcomes.extend(ids.into_iter().map(failed));
+                return outcomes;
+            }
+        };
+        for (event_id, arrival) in ids.into_iter().zip(arrivals) {
+            let outcome = self.complete(place, arrival, true).await;
+            if let Err(reason) = &outcome {
+                log::info!("{origin} sent {event_id}, which is not accepted: {reason}");
+            }
+            outcomes.push((event_id, outcome));
+        }
+        outcomes
+    }
+
+    /// Fetches what an event lacks until it has its place, or is refused. `between`: the
+    /// events between are fetched too, not only the state at the edge of the gap.
+    async fn complete(&self, place: Place<'_>, arrival: Arrival, between: bool) -> Outcome {
+        let mut arrival = arrival;
+        let mut between = between;
+        for _ in 0..ROUNDS {
+            let incoming = match arrival {
+                Arrival::Accepted(_) | Arrival::SoftFailed(_) | Arrival::Known => return Ok(()),
+                Arrival::Rejected(reason) => return Err(reason),
+                Arrival::MissingAuth(_, incoming) => {
+                    let event_id = incoming.received.event.event_id();
+                    self.fetch_auth_chain(place, event_id).await?;
+                    *incoming
+                }
+                Arrival::MissingPrev(missing, incoming) if between => {
+                    between = false;
+                    self.fetch_between(place, &incoming.received, &missing)
+                        .await;
+                    *incoming
+                }
+                Arrival::MissingPrev(missing, mut incoming) => {
+                    for event_id in missing {
+                        let state = self.fetch_state_after(place, &event_id).await?;
+                        incoming.prev_states.insert(event_id, state);
+                    }
+                    *incoming
+                }
+            };
+            arrival = self.receive_one(place, incoming).await?;
+        }
+        match arrival {
+            Arrival::Accepted(_) | Arrival::SoftFailed(_) | Arrival::Known => Ok(()),
+            Arrival::Rejected(reason) => Err(reason),
+            Arrival::MissingAuth(missing, _) | Arrival::MissingPrev(missing, _) => Err(format!(
+                "{} events that it rests on are not to be had",
+                missing.len()
+            )),
+        }
+    }
+
+    async fn receive_one(&self, place: Place<'_>, incoming: Incoming) -> Result<Arrival, String> {
+        let received = self.rooms.receive(place.room, vec![incoming]).await;
+        let told = |error: AppendError| error.to_string();
+        let arrival = received.map_err(told)?.pop();
+        arrival.ok_or_else(|| "the event was not received".to_owned())
+    }
+
+    /// Events between those that are held here and a new one, as the other server tells
+    /// them, brought in oldest first. Whether they are enough shows when the new one is tried
+    /// again.
+    async fn fetch_between(&self, place: Place<'_>, new: &Received, missing: &[OwnedEventId]) {
+        let events = match self.missing_events(place, new, missing).await {
+            Ok(events) => events,
+            Err(reason) => {
+                log::debug!("no events between of {}: {reason}", place.room_id);
+                return;
+            }
+        };
+        for received in events {
+            let event_id = received.event.event_id().to_owned();
+            let arrived = self.receive_one(place, Incoming::new(received)).await;
+            let outcome = match arrived {
+                Ok(arrival) => Box::pin(self.complete(place, arrival, false)).await,
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = outcome {
+                log::info!("{event_id} of {} is not accepted: {reason}", place.room_id);
+            }
+        }
+    }
+
+    /// Reads and checks events; each with its id.
+    async fn check_named(
+        &self,
+        version: Version,
+        events: Vec<Box<RawValue>>,
+    ) -> Vec<(OwnedEventId, Result<Received, UnusableEvent>)> {
+        let mut named = Vec::new();
+        let mut readable = Vec::new();
+        for event in events {
+            match Unchecked::read(event.get().as_bytes(), version) {
+                Ok(unchecked) => {
+                    named.push(unchecked.event_id().to_owned());
+                    readable.push(unchecked);
+                }
+                Err(reason) => log::info!("an event cannot be read: {reason}"),
+            }
+        }
+        let checked = self.check_read(readable).await;
+        named.into_iter().zip(checked).collect()
+    }
+}

@@ -1,0 +1,161 @@
+//! Quarantine: bytes that are not given out, to nobody.
+//!
+//! It is the bytes that are put there, by their SHA-256, not a media id: every file that has
+//! them is gone for everybody at once, those that come later too. Such an upload is taken as
+//! any other and its uploader is told nothing; nobody can fetch it. Bytes of other servers'
+//! files are treated alike. A protected file is not put there with others; its bytes can still
+//! be named by their hash.
+
+use model::{
+    ContentHash, QuarantineRecord,
+    tables::{MEDIA_BY_CONTENT, MEDIA_BY_ID, PROTECTED_MEDIA, QUARANTINE_BY_CONTENT},
+};
+use store::{Latest, Read, StoreError};
+
+use crate::{DownloadError, FileName, Media, listing::hash_of};
+
+/// How many files that share bytes are looked at for one that is protected.
+const SHARING: usize = 1_000;
+
+/// Refuses bytes that are in quarantine.
+///
+/// # Errors
+/// [`DownloadError::Quarantined`].
+pub(crate) fn check(view: &impl Read, hash: &ContentHash) -> Result<(), DownloadError> {
+    match view.contains(&QUARANTINE_BY_CONTENT, hash)? {
+        true => Err(DownloadError::Quarantined),
+        false => Ok(()),
+    }
+}
+
+impl Media {
+    /// Puts the bytes of these files into quarantine, but not of those that are protected.
+    /// `by` is the administrator. Returns how many of the files were not there before.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn quarantine(
+        &self,
+        files: Vec<FileName>,
+        by: Option<String>,
+    ) -> Result<usize, StoreError> {
+        let record = QuarantineRecord { by, at: self.now() };
+        let own = self.inner.server_name.clone();
+        self.store()
+            .commit(move |latest, _, batch| {
+                let mut count = 0;
+                let mut put = std::collections::HashSet::new();
+                for file in &files {
+                    let Some(hash) = hash_of(latest, &own, file)? else {
+                        continue;
+                    };
+                    if put.contains(&hash) {
+                        count += 1;
+                        continue;
+                    }
+                    if latest.contains(&QUARANTINE_BY_CONTENT, &hash)?
+                        || is_protected(latest, &hash)?
+                    {
+                        continue;
+                    }
+                    batch.put(&QUARANTINE_BY_CONTENT, &hash, &record);
+                    put.insert(hash);
+                    count += 1;
+                }
+                Ok(count)
+            })
+            .await
+    }
+
+    /// Puts bytes into quarantine by their hash, whether or not a file has them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn quarantine_hash(
+        &self,
+        hash: ContentHash,
+        by: Option<String>,
+    ) -> Result<(), StoreError> {
+        let record = QuarantineRecord { by, at: self.now() };
+        self.store()
+            .commit(move |_, _, batch| {
+                batch.put(&QUARANTINE_BY_CONTENT, &hash, &record);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Gives the bytes of these files out again. Returns how many of the files that were.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn unquarantine(&self, files: Vec<FileName>) -> Result<usize, StoreError> {
+        let own = self.inner.server_name.clone();
+        self.store()
+            .commit(move |latest, _, batch| {
+                let mut count = 0;
+                for file in &files {
+                    if let Some(hash) = hash_of(latest, &own, file)?
+                        && latest.contains(&QUARANTINE_BY_CONTENT, &hash)?
+                    {
+                        batch.delete(&QUARANTINE_BY_CONTENT, &hash);
+                        count += 1;
+                    }
+                }
+                Ok(count)
+            })
+            .await
+    }
+
+    /// Gives bytes out again, by their hash. Returns whether they were in quarantine.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn unquarantine_hash(&self, hash: ContentHash) -> Result<bool, StoreError> {
+        self.store()
+            .commit(move |latest, _, batch| {
+                let was = latest.contains(&QUARANTINE_BY_CONTENT, &hash)?;
+                batch.delete(&QUARANTINE_BY_CONTENT, &hash);
+                Ok(was)
+            })
+            .await
+    }
+
+    /// Protects a file of this server from being put into quarantine with others, or ends
+    /// that. Returns whether there is such a file.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_protected(&self, media_id: &str, is: bool) -> Result<bool, StoreError> {
+        let media_id = media_id.to_owned();
+        self.store()
+            .commit(move |latest, _, batch| {
+                if !latest.contains(&MEDIA_BY_ID, &media_id)? {
+                    return Ok(false);
+                }
+                if is {
+                    batch.put(&PROTECTED_MEDIA, &media_id, &());
+                } else {
+                    batch.delete(&PROTECTED_MEDIA, &media_id);
+                }
+                Ok(true)
+            })
+            .await
+    }
+}
+
+/// Whether a file that has these bytes is protected.
+fn is_protected(latest: &Latest, hash: &ContentHash) -> Result<bool, StoreError> {
+    for row in latest.scan(&MEDIA_BY_CONTENT, &(*hash,)).take(SHARING) {
+        let ((_, media_id), ()) = row?;
+        if latest.contains(&PROTECTED_MEDIA, &media_id)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A SHA-256 as people write it: 64 hexadecimal digits.
+pub fn parse_hash(text: &str) -> Option<ContentHash> {
+    crate::folder::parse_hexadecimal(&text.trim().to_ascii_lowercase())
+}

@@ -1,0 +1,217 @@
+//! A room that another server gives with the answer to a join (server-server API, "Joining
+//! rooms").
+
+use graph::{Event, Received, Version};
+use model::{EventSerial, RoomHead, RoomRecord, RoomSerial, intern_room, tables};
+use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
+use store::{Latest, Read as _, Writing, Written};
+
+use crate::{
+    AppendError, Appended, Rooms, StateMaps,
+    forks::allowed_in,
+    known::KnownEvents,
+    outliers::is_held,
+    placing::Placed,
+    queue::RoomEnd,
+    receive::{build, by_auth_events},
+    room_record,
+    staging::Staging,
+};
+
+/// A room as another server gave it with a join. All events are vouched for.
+#[derive(Debug)]
+pub struct ImportedRoom {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Its version.
+    pub version: Version,
+    /// The events that allow the state's events and the join.
+    pub auth_chain: Vec<Received>,
+    /// The state before the join.
+    pub state: Vec<Received>,
+    /// The join of a user of this server.
+    pub event: Received,
+}
+
+impl Rooms {
+    /// The serial of a room, which becomes known here if it is not: without events, until it
+    /// is imported.
+    ///
+    /// # Errors
+    /// [`AppendError::InvalidRoomState`] if the room is known here with another version; if the
+    /// database fails.
+    pub async fn know_room(
+        &self,
+        room_id: &RoomId,
+        version: Version,
+    ) -> Result<RoomSerial, AppendError> {
+        let candidate = self.inner.store.next_serial();
+        let record = RoomRecord {
+            room_id: room_id.to_string(),
+            version: version.as_str().to_owned(),
+            create_event: EventSerial(0),
+            created_at: self.inner.clock.now().0,
+        };
+        self.inner
+            .store
+            .commit(move |latest, _, batch| {
+                let room = intern_room(latest, batch, &record.room_id, candidate)?;
+                match latest.get(&tables::ROOM_BY_SERIAL, &room)? {
+                    None => batch.put(&tables::ROOM_BY_SERIAL, &room, &record),
+                    Some(known) if known.version == record.version => {}
+                    Some(known) => {
+                        return Err(AppendError::InvalidRoomState(format!(
+                            "the room is of version {}, not {}",
+                            known.version, record.version
+                        )));
+                    }
+                }
+                Ok(room)
+            })
+            .await
+    }
+
+    /// Makes a room known here that another server gave with a join; where it is known
+    /// already, it goes on from there. Returns when all of it is on disk; a crash before
+    /// leaves the room as it was.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] if the rules do not allow the join in this state;
+    /// [`AppendError::InvalidRoomState`] if the state is no room's; if the database fails.
+    pub async fn import(&self, room: ImportedRoom) -> Result<Appended, AppendError> {
+        let serial = self.know_room(&room.room_id, room.version).await?;
+        let rooms = self.clone();
+        let (appended, written) = self
+            .inner
+            .queues
+            .write(&self.inner.store, serial, move |writing, end| {
+                rooms.import_now(writing, serial, room, end)
+            })
+            .await?;
+        written.durable().await?;
+        Ok(appended)
+    }
+
+    fn import_now(
+        &self,
+        writing: &Writing,
+        room: RoomSerial,
+        imported: ImportedRoom,
+        end: &mut Option<RoomEnd>,
+    ) -> Result<(Appended, Written), AppendError> {
+        let latest = writing.latest();
+        let (mut record, version) = room_record(latest, room)?;
+        let known = KnownEvents::new(latest, room, version, imported.room_id);
+        let own = imported.event.event.event_id().to_owned();
+        let state: Vec<OwnedEventId> = imported
+            .state
+            .iter()
+            .map(id)
+            .filter(|it| *it != own)
+            .collect();
+        let mut others = imported.auth_chain;
+        others.extend(imported.state);
+        others.retain(|received| received.event.event_id() != own);
+        self.keep_outliers_now(writing, &known, room, others)?;
+        let state = kept(&known, state)?;
+        record.create_event = create_event(&known, &state)?;
+        let secret = self.inner.store.secret();
+        let mut maps = StateMaps::new(latest, room, secret);
+        let event = imported.event.event;
+        let placed = place_join(&known, &mut maps, &event, &state)?;
+        let head = latest.get(&tables::HEAD_BY_ROOM, &room)?;
+        let mut staging = Staging::on(
+            RoomEnd {
+                record,
+                version,
+                head: head.unwrap_or_else(RoomHead::default),
+                extremity_ids: Vec::new(),
+                state: Default::default(),
+                levels: None,
+            },
+            room,
+            self.inner.clock.now().0,
+        );
+        staging.nodes = maps.into_fresh();
+        // Nobody may go on from the end as it was.
+        *end = None;
+        staging.place(self, latest, event, placed, true)?;
+        staging.new_room = true;
+        self.write_received(writing, staging, end)
+    }
+}
+
+fn id(received: &Received) -> OwnedEventId {
+    received.event.event_id().to_owned()
+}
+
+/// The events of a state that are held here: the others were refused.
+fn kept(
+    known: &KnownEvents<'_, Latest>,
+    state: Vec<OwnedEventId>,
+) -> Result<Vec<OwnedEventId>, AppendError> {
+    let mut kept = Vec::with_capacity(state.len());
+    for event_id in state {
+        if known.by_id(&event_id)?.is_some() {
+            kept.push(event_id);
+        }
+    }
+    Ok(kept)
+}
+
+/// The create event of a state.
+fn create_event(
+    known: &KnownEvents<'_, Latest>,
+    state: &[OwnedEventId],
+) -> Result<EventSerial, AppendError> {
+    for event_id in state {
+        if let Some(found) = known.by_id(event_id)?
+            && found.event.is_state("m.room.create", "")
+            && !found.event.rejected()
+        {
+            return Ok(found.serial);
+        }
+    }
+    Err(AppendError::InvalidRoomState(
+        "the room's state has no create event".to_owned(),
+    ))
+}
+
+/// The join on the state that came with it.
+fn place_join(
+    known: &KnownEvents<'_, Latest>,
+    maps: &mut StateMaps<'_, Latest>,
+    event: &Event,
+    state: &[OwnedEventId],
+) -> Result<Placed, AppendError> {
+    let held = known.by_id(event.event_id())?.map(|held| held.serial);
+    if held.is_none() && is_held(known.view(), event)? {
+        return Err(AppendError::InvalidRoomState(
+            "the join is an event of another room".to_owned(),
+        ));
+    }
+    let (generation, refused) = match by_auth_events(known, event)? {
+        Ok(found) => found,
+        Err(missing) => {
+            return Err(AppendError::InvalidRoomState(format!(
+                "{} events that shall allow the join are missing",
+                missing.len()
+            )));
+        }
+    };
+    if let Some(reason) = refused {
+        return Err(reason.into());
+    }
+    let state_before = build(known, maps, state)?;
+    allowed_in(known, maps, state_before, event)??;
+    let mut gaps = Vec::new();
+    for prev in event.prev_events() {
+        let is_held = known
+            .by_id(prev)?
+            .is_some_and(|held| held.state_before().is_some());
+        if !is_held {
+            gaps.push(prev.clone());
+        }
+    }
+    Ok(Placed::accepted(held, state_before, generation, gaps))
+}

@@ -1,0 +1,355 @@
+//! Events of other servers enter their room (server-server API, "Checks performed on
+//! receipt of a PDU", steps 4 to 6; steps 1 to 3 are `graph`'s).
+//!
+//! Each event is authorised by its auth events, by the state before it, and by the room's
+//! current state; it gets its place in the graph, and where forks meet the state is
+//! resolved. It is written as an own event is: in one commit with all that follows from it.
+
+use std::collections::BTreeMap;
+
+use graph::{AuthEventsError, Event, Reason, Received};
+use model::{EventStatus, RoomSerial, StateRoot};
+use ruma_common::OwnedEventId;
+use store::{Latest, Read, Writing, Written};
+
+use crate::{
+    AppendError, Appended, ReadError, Rooms, StateMaps,
+    forks::{allowed_in, merge},
+    known::KnownEvents,
+    outliers::is_held,
+    placing::Placed,
+    queue::RoomEnd,
+    rows::{self, Extra, Progress},
+    staging::Staging,
+    state_map::EMPTY,
+};
+
+/// An event of another server, vouched for.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The event.
+    pub received: Received,
+    /// For events directly before it that are not held here with their state: the ids of
+    /// the state after each of them. All must be held here, as outliers at least.
+    pub prev_states: BTreeMap<OwnedEventId, Vec<OwnedEventId>>,
+    /// Whether it happened long ago: it takes its place in the history, and nobody is told.
+    pub is_history: bool,
+}
+
+impl Incoming {
+    /// A new event.
+    pub fn new(received: Received) -> Self {
+        Self {
+            received,
+            prev_states: BTreeMap::new(),
+            is_history: false,
+        }
+    }
+}
+
+/// What became of an event of another server.
+#[derive(Debug)]
+pub enum Arrival {
+    /// It is part of the room.
+    Accepted(Appended),
+    /// It is allowed where it stands, and not by the room's current state: kept, and not
+    /// shown.
+    SoftFailed(Appended),
+    /// The rules refuse it, for this reason. It is kept, so as to know that.
+    Rejected(String),
+    /// It had come before.
+    Known,
+    /// Nothing was written: these events directly before it are not held here with their
+    /// state. The event comes back.
+    MissingPrev(Vec<OwnedEventId>, Box<Incoming>),
+    /// Nothing was written: these events that shall allow it are not held here. The event
+    /// comes back.
+    MissingAuth(Vec<OwnedEventId>, Box<Incoming>),
+}
+
+/// Whether an event may be placed.
+enum Checked {
+    Placed(Placed),
+    Known,
+    Refused(&'static str),
+    MissingPrev(Vec<OwnedEventId>),
+    MissingAuth(Vec<OwnedEventId>),
+}
+
+impl Checked {
+    /// What becomes of an event that is not placed.
+    fn arrival(self, incoming: Incoming) -> Arrival {
+        match self {
+            Self::Placed(_) | Self::Known => Arrival::Known,
+            Self::Refused(reason) => Arrival::Rejected(reason.to_owned()),
+            Self::MissingPrev(missing) => Arrival::MissingPrev(missing, Box::new(incoming)),
+            Self::MissingAuth(missing) => Arrival::MissingAuth(missing, Box::new(incoming)),
+        }
+    }
+}
+
+impl Rooms {
+    /// Brings events of other servers into a room, in this order, each by itself. Returns
+    /// when they are on disk.
+    ///
+    /// # Errors
+    /// [`AppendError::UnknownRoom`] for a room that this server takes no part in;
+    /// [`AppendError::Unresolved`]; if the database fails. Those before the failing one
+    /// stand.
+    pub async fn receive(
+        &self,
+        room: RoomSerial,
+        events: Vec<Incoming>,
+    ) -> Result<Vec<Arrival>, AppendError> {
+        let rooms = self.clone();
+        let (arrivals, written) = self
+            .inner
+            .queues
+            .write(&self.inner.store, room, move |writing, end| {
+                let mut arrivals = Vec::with_capacity(events.len());
+                let mut last = None;
+                for incoming in events {
+                    let (arrival, written) = rooms.receive_now(writing, room, end, incoming)?;
+                    arrivals.push(arrival);
+                    last = written.or(last);
+                }
+                Ok::<_, AppendError>((arrivals, last))
+            })
+            .await?;
+        match written {
+            Some(written) => written.durable().await?,
+            None => self.wait_for_earlier().await?,
+        }
+        Ok(arrivals)
+    }
+
+    fn receive_now(
+        &self,
+        writing: &Writing,
+        room: RoomSerial,
+        end: &mut Option<RoomEnd>,
+        incoming: Incoming,
+    ) -> Result<(Arrival, Option<Written>), AppendError> {
+        let latest = writing.latest();
+        let now = self.inner.clock.now().0;
+        let mut staging = match end.take() {
+            Some(end) => Staging::on(end, room, now),
+            None => Staging::load(latest, room, now)?,
+        };
+        let placed = match staging.check_incoming(self, latest, &incoming)? {
+            Checked::Placed(placed) => placed,
+            not => {
+                *end = Some(staging.into_end());
+                return Ok((not.arrival(incoming), None));
+            }
+        };
+        let (status, reason) = (placed.status, placed.reason.clone());
+        staging.place(self, latest, incoming.received.event, placed, false)?;
+        let (appended, written) = self.write_received(writing, staging, end)?;
+        let arrival = match status {
+            EventStatus::SoftFailed => Arrival::SoftFailed(appended),
+            EventStatus::Rejected => Arrival::Rejected(reason.unwrap_or_default()),
+            _ => Arrival::Accepted(appended),
+        };
+        Ok((arrival, Some(written)))
+    }
+
+    /// Writes one staged event of another server and leaves the room's new end.
+    pub(crate) fn write_received(
+        &self,
+        writing: &Writing,
+        staging: Staging,
+        end: &mut Option<RoomEnd>,
+    ) -> Result<(Appended, Written), AppendError> {
+        let context = rows::Context {
+            store: &self.inner.store,
+            server_name: &self.inner.server_name,
+            sender: None,
+            transaction: None,
+        };
+        let (staging, written) = writing.write(|latest, position, batch| {
+            let mut progress = Progress::at(position, &context);
+            rows::write_room(
+                staging,
+                &context,
+                Extra::none(),
+                &mut progress,
+                latest,
+                batch,
+            )
+        })?;
+        let appended = staging.appended().pop().ok_or(AppendError::UnknownRoom)?;
+        *end = Some(staging.into_end());
+        Ok((appended, written))
+    }
+}
+
+impl Staging {
+    pub(crate) fn known_events<'a>(
+        &self,
+        latest: &'a Latest,
+    ) -> Result<KnownEvents<'a, Latest>, AppendError> {
+        let room_id = self.room_id.clone().ok_or(AppendError::UnknownRoom)?;
+        Ok(KnownEvents::new(latest, self.room, self.version, room_id))
+    }
+
+    fn check_incoming(
+        &mut self,
+        rooms: &Rooms,
+        latest: &Latest,
+        incoming: &Incoming,
+    ) -> Result<Checked, AppendError> {
+        let event = &incoming.received.event;
+        let known = self.known_events(latest)?;
+        if event.room_id() != known.room_id {
+            return Ok(Checked::Refused("the event is of another room"));
+        }
+        let held = known.by_id(event.event_id())?;
+        if let Some(held) = &held
+            && held.state_before().is_some()
+        {
+            return Ok(Checked::Known);
+        }
+        if held.is_none() && is_held(latest, event)? {
+            return Ok(Checked::Refused("another room has an event of this id"));
+        }
+        let (generation, refused) = match by_auth_events(&known, event)? {
+            Ok(found) => found,
+            Err(missing) => return Ok(Checked::MissingAuth(missing)),
+        };
+        let nodes = std::mem::take(&mut self.nodes);
+        let secret = rooms.inner.store.secret();
+        let mut maps = StateMaps::new(latest, self.room, secret).with_fresh(nodes);
+        let judged = self.judge(&known, &mut maps, incoming, refused);
+        self.nodes = maps.into_fresh();
+        let judged = match judged? {
+            Ok(judged) => judged,
+            Err(missing) => return Ok(Checked::MissingPrev(missing)),
+        };
+        Ok(Checked::Placed(Placed {
+            known: held.map(|held| held.serial),
+            generation,
+            is_history: incoming.is_history,
+            ..judged
+        }))
+    }
+
+    /// The state before the event, and what becomes of it there and in the room as it is
+    /// now; or which events directly before it are missing.
+    fn judge(
+        &self,
+        known: &KnownEvents<'_, Latest>,
+        maps: &mut StateMaps<'_, Latest>,
+        incoming: &Incoming,
+        refused: Option<Reason>,
+    ) -> Result<Result<Placed, Vec<OwnedEventId>>, AppendError> {
+        let event = &incoming.received.event;
+        let (state_before, gaps) = match before(known, maps, event, &incoming.prev_states)? {
+            Ok(before) => before,
+            // Nobody need look for the place of what is refused wherever it stands.
+            Err(_) if refused.is_some() => (EMPTY, Vec::new()),
+            Err(missing) => return Ok(Err(missing)),
+        };
+        let refused = match refused {
+            Some(reason) => Some(reason),
+            None => allowed_in(known, maps, state_before, event)?.err(),
+        };
+        let status = if refused.is_some() {
+            EventStatus::Rejected
+        } else if incoming.is_history
+            || state_before == self.head.state
+            || allowed_in(known, maps, self.head.state, event)?.is_ok()
+        {
+            EventStatus::Accepted
+        } else {
+            EventStatus::SoftFailed
+        };
+        let mut placed = Placed::accepted(None, state_before, 0, gaps);
+        placed.status = status;
+        placed.reason = refused.map(|reason| reason.to_string());
+        Ok(Ok(placed))
+    }
+}
+
+type AuthFound = Result<(u32, Option<Reason>), Vec<OwnedEventId>>;
+
+/// The event's generation, and why its auth events do not allow it; or which are missing.
+pub(crate) fn by_auth_events<R: Read>(
+    known: &KnownEvents<'_, R>,
+    event: &Event,
+) -> Result<AuthFound, ReadError> {
+    let failed = std::cell::Cell::new(None);
+    let generation = std::cell::Cell::new(0);
+    let allowed = graph::authorise_by_auth_events(event, |event_id| match known.by_id(event_id) {
+        Ok(found) => found.map(|known| {
+            generation.set(generation.get().max(known.meta.generation + 1));
+            known.event.clone()
+        }),
+        Err(error) => {
+            failed.set(Some(error));
+            None
+        }
+    });
+    if let Some(error) = failed.into_inner() {
+        return Err(error);
+    }
+    Ok(match allowed {
+        Ok(()) => Ok((generation.get(), None)),
+        Err(AuthEventsError::Missing(missing)) => Err(missing),
+        Err(AuthEventsError::Rejected(reason)) => Ok((generation.get(), Some(reason))),
+    })
+}
+
+type Before = Result<(StateRoot, Vec<OwnedEventId>), Vec<OwnedEventId>>;
+
+/// The state before an event, and which events directly before it are not held here with
+/// their state but given; or which are missing.
+fn before(
+    known: &KnownEvents<'_, Latest>,
+    maps: &mut StateMaps<'_, Latest>,
+    event: &Event,
+    given: &BTreeMap<OwnedEventId, Vec<OwnedEventId>>,
+) -> Result<Before, AppendError> {
+    let mut roots = Vec::new();
+    let mut missing = Vec::new();
+    let mut gaps = Vec::new();
+    for prev in event.prev_events() {
+        let held = match known.by_id(prev)? {
+            Some(held) => known.state_after(maps, &held)?,
+            None => None,
+        };
+        match (held, given.get(prev)) {
+            (Some(root), _) => roots.push(root),
+            (None, Some(state)) => {
+                roots.push(build(known, maps, state)?);
+                gaps.push(prev.clone());
+            }
+            (None, None) => missing.push(prev.clone()),
+        }
+    }
+    if !missing.is_empty() {
+        return Ok(Err(missing));
+    }
+    Ok(Ok((merge(known, maps, &roots)?, gaps)))
+}
+
+/// The state of these events. What is rejected is no state, whoever says so.
+pub(crate) fn build(
+    known: &KnownEvents<'_, Latest>,
+    maps: &mut StateMaps<'_, Latest>,
+    state: &[OwnedEventId],
+) -> Result<StateRoot, AppendError> {
+    let mut entries = Vec::with_capacity(state.len());
+    for event_id in state {
+        let found = known
+            .by_id(event_id)?
+            .ok_or_else(|| AppendError::Unresolved(format!("{event_id} is missing")))?;
+        if let Some(state_key) = found.event.state_key()
+            && !found.event.rejected()
+        {
+            let key = (found.event.event_type().to_owned(), state_key.to_owned());
+            entries.push((key.0, key.1, found.serial));
+        }
+    }
+    Ok(maps.build(entries)?)
+}

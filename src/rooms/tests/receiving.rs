@@ -1,0 +1,565 @@
+//! Two servers in one room: each with a database of its own, and the events carried
+//! between them by hand.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use graph::{AuthState, Draft, Event, Parents, Received, SigningKey, Version, build};
+use model::{EventSerial, Membership, RoomChange, RoomSerial, intern_user, tables};
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, api::Direction};
+use runtime::{Clock, Random, Timestamp};
+use serde_json::{Value, json};
+use store::{Read, Store, StoreOptions};
+use tempfile::TempDir;
+
+use super::{bodies, content, request};
+use crate::{
+    Arrival, CreateRoom, ImportedRoom, Incoming, NewEvent, Preset, Rooms, RoomsOptions, Sender,
+    StateMaps, known::KnownEvents, room_record, room_serial,
+};
+
+/// One server with one person.
+struct Side {
+    rooms: Rooms,
+    key: Arc<SigningKey>,
+    name: OwnedServerName,
+    person: Sender,
+    room_id: Option<OwnedRoomId>,
+    clock: Clock,
+    /// Up to where its events have been carried to the other side.
+    carried: usize,
+    // Holds the database.
+    _folder: TempDir,
+}
+
+type State = BTreeMap<(String, String), String>;
+
+impl Side {
+    async fn new(name: &str, seed: u8) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp(1_700_000_000_000));
+        let random = Random::seeded(seed.into());
+        let options = StoreOptions::default();
+        let store = Store::open(folder.path(), name, &options, &clock, &random).unwrap();
+        let key = Arc::new(SigningKey::generate([seed; 32], "a".to_owned()).unwrap());
+        let name = OwnedServerName::try_from(name).unwrap();
+        let user_id = OwnedUserId::try_from(format!("@person:{name}")).unwrap();
+        let (candidate, interned) = (store.next_serial(), user_id.to_string());
+        let user = store
+            .commit(move |latest, _, batch| intern_user(latest, batch, &interned, candidate))
+            .await
+            .unwrap();
+        let rooms = Rooms::new(
+            store,
+            clock.clone(),
+            random,
+            name.clone(),
+            key.clone(),
+            RoomsOptions::default(),
+        );
+        Self {
+            rooms,
+            key,
+            name,
+            person: Sender {
+                user_id,
+                user,
+                device: None,
+                sent_at: None,
+            },
+            room_id: None,
+            clock,
+            carried: 0,
+            _folder: folder,
+        }
+    }
+
+    fn room(&self) -> RoomSerial {
+        let view = self.rooms.store().snapshot();
+        let room_id = self.room_id.as_ref().unwrap();
+        room_serial(&view, room_id.as_str()).unwrap().unwrap()
+    }
+
+    async fn append(&self, event: NewEvent) -> OwnedEventId {
+        self.try_append(event).await.unwrap()
+    }
+
+    async fn try_append(&self, event: NewEvent) -> Result<OwnedEventId, crate::AppendError> {
+        let appended = self
+            .rooms
+            .append(self.room(), &self.person, vec![event])
+            .await?;
+        Ok(appended[0].event_id.clone())
+    }
+
+    async fn say(&self, text: &str) -> OwnedEventId {
+        let message = json!({ "msgtype": "m.text", "body": text });
+        self.append(NewEvent::message("m.room.message", content(message)))
+            .await
+    }
+
+    async fn set(&self, event_type: &str, state_key: &str, value: Value) -> OwnedEventId {
+        self.append(NewEvent::state(event_type, state_key, content(value)))
+            .await
+    }
+
+    /// What everybody with this database would say about events of the room.
+    fn with_known<T>(&self, look: impl FnOnce(&KnownEvents<'_, store::Snapshot>) -> T) -> T {
+        let view = self.rooms.store().snapshot();
+        let (record, version) = room_record(&view, self.room()).unwrap();
+        let room_id = OwnedRoomId::try_from(record.room_id).unwrap();
+        look(&KnownEvents::new(&view, self.room(), version, room_id))
+    }
+
+    fn copy(&self, serial: EventSerial) -> Received {
+        self.with_known(|known| {
+            let found = known.by_serial(serial).unwrap().unwrap();
+            received(&found.event)
+        })
+    }
+
+    /// The events of this side in the room, in the order of the log.
+    fn own_events(&self) -> Vec<EventSerial> {
+        let view = self.rooms.store().snapshot();
+        let rows = view.scan(&tables::CHANGE_BY_ROOM, &(self.room(),));
+        let events = rows.filter_map(|row| match row.unwrap().1 {
+            RoomChange::Event(change) => Some(change.event),
+            RoomChange::Receipt { .. } | RoomChange::State { .. } => None,
+        });
+        let own = format!(":{}", self.name);
+        events
+            .filter(|serial| {
+                let copy = self.copy(*serial);
+                copy.event.sender().as_str().ends_with(&own)
+            })
+            .collect()
+    }
+
+    /// Carries up to so many events of this side to the other, in their order.
+    async fn carry(&mut self, to: &Self, most: usize) -> Vec<Arrival> {
+        let events = self.own_events();
+        let events = &events[self.carried..];
+        let events = &events[..most.min(events.len())];
+        self.carried += events.len();
+        let incoming = events
+            .iter()
+            .map(|serial| Incoming::new(self.copy(*serial)));
+        let incoming = incoming.collect();
+        to.rooms.receive(to.room(), incoming).await.unwrap()
+    }
+
+    /// The current state by event ids: as the state map has it, and as it is kept flat.
+    fn state(&self) -> State {
+        let view = self.rooms.store().snapshot();
+        let head = view
+            .get(&tables::HEAD_BY_ROOM, &self.room())
+            .unwrap()
+            .unwrap();
+        let maps = StateMaps::new(&view, self.room(), self.rooms.store().secret());
+        let id = |serial| self.copy(serial).event.event_id().to_string();
+        let mapped: State = maps
+            .all(head.state)
+            .unwrap()
+            .into_iter()
+            .map(|(event_type, state_key, serial)| ((event_type, state_key), id(serial)))
+            .collect();
+        let flat: State = view
+            .scan(&tables::STATE_BY_ROOM, &(self.room(),))
+            .map(|row| {
+                let ((_, event_type, state_key), serial) = row.unwrap();
+                ((event_type, state_key), id(serial))
+            })
+            .collect();
+        assert_eq!(mapped, flat);
+        let joined = view
+            .scan(&tables::MEMBER_BY_ROOM, &(self.room(),))
+            .filter(|row| row.as_ref().unwrap().1 == Membership::Join)
+            .count();
+        assert_eq!(u64::try_from(joined).unwrap(), head.joined);
+        mapped
+    }
+
+    async fn extremities(&self) -> BTreeSet<String> {
+        let ids = self.rooms.extremities(self.room()).await.unwrap();
+        ids.iter().map(ToString::to_string).collect()
+    }
+
+    /// What the person can page through, oldest first.
+    fn messages(&self) -> Vec<String> {
+        let view = self.rooms.store().snapshot();
+        let (room_id, viewer) = (self.room_id.as_ref().unwrap(), self.person.viewer());
+        let request = request(Direction::Forward, 1000);
+        let page = self
+            .rooms
+            .messages(&view, room_id, viewer, &request)
+            .unwrap();
+        bodies(&page.chunk)
+    }
+
+    /// A room that this side makes.
+    async fn create(&mut self, version: &str) {
+        let wish = CreateRoom {
+            preset: Some(Preset::PublicChat),
+            version: Some(version.to_owned()),
+            ..CreateRoom::default()
+        };
+        self.room_id = Some(self.rooms.create(&self.person, wish).await.unwrap());
+    }
+
+    /// The other side's person comes in, by the event that that server makes.
+    async fn let_in(&self, other: &mut Self) {
+        let (version, room_id) = self.with_known(|known| (known.version, known.room_id.clone()));
+        let state = self.state_events();
+        let draft = Draft {
+            event_type: "m.room.member".to_owned(),
+            state_key: Some(other.person.user_id.to_string()),
+            content: content(json!({ "membership": "join" })),
+            sender: other.person.user_id.clone(),
+            redacts: None,
+            origin_server_ts: other.clock.now().0,
+            sticky: None,
+        };
+        let join = self.remote_event(other, version, draft).await;
+        let arrived = self
+            .rooms
+            .receive(self.room(), vec![Incoming::new(received(&join))])
+            .await
+            .unwrap();
+        assert!(matches!(arrived[..], [Arrival::Accepted(_)]), "{arrived:?}");
+        let imported = ImportedRoom {
+            room_id: room_id.clone(),
+            version,
+            auth_chain: self.auth_chain(&state),
+            state: state.iter().map(|event| received(event)).collect(),
+            event: received(&join),
+        };
+        other.rooms.import(imported).await.unwrap();
+        other.room_id = Some(room_id);
+        other.carried = other.own_events().len();
+    }
+
+    /// An event of the other side's server on this side's end of the room.
+    async fn remote_event(&self, other: &Self, version: Version, draft: Draft) -> Event {
+        let auth: AuthState = self.state_events().into_iter().collect();
+        let auth_events = auth.auth_events(version, &draft).unwrap();
+        let prev_events = self.rooms.extremities(self.room()).await.unwrap();
+        let view = self.rooms.store().snapshot();
+        let head = view
+            .get(&tables::HEAD_BY_ROOM, &self.room())
+            .unwrap()
+            .unwrap();
+        let parents = Parents {
+            prev_events,
+            depth: head.depth + 1,
+        };
+        let room_id = self.room_id.as_deref();
+        build(
+            version,
+            room_id,
+            draft,
+            parents,
+            &auth_events,
+            &other.key,
+            &other.name,
+        )
+        .unwrap()
+    }
+
+    fn state_events(&self) -> Vec<Arc<Event>> {
+        self.with_known(|known| {
+            let ids = self.state().into_values();
+            ids.map(|event_id| {
+                let event_id = OwnedEventId::try_from(event_id).unwrap();
+                known.by_id(&event_id).unwrap().unwrap().event.clone()
+            })
+            .collect()
+        })
+    }
+
+    fn auth_chain(&self, of: &[Arc<Event>]) -> Vec<Received> {
+        self.with_known(|known| {
+            let mut open: Vec<_> = of
+                .iter()
+                .flat_map(|event| event.auth_events().to_vec())
+                .collect();
+            let mut seen = HashSet::new();
+            let mut chain = Vec::new();
+            while let Some(event_id) = open.pop() {
+                if seen.insert(event_id.clone()) {
+                    let found = known.by_id(&event_id).unwrap().unwrap();
+                    open.extend(found.event.auth_events().to_vec());
+                    chain.push(received(&found.event));
+                }
+            }
+            chain
+        })
+    }
+}
+
+fn received(event: &Event) -> Received {
+    let copy = Event::from_stored(
+        event.json().as_bytes().to_vec(),
+        event.event_id().to_owned(),
+        event.version(),
+        event.room_id().to_owned(),
+        false,
+    );
+    Received {
+        event: copy.unwrap(),
+        redacted: false,
+    }
+}
+
+/// Two servers in one room, the maker's first.
+async fn shared(version: &str) -> (Side, Side) {
+    let mut a = Side::new("a.test", 1).await;
+    let mut b = Side::new("b.test", 2).await;
+    a.create(version).await;
+    a.carried = a.own_events().len();
+    a.let_in(&mut b).await;
+    (a, b)
+}
+
+async fn give_power(a: &mut Side, b: &Side) {
+    let mut levels: Value = {
+        let key = ("m.room.power_levels".to_owned(), String::new());
+        let event_id = OwnedEventId::try_from(a.state()[&key].clone()).unwrap();
+        a.with_known(|known| {
+            let event = known.by_id(&event_id).unwrap().unwrap().event.clone();
+            serde_json::from_str(event.content().get()).unwrap()
+        })
+    };
+    levels["users"][b.person.user_id.as_str()] = 90.into();
+    a.set("m.room.power_levels", "", levels).await;
+    a.carry(b, 10).await;
+}
+
+fn all_accepted(arrivals: &[Arrival]) -> bool {
+    arrivals
+        .iter()
+        .all(|arrival| matches!(arrival, Arrival::Accepted(_)))
+}
+
+#[tokio::test]
+async fn two_servers_talk_in_rooms_of_all_versions() {
+    for version in ["6", "7", "8", "9", "10", "11", "12"] {
+        let (mut a, mut b) = shared(version).await;
+        assert_eq!(a.state(), b.state(), "version {version}");
+        a.say("hello b").await;
+        assert!(all_accepted(&a.carry(&b, 10).await));
+        b.say("hello a").await;
+        assert!(all_accepted(&b.carry(&a, 10).await));
+        for side in [&a, &b] {
+            assert_eq!(side.messages(), ["hello b", "hello a"], "version {version}");
+        }
+        assert_eq!(a.state(), b.state());
+        assert_eq!(a.extremities().await, b.extremities().await);
+        assert_eq!(a.state().len(), b.state().len());
+    }
+}
+
+#[tokio::test]
+async fn what_comes_twice_is_known() {
+    let (mut a, b) = shared("12").await;
+    a.say("once").await;
+    assert!(all_accepted(&a.carry(&b, 10).await));
+    a.carried -= 1;
+    let again = a.carry(&b, 10).await;
+    assert!(matches!(again[..], [Arrival::Known]), "{again:?}");
+    assert_eq!(b.messages(), ["once"]);
+}
+
+#[tokio::test]
+async fn an_event_whose_predecessors_are_missing_waits_for_them() {
+    let (mut a, b) = shared("12").await;
+    a.say("first").await;
+    a.say("second").await;
+    a.carried += 1;
+    let early = a.carry(&b, 1).await;
+    let [Arrival::MissingPrev(missing, _)] = &early[..] else {
+        panic!("{early:?}");
+    };
+    let first = a.own_events()[a.carried - 2];
+    assert_eq!(missing, &[a.copy(first).event.event_id().to_owned()]);
+    assert_eq!(b.messages(), Vec::<String>::new());
+    a.carried -= 2;
+    assert!(all_accepted(&a.carry(&b, 2).await));
+    assert_eq!(b.messages(), ["first", "second"]);
+    assert_eq!(b.extremities().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_across_a_gap_stands_on_the_state_that_is_given() {
+    let (mut a, mut b) = shared("12").await;
+    let lost = a.set("m.room.topic", "", json!({ "topic": "lost" })).await;
+    let state: Vec<_> = a.state().into_values().collect();
+    a.say("after").await;
+    a.carried += 1;
+    let event = a.copy(a.own_events()[a.carried]);
+    let topic = a.copy(a.own_events()[a.carried - 1]);
+    b.rooms.keep_outliers(b.room(), vec![topic]).await.unwrap();
+    let state = state
+        .into_iter()
+        .map(|id| OwnedEventId::try_from(id).unwrap());
+    let mut incoming = Incoming::new(event);
+    incoming.prev_states.insert(lost.clone(), state.collect());
+    let arrivals = b.rooms.receive(b.room(), vec![incoming]).await.unwrap();
+    assert!(all_accepted(&arrivals), "{arrivals:?}");
+    // Where the fork is that the gap leaves, the state is both ends'.
+    assert_eq!(b.messages(), ["after"]);
+    assert_eq!(a.state(), b.state());
+    // The lost event comes after all: it fills the gap, and is no end of the room.
+    let view = b.rooms.store().snapshot();
+    let gaps = crate::gaps_below(&view, b.room(), crate::PlaceToken::END, 10).unwrap();
+    assert!(gaps.iter().any(|gap| gap.missing == lost), "{gaps:?}");
+    drop(view);
+    a.carried -= 1;
+    let arrivals = a.carry(&b, 1).await;
+    assert!(all_accepted(&arrivals), "{arrivals:?}");
+    let view = b.rooms.store().snapshot();
+    let gaps = crate::gaps_below(&view, b.room(), crate::PlaceToken::END, 10).unwrap();
+    assert!(gaps.iter().all(|gap| gap.missing != lost), "{gaps:?}");
+    b.say("on").await;
+    a.carried += 1;
+    assert!(all_accepted(&b.carry(&a, 1).await));
+    assert_eq!(a.state(), b.state());
+    assert_eq!(a.extremities().await, b.extremities().await);
+}
+
+#[tokio::test]
+async fn who_is_banned_meanwhile_says_nothing_more() {
+    let (mut a, mut b) = shared("12").await;
+    b.say("before").await;
+    b.carry(&a, 10).await;
+    let banned = b.person.user_id.to_string();
+    a.set("m.room.member", &banned, json!({ "membership": "ban" }))
+        .await;
+    b.say("meanwhile").await;
+    let arrivals = b.carry(&a, 10).await;
+    assert!(
+        matches!(arrivals[..], [Arrival::SoftFailed(_)]),
+        "{arrivals:?}"
+    );
+    assert_eq!(a.messages(), ["before"]);
+    let arrivals = a.carry(&b, 10).await;
+    assert!(all_accepted(&arrivals), "{arrivals:?}");
+    let key = ("m.room.member".to_owned(), banned);
+    assert_eq!(a.state()[&key], b.state()[&key]);
+    let after = NewEvent::message("m.room.message", content(json!({ "body": "after" })));
+    assert!(b.try_append(after).await.is_err());
+}
+
+#[tokio::test]
+async fn what_the_rules_forbid_is_rejected_and_stays_so() {
+    let (a, b) = shared("12").await;
+    let version = Version::V12;
+    let draft = Draft {
+        event_type: "m.room.name".to_owned(),
+        state_key: Some(String::new()),
+        content: content(json!({ "name": "mine" })),
+        sender: b.person.user_id.clone(),
+        redacts: None,
+        origin_server_ts: 1_700_000_000_001,
+        sticky: None,
+    };
+    let before = a.state();
+    let event = a.remote_event(&b, version, draft).await;
+    for _ in 0..2 {
+        let incoming = vec![Incoming::new(received(&event))];
+        let arrivals = a.rooms.receive(a.room(), incoming).await.unwrap();
+        assert!(
+            matches!(arrivals[..], [Arrival::Rejected(_) | Arrival::Known]),
+            "{arrivals:?}"
+        );
+        assert_eq!(a.state(), before);
+    }
+}
+
+#[tokio::test]
+async fn a_redaction_counts_whether_it_comes_before_or_after() {
+    let (a, b) = shared("12").await;
+    let said = a.say("regretted").await;
+    let target = a.copy(a.own_events()[a.carried]);
+    let redaction = NewEvent {
+        redacts: Some(said.clone()),
+        ..NewEvent::message("m.room.redaction", content(json!({})))
+    };
+    a.append(redaction).await;
+    let redaction = a.copy(a.own_events()[a.carried + 1]);
+    let before: Vec<_> = a.state().into_values().collect();
+    let state = before
+        .into_iter()
+        .map(|id| OwnedEventId::try_from(id).unwrap());
+    let mut incoming = Incoming::new(redaction);
+    incoming.prev_states.insert(said.clone(), state.collect());
+    let arrivals = b.rooms.receive(b.room(), vec![incoming]).await.unwrap();
+    assert!(all_accepted(&arrivals), "{arrivals:?}");
+    let arrivals = b
+        .rooms
+        .receive(b.room(), vec![Incoming::new(target)])
+        .await
+        .unwrap();
+    assert!(all_accepted(&arrivals), "{arrivals:?}");
+    assert_eq!(b.messages(), Vec::<String>::new());
+    assert_eq!(a.messages(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn forks_lead_to_the_same_state_whatever_the_order() {
+    for seed in 0..12u64 {
+        let version = ["12", "11", "6"][usize::try_from(seed % 3).unwrap()];
+        let (mut a, mut b) = shared(version).await;
+        give_power(&mut a, &b).await;
+        let random = Random::seeded(seed);
+        for step in 0..30 {
+            let number = random.number();
+            let text = format!("{seed}-{step}");
+            match number % 8 {
+                0 => drop(a.say(&text).await),
+                1 => drop(b.say(&text).await),
+                2 => drop(a.set("m.room.topic", "", json!({ "topic": text })).await),
+                3 => drop(b.set("m.room.topic", "", json!({ "topic": text })).await),
+                4 => drop(b.set("m.room.name", "", json!({ "name": text })).await),
+                5 => drop(a.set("test.state", &text, json!({})).await),
+                6 => drop(a.carry(&b, 1 + usize::try_from(number % 3).unwrap()).await),
+                _ => drop(b.carry(&a, 1 + usize::try_from(number % 3).unwrap()).await),
+            }
+            a.clock.advance(7);
+            b.clock.advance(5);
+        }
+        settle(&mut a, &mut b).await;
+        assert_eq!(a.extremities().await, b.extremities().await, "seed {seed}");
+        assert_eq!(a.state(), b.state(), "seed {seed}");
+        let sorted = |side: &Side| side.messages().into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(sorted(&a), sorted(&b), "seed {seed}");
+        // Whoever speaks next brings the ends together.
+        a.say("the end").await;
+        a.carry(&b, 1).await;
+        assert_eq!(b.extremities().await.len(), 1, "seed {seed}");
+    }
+}
+
+/// Carries everything that waits, again and again, as each can rest on what the other has.
+async fn settle(a: &mut Side, b: &mut Side) {
+    for _ in 0..200 {
+        if a.carried == a.own_events().len() && b.carried == b.own_events().len() {
+            return;
+        }
+        retry(a, b).await;
+        retry(b, a).await;
+    }
+    panic!("events wait for each other");
+}
+
+/// Carries one event, and takes it back if what it rests on is missing.
+async fn retry(from: &mut Side, to: &Side) {
+    let arrivals = from.carry(to, 1).await;
+    if arrivals
+        .iter()
+        .any(|it| matches!(it, Arrival::MissingPrev(..)))
+    {
+        from.carried -= 1;
+    }
+}
