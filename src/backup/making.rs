@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -139,7 +139,11 @@ impl<'a> Making<'a> {
             return Ok(());
         };
         if copied.hash != hash {
-            log_damage(&mut self.made.damaged, path);
+            let path = path.display().to_string();
+            // Files are gone through twice.
+            if !self.made.damaged.contains(&path) {
+                self.made.damaged.push(path);
+            }
             return Ok(());
         }
         self.files.insert(
@@ -284,10 +288,6 @@ fn failed_to_write(reason: io::Error) -> BackupError {
     }
 }
 
-fn log_damage(damaged: &mut Vec<String>, path: &Path) {
-    damaged.push(path.display().to_string());
-}
-
 /// A header of the archive for a file that only its owner may read.
 fn header(length: u64, seconds: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
@@ -360,7 +360,7 @@ pub(crate) fn copy_all(
     from: &mut impl Read,
     to: &mut impl Write,
     from_path: &Path,
-    to_path: &PathBuf,
+    to_path: &Path,
 ) -> Result<(), BackupError> {
     let mut piece = vec![0; PIECE];
     loop {

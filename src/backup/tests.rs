@@ -49,7 +49,7 @@ impl Place {
         self.root.path().join("backups")
     }
 
-    fn into(&self) -> PathBuf {
+    fn target(&self) -> PathBuf {
         self.root.path().join("into")
     }
 
@@ -81,9 +81,9 @@ impl Place {
     }
 
     fn layout(&self) -> Layout {
-        let _ = fs::remove_dir_all(self.into());
+        let _ = fs::remove_dir_all(self.target());
         Layout {
-            into: self.into(),
+            into: self.target(),
             with_media: true,
             may_link: false,
         }
@@ -138,13 +138,13 @@ fn what_went_in_comes_out() {
     let unpacked = place.lay_out(None).unwrap();
     assert_eq!(unpacked.key, b"the key");
     assert_eq!(unpacked.manifest.about, about(1));
-    assert!(!place.into().join(KEY).exists(), "the key comes last");
+    assert!(!place.target().join(KEY).exists(), "the key comes last");
     for name in [
         "database/CURRENT",
         "database/000004.log",
         "database/000005.sst",
     ] {
-        let (before, after) = (place.data().join(name), place.into().join(name));
+        let (before, after) = (place.data().join(name), place.target().join(name));
         assert_eq!(
             fs::read(before).unwrap(),
             fs::read(after).unwrap(),
@@ -152,11 +152,14 @@ fn what_went_in_comes_out() {
         );
     }
     let picture = media_name(&Sha256::digest(b"a picture").into());
-    assert_eq!(fs::read(place.into().join(picture)).unwrap(), b"a picture");
+    assert_eq!(
+        fs::read(place.target().join(picture)).unwrap(),
+        b"a picture"
+    );
     for name in ["database/LOG", "media/unfinished", "media/thumbnails"] {
-        assert!(!place.into().join(name).exists(), "{name}");
+        assert!(!place.target().join(name).exists(), "{name}");
     }
-    for private in [place.into(), place.backups().join("objects")] {
+    for private in [place.target(), place.backups().join("objects")] {
         let mode = fs::metadata(&private).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{private:?}");
     }
@@ -182,10 +185,10 @@ fn a_later_backup_copies_what_is_new_and_leaves_the_earlier_whole() {
     );
     let first = place.lay_out(Some(&names[0])).unwrap();
     assert_eq!(first.manifest.about.position, 41);
-    assert!(place.into().join("database/MANIFEST-000001").exists());
-    assert!(!place.into().join("database/000009.sst").exists());
+    assert!(place.target().join("database/MANIFEST-000001").exists());
+    assert!(!place.target().join("database/000009.sst").exists());
     place.lay_out(Some(&names[1])).unwrap();
-    assert!(place.into().join("database/000009.sst").exists());
+    assert!(place.target().join("database/000009.sst").exists());
     assert!(place.lay_out(Some("000003-x")).is_err());
 }
 
@@ -199,7 +202,7 @@ fn a_sorted_file_of_the_same_name_that_was_made_anew_is_copied() {
     place.back_up(2);
     place.lay_out(None).unwrap();
     assert_eq!(
-        fs::read(place.into().join("database/000005.sst")).unwrap(),
+        fs::read(place.target().join("database/000005.sst")).unwrap(),
         b"SORTED"
     );
 }
@@ -282,7 +285,7 @@ fn each_damaged_byte_is_found() {
                     assert_eq!(unpacked.damaged.len(), 1, "{unpacked:?}");
                     let name = unpacked.damaged[0].split(' ').next().unwrap();
                     assert!(
-                        !place.into().join(name).exists(),
+                        !place.target().join(name).exists(),
                         "better none than a wrong one"
                     );
                 }
@@ -323,7 +326,10 @@ fn a_file_that_is_damaged_on_the_server_is_named_and_replaces_no_good_one() {
         [place.data().join(&film).display().to_string()]
     );
     place.lay_out(None).unwrap();
-    assert_eq!(fs::read(place.into().join(picture)).unwrap(), b"a picture");
+    assert_eq!(
+        fs::read(place.target().join(picture)).unwrap(),
+        b"a picture"
+    );
 }
 
 #[test]
@@ -331,13 +337,13 @@ fn only_an_empty_folder_is_filled() {
     let place = Place::new();
     place.back_up(1);
     let layout = place.layout();
-    fs::create_dir_all(place.into()).unwrap();
-    fs::write(place.into().join("cherished"), "").unwrap();
+    fs::create_dir_all(place.target()).unwrap();
+    fs::write(place.target().join("cherished"), "").unwrap();
     let repository = Repository::open(&place.backups()).unwrap();
     let manifest = repository.backup(None).unwrap().manifest;
     let error = unpack_backup(&repository, &manifest, &layout, &mut NoProgress).unwrap_err();
     assert!(matches!(error, BackupError::NotEmpty(_)), "{error}");
-    assert_eq!(fs::read_dir(place.into()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(place.target()).unwrap().count(), 1);
 }
 
 #[test]
@@ -409,7 +415,10 @@ fn a_stream_holds_the_same_and_shows_where_it_was_cut() {
     assert_eq!(unpacked.key, b"the key");
     assert_eq!(unpacked.manifest.about, about(1));
     let picture = media_name(&Sha256::digest(b"a picture").into());
-    assert_eq!(fs::read(place.into().join(picture)).unwrap(), b"a picture");
+    assert_eq!(
+        fs::read(place.target().join(picture)).unwrap(),
+        b"a picture"
+    );
     for end in [0, 100, 512, 3_000, bytes.len() / 2] {
         let cut = unpack_stream(&bytes[..end], &place.layout(), &mut NoProgress);
         assert!(cut.is_err(), "{end}");
