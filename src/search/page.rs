@@ -327,7 +327,7 @@ mod tests {
                 let (word, postings) = some.last().unwrap();
                 prop_assert_eq!(key, &(word.clone(), place(postings.last().unwrap().at)));
                 for (word, postings) in some {
-                    prop_assert_eq!(postings_of(page, &word).as_ref(), Some(&postings));
+                    prop_assert_eq!(postings_of(page, &word), Some(postings.clone()));
                     match whole.last_mut() {
                         Some(last) if last.0 == word => last.1.extend(postings),
                         _ => whole.push((word, postings)),
