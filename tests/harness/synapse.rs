@@ -115,6 +115,7 @@ enable_registration_without_verification: true
 macaroon_secret_key: "m"
 form_secret: "f"
 allow_public_rooms_over_federation: true
+caches: {{ sync_response_cache_duration: "0s" }}
 rc_message: {free}
 rc_room_creation: {free}
 rc_registration: {free}
