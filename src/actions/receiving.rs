@@ -58,6 +58,13 @@ pub(crate) struct Place<'a> {
     pub(crate) version: Version,
 }
 
+fn not_told(missing: &[OwnedEventId]) -> String {
+    format!(
+        "{} events that it rests on are not to be had",
+        missing.len()
+    )
+}
+
 #[derive(Deserialize)]
 struct Header {
     room_id: OwnedRoomId,
@@ -192,22 +199,31 @@ impl Actions {
         between: bool,
     ) -> Outcome {
         let mut arrival = arrival;
-        let mut between = between;
+        let (mut asked, mut fetched) = (false, false);
         for _ in 0..ROUNDS {
             let incoming = match arrival {
                 Arrival::Accepted(_) | Arrival::SoftFailed(_) | Arrival::Known => return Ok(()),
                 Arrival::Rejected(reason) => return Err(reason),
-                Arrival::MissingAuth(_, incoming) => {
-                    let event_id = incoming.received.event.event_id();
-                    self.fetch_auth_chain(place, event_id).await?;
+                Arrival::MissingAuth(_, mut incoming) if fetched => {
+                    incoming.is_given_up = true;
                     *incoming
                 }
-                Arrival::MissingPrev(missing, incoming) if between => {
-                    between = false;
+                Arrival::MissingAuth(_, incoming) => {
+                    fetched = true;
+                    let event_id = incoming.received.event.event_id();
+                    if let Err(reason) = self.fetch_auth_chain(place, event_id).await {
+                        log::info!("what allows {event_id} is not to be had: {reason}");
+                    }
+                    *incoming
+                }
+                Arrival::MissingPrev(missing, incoming) if between && !asked => {
+                    asked = true;
                     self.fetch_between(place, &incoming.received, &missing)
                         .await;
                     *incoming
                 }
+                // Its server does not tell what is directly before its own new event.
+                Arrival::MissingPrev(missing, _) if between => return Err(not_told(&missing)),
                 Arrival::MissingPrev(missing, mut incoming) => {
                     for event_id in missing {
                         let state = self.fetch_state_after(place, &event_id).await?;
@@ -221,10 +237,9 @@ impl Actions {
         match arrival {
             Arrival::Accepted(_) | Arrival::SoftFailed(_) | Arrival::Known => Ok(()),
             Arrival::Rejected(reason) => Err(reason),
-            Arrival::MissingAuth(missing, _) | Arrival::MissingPrev(missing, _) => Err(format!(
-                "{} events that it rests on are not to be had",
-                missing.len()
-            )),
+            Arrival::MissingAuth(missing, _) | Arrival::MissingPrev(missing, _) => {
+                Err(not_told(&missing))
+            }
         }
     }
 

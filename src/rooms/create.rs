@@ -35,17 +35,20 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// `join_rule`, `history_visibility` and `guest_access`.
-    fn rules(self) -> [(&'static str, &'static str, &'static str); 3] {
-        let (join_rule, guest_access) = match self {
-            Self::PrivateChat | Self::TrustedPrivateChat => ("invite", "can_join"),
-            Self::PublicChat => ("public", "forbidden"),
+    /// `join_rule`, `history_visibility` and `guest_access`. That guests are forbidden goes
+    /// without saying.
+    fn rules(self) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        let (join_rule, guests) = match self {
+            Self::PrivateChat | Self::TrustedPrivateChat => ("invite", Some("can_join")),
+            Self::PublicChat => ("public", None),
         };
+        let guests = guests.map(|access| ("m.room.guest_access", "guest_access", access));
         [
             ("m.room.join_rules", "join_rule", join_rule),
             ("m.room.history_visibility", "history_visibility", "shared"),
-            ("m.room.guest_access", "guest_access", guest_access),
         ]
+        .into_iter()
+        .chain(guests)
     }
 }
 

@@ -606,8 +606,13 @@ impl<'a, R: Read> EventReader<'a, R> {
         let json = self.shown(event)?;
         let fields: Fields<'_> = serde_json::from_slice(&json).map_err(|_| damaged())?;
         let state_key = fields.state_key.map_or("\"\"", RawValue::get);
+        // Of the create event also when that was (MSC4311).
+        let sent_at = match fields.event_type.get() {
+            "\"m.room.create\"" => format!(",\"origin_server_ts\":{}", fields.origin_server_ts),
+            _ => String::new(),
+        };
         Ok(format!(
-            "{{\"type\":{},\"sender\":{},\"state_key\":{state_key},\"content\":{}}}",
+            "{{\"type\":{},\"sender\":{},\"state_key\":{state_key},\"content\":{}{sent_at}}}",
             fields.event_type, fields.sender, fields.content
         ))
     }

@@ -192,7 +192,7 @@ fn place_join(
     }
     let (generation, refused) = match by_auth_events(known, event)? {
         Ok(found) => found,
-        Err(missing) => {
+        Err((_, missing)) => {
             return Err(AppendError::InvalidRoomState(format!(
                 "{} events that shall allow the join are missing",
                 missing.len()

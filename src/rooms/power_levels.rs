@@ -1,7 +1,8 @@
 //! The power levels of a room that is replaced (client-server API, "Room Upgrades").
 
-use graph::{PowerLevel, PowerLevels, Version};
+use graph::{Event, PowerLevel, PowerLevels, Version};
 use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, OwnedUserId};
+use serde::Deserialize;
 
 use crate::create::{CREATOR_LEVEL, level};
 
@@ -9,6 +10,24 @@ use crate::create::{CREATOR_LEVEL, level};
 const MODERATOR_LEVEL: i64 = 50;
 /// The level that ending a room needs, where otherwise everybody who may set state could.
 const TOMBSTONE_LEVEL: i64 = 150;
+
+/// Whether a list of levels names one of a room's creators, who stand above all levels in
+/// the room versions in which they are privileged.
+pub(crate) fn names_creator(levels: &CanonicalJsonObject, create: &Event) -> bool {
+    #[derive(Deserialize, Default)]
+    struct Content {
+        #[serde(default)]
+        additional_creators: Vec<String>,
+    }
+    let Some(CanonicalJsonValue::Object(users)) = levels.get("users") else {
+        return false;
+    };
+    let content: Content = create.content_as().unwrap_or_default();
+    let mut additional = content.additional_creators.iter();
+    create.version().creators_are_privileged()
+        && (users.contains_key(create.sender().as_str())
+            || additional.any(|creator| users.contains_key(creator)))
+}
 
 /// The content of a power levels event as a room of `version` with these creators can
 /// begin with it. `levels` are what `content` means in the old room.

@@ -37,6 +37,9 @@ pub struct Incoming {
     /// Whether it comes in by way of this server (`/send_join` and the like), which then has
     /// to send it to all others.
     pub is_relayed: bool,
+    /// Whether it is taken although events that shall allow it are not to be had: it is
+    /// rejected, and others can come after it.
+    pub is_given_up: bool,
 }
 
 impl Incoming {
@@ -47,6 +50,7 @@ impl Incoming {
             prev_states: BTreeMap::new(),
             is_history: false,
             is_relayed: false,
+            is_given_up: false,
         }
     }
 
@@ -227,7 +231,18 @@ impl Staging {
         }
         let (generation, refused) = match by_auth_events(&known, event)? {
             Ok(found) => found,
-            Err(missing) => return Ok(Checked::MissingAuth(missing)),
+            Err((generation, _)) if incoming.is_given_up => {
+                let reason = "events that shall allow it are not to be had".to_owned();
+                (generation, Some(Reason::Forbidden(reason)))
+            }
+            Err((_, missing)) => {
+                // Who tells what comes before it tells these too.
+                let before = missing_before(&known, incoming)?;
+                return Ok(match before.is_empty() {
+                    true => Checked::MissingAuth(missing),
+                    false => Checked::MissingPrev(before),
+                });
+            }
         };
         let nodes = std::mem::take(&mut self.nodes);
         let secret = rooms.inner.store.secret();
@@ -284,9 +299,10 @@ impl Staging {
     }
 }
 
-type AuthFound = Result<(u32, Option<Reason>), Vec<OwnedEventId>>;
+type AuthFound = Result<(u32, Option<Reason>), (u32, Vec<OwnedEventId>)>;
 
-/// The event's generation, and why its auth events do not allow it; or which are missing.
+/// The event's generation, and why its auth events do not allow it; or its generation as far
+/// as they are held here, and which are missing.
 pub(crate) fn by_auth_events<R: Read>(
     known: &KnownEvents<'_, R>,
     event: &Event,
@@ -308,9 +324,25 @@ pub(crate) fn by_auth_events<R: Read>(
     }
     Ok(match allowed {
         Ok(()) => Ok((generation.get(), None)),
-        Err(AuthEventsError::Missing(missing)) => Err(missing),
+        Err(AuthEventsError::Missing(missing)) => Err((generation.get(), missing)),
         Err(AuthEventsError::Rejected(reason)) => Ok((generation.get(), Some(reason))),
     })
+}
+
+/// The events directly before an incoming one that are not held here with their state, nor
+/// given with it.
+fn missing_before(
+    known: &KnownEvents<'_, Latest>,
+    incoming: &Incoming,
+) -> Result<Vec<OwnedEventId>, ReadError> {
+    let mut missing = Vec::new();
+    for prev in incoming.received.event.prev_events() {
+        let held = known.by_id(prev)?.and_then(|held| held.state_before());
+        if held.is_none() && !incoming.prev_states.contains_key(prev) {
+            missing.push(prev.clone());
+        }
+    }
+    Ok(missing)
 }
 
 type Before = Result<(StateRoot, Vec<OwnedEventId>), Vec<OwnedEventId>>;

@@ -15,6 +15,7 @@ use crate::{
     digest::{Digest, digest},
     event::{checked, load_event},
     form::MAX_STICKY,
+    power_levels::names_creator,
     queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
     relations::{Relation, RelationKeys, relates, thread_of},
     room_record, standing,
@@ -251,16 +252,16 @@ impl Staging {
     }
 
     /// The target of a redaction, if it is an event of this room that the sender may
-    /// redact.
+    /// redact; none if it is not known here yet, and the redaction has to wait for it.
     fn redaction_target(
         &mut self,
         latest: &Latest,
         sender: &Sender,
         target: &OwnedEventId,
-    ) -> Result<Redacted, AppendError> {
-        let serial = latest
-            .get(&tables::EVENT_BY_ID, &target.to_string())?
-            .ok_or(AppendError::UnknownTarget)?;
+    ) -> Result<Option<Redacted>, AppendError> {
+        let Some(serial) = latest.get(&tables::EVENT_BY_ID, &target.to_string())? else {
+            return Ok(None);
+        };
         let event = load_event(latest, serial)?;
         if Some(event.room_id()) != self.room_id.as_deref() {
             return Err(AppendError::UnknownTarget);
@@ -277,11 +278,11 @@ impl Staging {
         let relation = place
             .and_then(|place| RelationKeys::of(&event, serial, place))
             .map(|keys| (keys, event.sender().to_string()));
-        Ok(Redacted {
+        Ok(Some(Redacted {
             serial,
             is_state: event.state_key().is_some(),
             relation,
-        })
+        }))
     }
 
     /// Builds one event on the staged end of the room and authorises it.
@@ -297,9 +298,18 @@ impl Staging {
             .sticky
             .map(|duration| self.now + duration.min(MAX_STICKY));
         let redacts = match &new.redacts {
-            Some(target) => Some(self.redaction_target(latest, sender, target)?),
+            Some(target) => self.redaction_target(latest, sender, target)?,
             None => None,
         };
+        if new.event_type == "m.room.power_levels"
+            && let Some(create) = self.state_event(latest, "m.room.create", "")?
+            && names_creator(&new.content, &create.event)
+        {
+            return Err(AppendError::Invalid(
+                "a creator of the room stands above all levels and cannot be given one".to_owned(),
+            ));
+        }
+        let missing = new.redacts.clone().filter(|_| redacts.is_none());
         let draft = Draft {
             event_type: new.event_type,
             state_key: new.state_key,
@@ -340,6 +350,12 @@ impl Staging {
         self.push(rooms, latest, event, generation, digest, redacts)?;
         if let Some(staged) = self.events.last_mut() {
             staged.sticky_until = sticky_until;
+            staged.arrival = missing.map(|missing| {
+                Box::new(Arrival {
+                    redacts_missing: Some(missing),
+                    ..Arrival::default()
+                })
+            });
         }
         Ok(())
     }

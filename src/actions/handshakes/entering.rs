@@ -34,7 +34,9 @@ impl Actions {
             candidates.add([known.sender.server_name()]);
             candidates.add(known.servers.iter().map(AsRef::as_ref));
         }
-        candidates.add(room_id.server_name());
+        if servers.is_empty() {
+            candidates.add(room_id.server_name());
+        }
         let mut failure = None;
         for server in candidates.into_servers() {
             match self.enter_by(session, &server, room_id, about).await {

@@ -330,12 +330,12 @@ fn bodies(chunk: &[String]) -> Vec<String> {
 
 #[test]
 fn tokens_of_places_come_back() {
-    let token = PlaceToken {
-        depth: 12,
-        tie_break: 34,
-    };
-    assert_eq!(PlaceToken::parse(&token.to_string()), Some(token));
-    for text in ["", "t", "t1", "s1_2", "t1_2_3", "t-1_2", "tx_y"] {
+    let place = PlaceToken::at(12, 34);
+    let bounded = PlaceToken { until: 56, ..place };
+    for token in [place, bounded] {
+        assert_eq!(PlaceToken::parse(&token.to_string()), Some(token));
+    }
+    for text in ["", "t", "t1", "s1_2", "t1_2_3_4", "t1_2_", "t-1_2", "tx_y"] {
         assert_eq!(PlaceToken::parse(text), None, "{text}");
     }
 }
