@@ -28,6 +28,7 @@ struct Neighbours {
 }
 
 fn keys_of(user_id: &UserId, device_id: &str) -> Value {
+    let user_id = user_id.as_str();
     json!({
         "user_id": user_id, "device_id": device_id, "algorithms": [],
         "keys": { format!("ed25519:{device_id}"): device_id },
