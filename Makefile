@@ -23,7 +23,7 @@ ADDRESS ?= 127.0.0.1:8008
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ': .*## ' '/^[a-z-]+: .*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+: .*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## Run a server on 127.0.0.1:8008; its data stays in ./data
@@ -82,6 +82,17 @@ release: dependencies ## Build the binary for release
 	cargo build --release -p cairn
 	@echo "$(CAIRN_RELEASE)"
 
+# What makes and tests packages besides a build: .ci/install-dependencies packages.
+PACKAGES ?= $(CARGO_TARGET_DIR)/packages
+
+.PHONY: packages
+packages: release dependencies-packages ## Make deb, rpm and the offline bundle
+	packaging/build.sh $(CAIRN_RELEASE) $(PACKAGES)
+
+.PHONY: test-packages
+test-packages: packages ## Install, upgrade, remove and purge them in a Debian (as root)
+	packaging/tests/run.sh $(PACKAGES)
+
 .PHONY: example
 example: build ## Write config/cairn.example.toml anew from the options
 	$(CAIRN) config example > config/cairn.example.toml.new
@@ -90,6 +101,10 @@ example: build ## Write config/cairn.example.toml anew from the options
 .PHONY: dependencies
 dependencies: ## Install what a build needs (Debian and Ubuntu)
 	@.ci/install-dependencies build
+
+.PHONY: dependencies-packages
+dependencies-packages:
+	@.ci/install-dependencies packages
 
 .PHONY: dependencies-test
 dependencies-test:

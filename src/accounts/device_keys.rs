@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Changes, DeviceKeysRecord, DeviceSerial, SignatureRecord, UserSerial,
+    Changes, DeviceKeysRecord, DeviceRecord, DeviceSerial, SignatureRecord, UserSerial,
     tables::{
-        CROSS_SIGNING_KEY_BY_USER, DEVICE_BY_USER, DEVICE_KEYS_BY_DEVICE, SIGNATURE_BY_KEY,
-        USER_BY_ID,
+        ACCOUNT_BY_USER, CROSS_SIGNING_KEY_BY_USER, DEVICE_BY_USER, DEVICE_KEYS_BY_DEVICE,
+        SIGNATURE_BY_KEY, USER_BY_ID,
     },
 };
 use ruma_common::{
@@ -14,8 +14,8 @@ use ruma_common::{
     encryption::{CrossSigningKey, DeviceKeys, OneTimeKey},
     serde::Raw,
 };
-use serde_json::{Map, Value};
-use store::{Batch, Latest, Position, Read, StoreError};
+use serde_json::{Map, Value, value::RawValue};
+use store::{Batch, Latest, Position, Read, StoreError, Walker};
 
 use crate::{
     Accounts, Session, cross_signing, device_lists, devices,
@@ -243,69 +243,163 @@ pub(crate) fn query_keys_as(
     wanted: &BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
 ) -> Result<QueriedKeys, StoreError> {
     let mut found = QueriedKeys::default();
-    for (user_id, device_ids) in wanted {
-        if user_id.server_name() != server_name {
-            found.remote.insert(user_id.server_name().to_owned());
-            continue;
+    let (local, remote): (Vec<_>, Vec<_>) = wanted
+        .iter()
+        .partition(|(user_id, _)| user_id.server_name() == server_name);
+    let servers = remote.iter().map(|(user_id, _)| user_id.server_name());
+    found.remote.extend(servers.map(ToOwned::to_owned));
+    let mut looking = Looking {
+        view,
+        viewer,
+        devices: view.walker(&DEVICE_BY_USER),
+        signatures: view.walker(&SIGNATURE_BY_KEY),
+    };
+    let users = looking.accounts(local)?;
+    looking.device_keys(&users, &mut found)?;
+    looking.user_keys(&users, &mut found)?;
+    Ok(found)
+}
+
+/// A user of this server, and the devices that are asked for.
+type Asked<'a> = (UserSerial, &'a OwnedUserId, &'a Vec<OwnedDeviceId>);
+
+/// Looks up the keys of many users together: one by one costs several times as much.
+struct Looking<'a, R> {
+    view: &'a R,
+    viewer: Option<UserSerial>,
+    devices: Walker<'a, (UserSerial, String), DeviceRecord>,
+    signatures: Walker<'a, (UserSerial, String, UserSerial, String), SignatureRecord>,
+}
+
+impl<R: Read> Looking<'_, R> {
+    /// Those who have an account.
+    fn accounts<'a>(
+        &self,
+        wanted: Vec<(&'a OwnedUserId, &'a Vec<OwnedDeviceId>)>,
+    ) -> Result<Vec<Asked<'a>>, StoreError> {
+        let ids: Vec<String> = wanted.iter().map(|(id, _)| id.to_string()).collect();
+        let serials = self.view.get_many(&USER_BY_ID, &ids)?;
+        let known = wanted.into_iter().zip(serials);
+        let known = known.filter_map(|((id, devices), user)| Some((user?, id, devices)));
+        let known: Vec<Asked<'a>> = known.collect();
+        let serials: Vec<UserSerial> = known.iter().map(|(user, _, _)| *user).collect();
+        let accounts = self.view.get_many(&ACCOUNT_BY_USER, &serials)?;
+        let there = known.into_iter().zip(accounts);
+        Ok(there
+            .filter_map(|(asked, account)| account.map(|_| asked))
+            .collect())
+    }
+
+    fn device_keys(
+        &mut self,
+        users: &[Asked<'_>],
+        found: &mut QueriedKeys,
+    ) -> Result<(), StoreError> {
+        let table = DEVICE_KEYS_BY_DEVICE.name;
+        let mut devices = Vec::new();
+        for (user, user_id, device_ids) in users {
+            found.device_keys.entry((*user_id).clone()).or_default();
+            for ((_, device_id), device) in self.devices.under(&(*user,))? {
+                let device_id = OwnedDeviceId::from(device_id);
+                if device_ids.is_empty() || device_ids.contains(&device_id) {
+                    devices.push((*user, *user_id, device_id, device));
+                }
+            }
         }
-        let Some(user) = view.get(&USER_BY_ID, &user_id.to_string())? else {
-            continue;
-        };
-        if crate::account(view, user)?.is_none() {
-            continue;
+        let serials: Vec<DeviceSerial> = devices.iter().map(|(.., device)| device.serial).collect();
+        let keys = self.view.get_many(&DEVICE_KEYS_BY_DEVICE, &serials)?;
+        for ((user, user_id, device_id, device), record) in devices.into_iter().zip(keys) {
+            let Some(record) = record else {
+                continue;
+            };
+            let name = device.display_name.filter(|_| self.viewer.is_some());
+            let signatures = self.signatures(user, device_id.as_str())?;
+            let json = shown(record.json, signatures, name, table)?;
+            let of_user = found.device_keys.entry(user_id.clone()).or_default();
+            of_user.insert(device_id, Raw::from_json(json));
         }
-        let devices = keys_of_devices(view, viewer, user, device_ids)?;
-        found.device_keys.insert(user_id.clone(), devices);
-        for (usage, keys) in [
+        Ok(())
+    }
+
+    fn user_keys(
+        &mut self,
+        users: &[Asked<'_>],
+        found: &mut QueriedKeys,
+    ) -> Result<(), StoreError> {
+        let table = CROSS_SIGNING_KEY_BY_USER.name;
+        for (usage, found) in [
             (cross_signing::MASTER, &mut found.master_keys),
             (cross_signing::SELF_SIGNING, &mut found.self_signing_keys),
             (cross_signing::USER_SIGNING, &mut found.user_signing_keys),
         ] {
             // Whom a user has verified is nobody else's business.
-            if (usage != cross_signing::USER_SIGNING || Some(user) == viewer)
-                && let Some(record) = view.get(&CROSS_SIGNING_KEY_BY_USER, &(user, usage))?
-            {
-                let table = CROSS_SIGNING_KEY_BY_USER.name;
-                let mut key = json::parse(&record.json, table)?;
-                add_signatures(view, &mut key, viewer, user, &record.public_key)?;
-                keys.insert(user_id.clone(), Raw::from_json(json::written(&key, table)?));
+            let is_public = usage != cross_signing::USER_SIGNING;
+            let users = users.iter();
+            let users = users.filter(|(user, ..)| is_public || Some(*user) == self.viewer);
+            let users: Vec<_> = users.collect();
+            let keys: Vec<(UserSerial, u8)> =
+                users.iter().map(|(user, ..)| (*user, usage)).collect();
+            let records = self.view.get_many(&CROSS_SIGNING_KEY_BY_USER, &keys)?;
+            for ((user, user_id, _), record) in users.into_iter().zip(records) {
+                let Some(record) = record else {
+                    continue;
+                };
+                let signatures = self.signatures(*user, &record.public_key)?;
+                let json = shown(record.json, signatures, None, table)?;
+                found.insert((*user_id).clone(), Raw::from_json(json));
             }
         }
+        Ok(())
     }
-    Ok(found)
+
+    /// The signatures that a key's owner and the viewer have put on it: by whom, with which
+    /// key. Those of others are theirs to see.
+    fn signatures(
+        &mut self,
+        owner: UserSerial,
+        key: &str,
+    ) -> Result<Vec<(String, String, String)>, StoreError> {
+        let mut found = Vec::new();
+        let signers = [Some(owner), self.viewer.filter(|viewer| *viewer != owner)];
+        for signer in signers.into_iter().flatten() {
+            let prefix = (owner, key.to_owned(), signer);
+            let rows = self.signatures.under(&prefix)?;
+            if rows.is_empty() {
+                continue;
+            }
+            let Some(signer_id) = model::user_id(self.view, signer)? else {
+                continue;
+            };
+            for ((.., key_id), record) in rows {
+                found.push((signer_id.clone(), key_id, record.signature));
+            }
+        }
+        Ok(found)
+    }
 }
 
-fn keys_of_devices(
-    view: &impl Read,
-    viewer: Option<UserSerial>,
-    user: UserSerial,
-    device_ids: &[OwnedDeviceId],
-) -> Result<BTreeMap<OwnedDeviceId, Raw<DeviceKeys>>, StoreError> {
-    let mut found = BTreeMap::new();
-    for row in view.scan(&DEVICE_BY_USER, &(user,)) {
-        let ((_, device_id), device) = row?;
-        let device_id = OwnedDeviceId::from(device_id);
-        if !device_ids.is_empty() && !device_ids.contains(&device_id) {
-            continue;
+/// A stored key with what else is told with it.
+fn shown(
+    mut json: Vec<u8>,
+    signatures: Vec<(String, String, String)>,
+    device_name: Option<String>,
+    table: &'static str,
+) -> Result<Box<RawValue>, StoreError> {
+    if !signatures.is_empty() {
+        let mut key: Map<String, Value> = json::parse(&json, table)?;
+        for (signer_id, key_id, signature) in signatures {
+            add_signature(&mut key, signer_id, key_id, signature);
         }
-        let Some(record) = view.get(&DEVICE_KEYS_BY_DEVICE, &device.serial)? else {
-            continue;
-        };
-        let table = DEVICE_KEYS_BY_DEVICE.name;
-        let mut keys: Map<String, Value> = json::parse(&record.json, table)?;
-        add_signatures(view, &mut keys, viewer, user, device_id.as_str())?;
-        if let Some(name) = device.display_name
-            && viewer.is_some()
-        {
-            let unsigned = [("device_display_name".to_owned(), Value::String(name))];
-            keys.insert(
-                "unsigned".to_owned(),
-                Value::Object(unsigned.into_iter().collect()),
-            );
-        }
-        found.insert(device_id, Raw::from_json(json::written(&keys, table)?));
+        json = json::written(&key, table)?.get().as_bytes().to_vec();
     }
-    Ok(found)
+    if let Some(name) = device_name {
+        // What is stored has no `unsigned`, and is never empty.
+        json.pop();
+        json.extend_from_slice(br#","unsigned":{"device_display_name":"#);
+        json.extend_from_slice(Value::String(name).to_string().as_bytes());
+        json.extend_from_slice(b"}}");
+    }
+    json::raw(json, table)
 }
 
 /// Adds the signatures that the key's owner and the viewer have put on a key. Those of others are theirs to see.

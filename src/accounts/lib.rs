@@ -44,6 +44,7 @@ mod received_messages;
 mod registration;
 mod remote_devices;
 mod rendezvous;
+mod server_messages;
 mod server_user;
 mod services;
 mod session_cache;
@@ -116,6 +117,7 @@ pub use self::{
         DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, kept_keys, shown_answer,
     },
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
+    server_messages::MAX_SERVER_ROWS,
     services::Asserted,
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
     shared_secret::{SharedSecretError, SharedSecretRegistration},

@@ -28,6 +28,8 @@ const MAX_FALLBACK_KEYS: usize = 10;
 const MAX_KEY_BYTES: usize = 4_096;
 /// The longest algorithm and key id, in bytes.
 const MAX_ID_BYTES: usize = 255;
+/// Of how many algorithms without keys it is remembered which was given out last.
+const MAX_ALGORITHMS: usize = 10;
 /// How many keys are claimed in one commit.
 const CLAIMS_AT_ONCE: usize = 100;
 
@@ -309,9 +311,19 @@ fn give(
     } = claim;
     let mut counts = key_counts(latest, *device)?;
     let prefix = (*device, algorithm.clone());
-    let first = latest.scan(&ONE_TIME_KEY_BY_DEVICE, &prefix).next();
+    // From the last one on: the database would look at each that was given out before.
+    let from = match counts.given.get(algorithm) {
+        Some((position, key_id)) => (Position(*position), key_id.clone()),
+        None => (Position(0), String::new()),
+    };
+    let from = (*device, algorithm.clone(), from.0, from.1);
+    let first = latest
+        .scan_from(&ONE_TIME_KEY_BY_DEVICE, &prefix, &from)
+        .next();
     let given = if let Some((key, json)) = first.transpose()? {
         let key_id = key.3.clone();
+        let place = (key.2.0, key_id.clone());
+        counts.given.insert(algorithm.clone(), place);
         batch.delete(
             &ONE_TIME_KEY_BY_ID,
             &(*device, algorithm.clone(), key_id.clone()),
@@ -321,6 +333,12 @@ fn give(
             *count = count.saturating_sub(1);
         }
         counts.one_time.retain(|_, count| *count > 0);
+        if counts.given.len() > MAX_ALGORITHMS {
+            let there = &counts.one_time;
+            counts
+                .given
+                .retain(|algorithm, _| there.contains_key(algorithm));
+        }
         (key_id, json)
     } else {
         let Some(mut fallback) = latest.get(&FALLBACK_KEY_BY_DEVICE, &prefix)? else {

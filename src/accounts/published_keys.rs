@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::UserSerial;
+use model::{UserSerial, tables::PUBLISHED_DEVICES_BY_USER};
 use ruma_common::{
     OwnedDeviceId, OwnedUserId, ServerName, UserId,
     encryption::{CrossSigningKey, DeviceKeys},
@@ -51,9 +51,13 @@ pub fn published_devices(
     };
     let wanted = BTreeMap::from([(user_id.to_owned(), Vec::new())]);
     let mut keys = published_keys(view, user_id.server_name(), &wanted)?;
-    let position = device_list_position(view, user)?;
+    // What is told of changes counts by itself: the next one names this number.
+    let stream_id = match view.get(&PUBLISHED_DEVICES_BY_USER, &user)? {
+        Some(told) => told.stream_id,
+        None => device_list_position(view, user)?.map_or(0, |position| position.0),
+    };
     Ok(Some(PublishedDevices {
-        stream_id: position.map_or(0, |position| position.0),
+        stream_id,
         devices: keys.device_keys.remove(user_id).unwrap_or_default(),
         master_key: keys.master_keys.remove(user_id),
         self_signing_key: keys.self_signing_keys.remove(user_id),

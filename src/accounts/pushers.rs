@@ -1,7 +1,7 @@
 //! Pushers: where a user's clients want notifications sent (client-server API, "Push Notifications").
 
 use model::{
-    DeviceSerial, LogEntry, PusherRecord, PusherSerial, UserSerial,
+    DeviceSerial, LogEntry, PusherRecord, PusherSerial, UserSerial, pushers_scope,
     tables::{PUSH_BY_PUSHER, PUSHER_BY_KEY, PUSHER_BY_USER, TOLD_COUNT_BY_PUSHER},
 };
 use serde_json::{Map, Value};
@@ -268,6 +268,7 @@ impl Accounts {
                 batch.put(&PUSHER_BY_USER, &key, &record);
                 batch.put(&PUSHER_BY_KEY, &(key.1, key.2, user), &());
                 LogEntry::Pushers { user }.write(batch);
+                batch.wake(pushers_scope());
                 Ok(())
             })
             .await
@@ -341,6 +342,7 @@ fn remove(batch: &mut Batch, user: UserSerial, key: &PusherKey, serial: PusherSe
     batch.delete_prefix(&PUSH_BY_PUSHER, &(serial,));
     batch.delete(&TOLD_COUNT_BY_PUSHER, &serial);
     LogEntry::Pushers { user }.write(batch);
+    batch.wake(pushers_scope());
 }
 
 #[cfg(test)]

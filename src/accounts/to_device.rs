@@ -16,14 +16,14 @@ use serde_json::{Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
 
-use crate::{Accounts, Session};
+use crate::{Accounts, Session, server_messages};
 
 /// The largest content of one message, in bytes.
 const MAX_CONTENT_BYTES: usize = 64 * 1_024;
 /// The longest event type, in bytes.
 pub(crate) const MAX_TYPE_BYTES: usize = 255;
 /// The most messages of one request, all devices counted.
-const MAX_MESSAGES: usize = 5_000;
+pub(crate) const MAX_MESSAGES: usize = 5_000;
 /// The most messages that wait for one device.
 const MAX_QUEUE_MESSAGES: u64 = 20_000;
 /// The most bytes that wait for one device.
@@ -54,9 +54,9 @@ pub enum ToDeviceError {
 /// What became of the messages of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentToDevices {
-    /// How many were queued; 0 if the transaction id was used before.
+    /// How many were queued, be it for devices here or for other servers; 0 if the transaction id was used before.
     pub queued: usize,
-    /// How many were dropped, as the device's queue was full.
+    /// How many were dropped, as the queue of the device or the server was full.
     pub dropped: usize,
     /// The other servers to whose users messages were addressed.
     pub remote: BTreeSet<OwnedServerName>,
@@ -99,7 +99,8 @@ pub fn to_device(
 
 impl Accounts {
     /// Sends messages to devices (`PUT /sendToDevice/{eventType}/{txnId}`). The same transaction id of the same device does nothing again. Unknown users and
-    /// devices are left out, and a device that has not fetched its messages for so long that its queue is full gets no more.
+    /// devices are left out, and a device that has not fetched its messages for so long that its queue is full gets no more. What is for users of other
+    /// servers is on disk with all else when this returns, and waits there until those servers have taken it.
     ///
     /// # Errors
     /// [`ToDeviceError`]; then nothing was sent.
@@ -121,12 +122,16 @@ impl Accounts {
         }
         let (sender, kind) = (session.user_id.to_string(), event_type.to_owned());
         let server_name = self.inner.server_name.clone();
-        let outgoing = self
+        let random = self.inner.random.clone();
+        let (outgoing, remote) = self
             .store()
             .prepare(move |latest| {
-                let mut messages = messages;
-                messages.retain(|user_id, _| user_id.server_name() == server_name);
-                resolve(latest, &sender, &kind, &messages)
+                let (local, remote): (Messages, Messages) = messages
+                    .into_iter()
+                    .partition(|(user_id, _)| user_id.server_name() == server_name);
+                let outgoing = resolve(latest, &sender, &kind, &local)?;
+                let remote = server_messages::for_servers(&random, &sender, &kind, &remote)?;
+                Ok::<_, ToDeviceError>((outgoing, remote))
             })
             .await?;
         let transaction = transaction_hash(event_type, transaction_id);
@@ -137,7 +142,9 @@ impl Accounts {
                 if !remember(latest, position, batch, from, transaction, now)? {
                     return Ok((0, 0));
                 }
-                queue(latest, position, batch, outgoing)
+                let (queued, dropped) = queue(latest, position, batch, outgoing)?;
+                let (sent, lost) = server_messages::queue(latest, position, batch, remote)?;
+                Ok::<_, StoreError>((queued + sent, dropped + lost))
             })
             .await?;
         Ok(SentToDevices {
@@ -241,6 +248,13 @@ pub(crate) fn resolve(
 
 /// `{"content":…,"sender":…,"type":…}`
 fn message(sender: &str, event_type: &str, content: &RawValue) -> Result<Vec<u8>, ToDeviceError> {
+    let content = checked_content(content)?;
+    let (sender, event_type) = (Value::from(sender), Value::from(event_type));
+    Ok(format!(r#"{{"content":{content},"sender":{sender},"type":{event_type}}}"#).into_bytes())
+}
+
+/// The JSON of a content that a message may have.
+pub(crate) fn checked_content(content: &RawValue) -> Result<&str, ToDeviceError> {
     let content = content.get();
     if !content.starts_with('{') {
         return Err(ToDeviceError::NotAnObject);
@@ -248,8 +262,7 @@ fn message(sender: &str, event_type: &str, content: &RawValue) -> Result<Vec<u8>
     if content.len() > MAX_CONTENT_BYTES {
         return Err(ToDeviceError::TooLarge("a message has at most 65536 bytes"));
     }
-    let (sender, event_type) = (Value::from(sender), Value::from(event_type));
-    Ok(format!(r#"{{"content":{content},"sender":{sender},"type":{event_type}}}"#).into_bytes())
+    Ok(content)
 }
 
 /// Remembers a transaction id; false if it was used before. Sweeps out some that are long past.

@@ -98,10 +98,23 @@ pub enum Administration {
     ShowDatabase,
     /// Compacts the database.
     CompactDatabase,
+    /// Copies the database as it is at some instant into the folder `checkpoint` in the data
+    /// folder, in place of an earlier copy. Who asks removes it.
+    CopyDatabase,
     /// Says how this server stands with others.
     FederationStatus,
     /// Looks at everything that must be right for a conversation with a server.
     FederationCheck {
+        /// The server's name.
+        server: String,
+    },
+    /// Has a server tried now that is left alone because it did not answer.
+    FederationRetry {
+        /// The server's name.
+        server: String,
+    },
+    /// Forgets what waits for a server.
+    FederationForget {
         /// The server's name.
         server: String,
     },
@@ -208,8 +221,11 @@ impl Actions {
             }
             Administration::ShowDatabase => self.show_database().await,
             Administration::CompactDatabase => self.compact_database().await,
+            Administration::CopyDatabase => self.copy_database().await,
             Administration::FederationStatus => self.federation_status().await,
             Administration::FederationCheck { server } => self.federation_check(&server).await,
+            Administration::FederationRetry { server } => self.federation_retry(&server).await,
+            Administration::FederationForget { server } => self.federation_forget(&server).await,
         }
     }
 

@@ -5,6 +5,9 @@ use store::{DiskUse, Snapshot};
 
 use crate::{Actions, AdministrationError};
 
+/// The copy that a backup is made from, in the data folder.
+pub const CHECKPOINT: &str = "checkpoint";
+
 impl Actions {
     /// How many events there are, how long they are, and what the database takes.
     pub(crate) async fn show_database(&self) -> Result<Value, AdministrationError> {
@@ -20,6 +23,15 @@ impl Actions {
             "write_ahead_log_bytes": used.write_ahead_log,
             "families": families(&used),
         }))
+    }
+
+    /// Copies the database as it is now to where a backup is made from.
+    pub(crate) async fn copy_database(&self) -> Result<Value, AdministrationError> {
+        let store = self.rooms.store();
+        let folder = store.folder().join(CHECKPOINT);
+        store.checkpoint(&folder).await?;
+        log::info!("the database was copied for a backup");
+        Ok(json!({ "folder": folder }))
     }
 
     /// Compacts the database, and says what it takes then and what it took before.

@@ -1,9 +1,20 @@
 //! The verbs of `cairn federation`.
 
-use ruma_common::ServerName;
+use std::collections::BTreeMap;
+
+use delivery::WaitingServer;
+use ruma_common::{OwnedServerName, ServerName};
 use serde_json::{Value, json};
+use store::Snapshot;
 
 use crate::{Actions, AdministrationError};
+
+/// The most servers for which something waits that are shown.
+const MAX_WAITING: usize = 1_000;
+
+fn server_name(typed: &str) -> Result<OwnedServerName, AdministrationError> {
+    ServerName::parse(typed.trim()).map_err(|_| AdministrationError::ServerName(typed.to_owned()))
+}
 
 impl Actions {
     pub(crate) async fn federation_status(&self) -> Result<Value, AdministrationError> {
@@ -21,10 +32,25 @@ impl Actions {
                 })
             })
             .collect();
+        let waiting: Vec<Value> = self
+            .waiting()
+            .await?
+            .into_iter()
+            .map(|(server, waiting)| {
+                json!({
+                    "server": server,
+                    "rooms": waiting.rooms,
+                    "events": waiting.events,
+                    "others": waiting.others,
+                    "has_transaction": waiting.has_transaction,
+                })
+            })
+            .collect();
         Ok(json!({
             "key_id": status.key_id,
             "known_servers": status.known,
             "failing": failing,
+            "waiting": waiting,
         }))
     }
 
@@ -32,10 +58,37 @@ impl Actions {
         &self,
         server: &str,
     ) -> Result<Value, AdministrationError> {
-        let name = ServerName::parse(server.trim())
-            .map_err(|_| AdministrationError::ServerName(server.to_owned()))?;
+        let name = server_name(server)?;
         let steps = self.peers.check(&name).await;
         let ok = steps.iter().all(|step| step.ok);
         Ok(json!({ "server": name, "ok": ok, "steps": steps }))
+    }
+
+    /// What waits for other servers.
+    async fn waiting(&self) -> Result<BTreeMap<String, WaitingServer>, AdministrationError> {
+        let waiting = |view: &Snapshot| delivery::waiting_servers(view, MAX_WAITING);
+        Ok(self.rooms.store().read_long(waiting).await?)
+    }
+
+    pub(crate) async fn federation_retry(
+        &self,
+        server: &str,
+    ) -> Result<Value, AdministrationError> {
+        let name = server_name(server)?;
+        self.peers.try_again(&name).await;
+        log::info!(server = name.as_str(); "a server is tried now, as an administrator wants");
+        Ok(json!({ "server": name }))
+    }
+
+    pub(crate) async fn federation_forget(
+        &self,
+        server: &str,
+    ) -> Result<Value, AdministrationError> {
+        let name = server_name(server)?;
+        let before = self.waiting().await?.remove(name.as_str());
+        delivery::forget_server(self.rooms.store(), &name).await?;
+        log::info!(server = name.as_str(); "what waited for a server was forgotten, as an administrator wants");
+        let before = before.unwrap_or_default();
+        Ok(json!({ "server": name, "events": before.events, "others": before.others }))
     }
 }

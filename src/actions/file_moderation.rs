@@ -315,6 +315,7 @@ impl Actions {
         let by = Administrator::Operator;
         match wish {
             FileWish::List => {
+                self.must_be_here(selection).await?;
                 let files = self.select_files(selection).await?;
                 let found = self.media.facts_of(files).await;
                 let found = found.map_err(FileModerationError::from)?;

@@ -2,15 +2,16 @@
 
 use accounts::Session;
 use model::{UserSerial, tables};
-use rooms::{AppendError, CreateRoom, ReadError};
-use ruma_common::{OwnedRoomId, RoomId, RoomOrAliasId};
-use store::{Read, Snapshot};
+use rooms::{AppendError, CreateRoom};
+use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
+use store::{Read, Snapshot, StoreError};
 
-use crate::{Actions, sender};
+use crate::{Actions, HandshakeError, sender};
 
 impl Actions {
     /// Makes a room. Where it says that it replaces another, the creator's settings of that
-    /// one hold for it too, as for those who come into it.
+    /// one hold for it too, as for those who come into it. Users of other servers are invited
+    /// when the room is made; who cannot be invited then is left out.
     ///
     /// # Errors
     /// [`AppendError`], as [`rooms::Rooms::create`].
@@ -20,30 +21,52 @@ impl Actions {
         wish: CreateRoom,
     ) -> Result<OwnedRoomId, AppendError> {
         let replaces = wish.creation_content.contains_key("predecessor");
+        let (elsewhere, is_direct) = (wish.invite.clone(), wish.is_direct);
         let room_id = self.rooms.create(&sender(session), wish).await?;
+        let elsewhere = elsewhere.iter().filter(|user_id| !self.is_local(user_id));
+        for user_id in elsewhere {
+            let mut content = CanonicalJsonObject::new();
+            content.insert("membership".to_owned(), "invite".to_owned().into());
+            if is_direct {
+                content.insert("is_direct".to_owned(), true.into());
+            }
+            let invited = self
+                .invite_elsewhere(&sender(session), &room_id, user_id, content)
+                .await;
+            // The room is there: who made it sees who is not invited.
+            if let Err(error) = invited {
+                log::info!("{user_id} was not invited to {room_id}: {error}");
+            }
+        }
         if replaces {
             self.take_settings_along(session, &room_id).await;
         }
         Ok(room_id)
     }
 
-    /// Comes into a room. Where it replaces a room that the caller knows, the caller's
-    /// tags, push rules and mark as a direct chat of that room hold for it too, from the
-    /// first time on that the caller is there. `about` is as [`rooms::Rooms::join`] takes it.
+    /// Comes into a room of this server, or of one of `via`. Where it replaces a room that the
+    /// caller knows, the caller's tags, push rules and mark as a direct chat of that room hold
+    /// for it too, from the first time on that the caller is there. `about` is as
+    /// [`rooms::Rooms::join`] takes it.
     ///
     /// # Errors
-    /// [`AppendError`], as [`rooms::Rooms::join`]. Settings that cannot be taken along do
-    /// not keep anybody out.
+    /// [`HandshakeError`]. Settings that cannot be taken along do not keep anybody out.
     pub async fn join(
         &self,
         session: &Session,
         target: &RoomOrAliasId,
+        via: &[OwnedServerName],
         about: &[u8],
-    ) -> Result<OwnedRoomId, AppendError> {
-        let (user, place) = (session.user, target.to_owned());
+    ) -> Result<OwnedRoomId, HandshakeError> {
+        let (room_id, servers) = self.find_room(target, via).await?;
+        let (user, place) = (session.user, room_id.clone());
         let read = move |view: &Snapshot| was_there(view, user, &place);
         let comes_back = self.rooms.store().read(read).await?;
-        let room_id = self.rooms.join(&sender(session), target, about).await?;
+        if self.rooms.is_here(&room_id).await? {
+            self.join_here(session, &room_id, about).await?;
+        } else {
+            self.enter(session, &room_id, servers, about).await?;
+        }
         if !comes_back {
             self.take_settings_along(session, &room_id).await;
         }
@@ -52,20 +75,7 @@ impl Actions {
 }
 
 /// Whether the user has been in the room at some time.
-fn was_there(
-    view: &Snapshot,
-    user: UserSerial,
-    target: &RoomOrAliasId,
-) -> Result<bool, AppendError> {
-    let room_id = match <&RoomId>::try_from(target) {
-        Ok(room_id) => room_id.to_owned(),
-        Err(alias) => match rooms::resolve_alias(view, alias) {
-            Ok(room_id) => room_id,
-            // That there is none is for the join to say.
-            Err(ReadError::NotFound(_)) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        },
-    };
+fn was_there(view: &Snapshot, user: UserSerial, room_id: &RoomId) -> Result<bool, StoreError> {
     let Some(room) = rooms::room_serial(view, room_id.as_str())? else {
         return Ok(false);
     };

@@ -16,6 +16,7 @@ mod edus;
 mod federation;
 mod file_moderation;
 mod files;
+mod handshakes;
 mod hierarchy;
 mod history;
 mod joining;
@@ -27,21 +28,25 @@ mod receiving;
 mod remote;
 mod remote_keys;
 mod reports;
+mod restored;
 mod transactions;
 mod upgrades;
 mod user_directory;
 
 pub use administration::{Administration, AdministrationError};
 pub use contacts::{ContactError, Contacts};
+pub use database::CHECKPOINT;
 pub use deactivation::DeactivateError;
 pub use file_moderation::{Administrator, FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
+pub use handshakes::{HandshakeError, Sent, SentInvitation};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use profiles::SetProfileError;
 pub use receiving::{Outcome, UnusableEvent};
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
+pub use restored::{Forgotten, forget_outdated, named_files};
 pub use transactions::{Transaction, TransactionAnswer, TransactionError};
 
 use std::sync::Arc;
@@ -62,6 +67,7 @@ pub struct Actions {
     peers: Peers,
     clock: Clock,
     random: Random,
+    entries: handshakes::Entries,
     received: Arc<transactions::Received>,
     /// Told when a device list of another server's user is to be fetched.
     stale_devices: Arc<Notify>,
@@ -88,6 +94,7 @@ impl Actions {
             peers,
             clock,
             random,
+            entries: handshakes::Entries::default(),
             received: Arc::new(transactions::Received::new(metrics)),
             stale_devices: Arc::default(),
             turns: receiving::Turns::default(),

@@ -20,6 +20,7 @@ use rooms::{AppendError, Arrival, Incoming};
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use store::Snapshot;
 
 pub use checking::UnusableEvent;
 
@@ -92,7 +93,7 @@ impl Actions {
     ) -> Vec<(OwnedEventId, Outcome)> {
         let (room, version) = match self.rooms.part_of(room_id).await {
             Ok(Some(part)) => part,
-            Ok(None) => return Vec::new(),
+            Ok(None) => return self.receive_outside(room_id, events).await,
             Err(error) => {
                 log::error!("events of {room_id} were not received: {error}");
                 return Vec::new();
@@ -104,9 +105,15 @@ impl Actions {
             room_id,
             version,
         };
+        let named = self.check_named(version, events).await;
+        if !self.takes_part(room, origin).await {
+            let refused = "the room takes no events of this server".to_owned();
+            let refused = |(event_id, _)| (event_id, Err(refused.clone()));
+            return named.into_iter().map(refused).collect();
+        }
         let mut outcomes = Vec::new();
         let mut incoming = Vec::new();
-        for (event_id, checked) in self.check_named(version, events).await {
+        for (event_id, checked) in named {
             match checked {
                 Ok(received) => incoming.push((event_id, Incoming::new(received))),
                 Err(error) => outcomes.push((event_id, Err(error.to_string()))),
@@ -133,9 +140,57 @@ impl Actions {
         outcomes
     }
 
+    /// Events of a room in which nobody of this server is: they may end an invitation or a
+    /// knock, and are of no use else.
+    async fn receive_outside(
+        &self,
+        room_id: &RoomId,
+        events: Vec<Box<RawValue>>,
+    ) -> Vec<(OwnedEventId, Outcome)> {
+        let version = match self.rooms.known_version(room_id).await {
+            Ok(Some(version)) => version,
+            Ok(None) => return Vec::new(),
+            Err(error) => {
+                log::error!("events of {room_id} were not received: {error}");
+                return Vec::new();
+            }
+        };
+        let mut outcomes = Vec::new();
+        for (event_id, checked) in self.check_named(version, events).await {
+            let outcome = match checked {
+                Ok(received) => match self.rooms.receive_outside(received).await {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err("nobody of this server is in the room".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                },
+                Err(error) => Err(error.to_string()),
+            };
+            outcomes.push((event_id, outcome));
+        }
+        outcomes
+    }
+
+    /// Whether the room's access control list, as it is now, lets a server take part.
+    async fn takes_part(&self, room: RoomSerial, server: &ServerName) -> bool {
+        let server = server.to_owned();
+        let read = move |view: &Snapshot| rooms::acl_allows(view, room, &server);
+        match self.rooms.store().read(read).await {
+            Ok(allowed) => allowed,
+            Err(error) => {
+                log::error!("an access control list cannot be read: {error}");
+                false
+            }
+        }
+    }
+
     /// Fetches what an event lacks until it has its place, or is refused. `between`: the
     /// events between are fetched too, not only the state at the edge of the gap.
-    async fn complete(&self, place: Place<'_>, arrival: Arrival, between: bool) -> Outcome {
+    pub(crate) async fn complete(
+        &self,
+        place: Place<'_>,
+        arrival: Arrival,
+        between: bool,
+    ) -> Outcome {
         let mut arrival = arrival;
         let mut between = between;
         for _ in 0..ROUNDS {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use js_int::UInt;
 use peers::{Ask, PeerError};
-use rooms::{PublicRoomsRequest, ReadError, resolve_alias};
+use rooms::{PublicRoomsRequest, ReadError, resolve_alias, servers_to_join_by};
 use ruma_common::{
     OwnedRoomId, OwnedServerName, RoomAliasId, ServerName, UserId,
     directory::{Filter, RoomNetwork, RoomTypeFilter},
@@ -51,6 +51,11 @@ pub enum ResolveError {
 }
 
 impl Actions {
+    /// This server's name.
+    pub fn server_name(&self) -> &ServerName {
+        self.rooms.server_name()
+    }
+
     /// Whether a user is of this server.
     pub fn is_local(&self, user_id: &UserId) -> bool {
         user_id.server_name() == self.rooms.server_name()
@@ -86,12 +91,13 @@ impl Actions {
     ) -> Result<ResolvedAlias, ResolveError> {
         let own = self.rooms.server_name();
         if room_alias.server_name() == own {
-            let wanted = room_alias.to_owned();
-            let read = move |view: &Snapshot| resolve_alias(view, &wanted);
-            return Ok(ResolvedAlias {
-                room_id: self.rooms.store().read(read).await?,
-                servers: vec![own.to_owned()],
-            });
+            let (wanted, own) = (room_alias.to_owned(), own.to_owned());
+            let read = move |view: &Snapshot| {
+                let room_id = resolve_alias(view, &wanted)?;
+                let servers = servers_to_join_by(view, &room_id, &own)?;
+                Ok::<_, ReadError>(ResolvedAlias { room_id, servers })
+            };
+            return Ok(self.rooms.store().read(read).await?);
         }
         let request = alias::Request::new(room_alias.to_owned());
         let ask = Ask::new("alias").within(WAIT);

@@ -18,63 +18,54 @@ const FILE: &str = "/_synapse/admin/v1/media/{server}/{media_id}";
 const USER: &str = "/_synapse/admin/v1/users/{user_id}/media";
 
 pub(crate) fn routes() -> Routes<AdminParts> {
-    let path = |path: &'static str| path;
     Routes::new()
         .plain(Method::GET, FILE, show)
         .plain(Method::DELETE, FILE, delete)
         .plain(
             Method::POST,
-            path("/_synapse/admin/v1/media/quarantine/{server}/{media_id}"),
+            "/_synapse/admin/v1/media/quarantine/{server}/{media_id}",
             quarantine,
         )
         .plain(
             Method::POST,
-            path("/_synapse/admin/v1/media/unquarantine/{server}/{media_id}"),
+            "/_synapse/admin/v1/media/unquarantine/{server}/{media_id}",
             unquarantine,
         )
         .plain(
             Method::POST,
-            path("/_synapse/admin/v1/media/protect/{media_id}"),
+            "/_synapse/admin/v1/media/protect/{media_id}",
             protect,
         )
         .plain(
             Method::POST,
-            path("/_synapse/admin/v1/media/unprotect/{media_id}"),
+            "/_synapse/admin/v1/media/unprotect/{media_id}",
             unprotect,
         )
+        .plain(Method::POST, "/_synapse/admin/v1/media/delete", delete_old)
         .plain(
             Method::POST,
-            path("/_synapse/admin/v1/media/delete"),
-            delete_old,
-        )
-        .plain(
-            Method::POST,
-            path("/_synapse/admin/v1/media/{server}/delete"),
+            "/_synapse/admin/v1/media/{server}/delete",
             delete_old_of,
         )
-        .plain(
-            Method::POST,
-            path("/_synapse/admin/v1/purge_media_cache"),
-            purge,
-        )
+        .plain(Method::POST, "/_synapse/admin/v1/purge_media_cache", purge)
         .plain(
             Method::GET,
-            path("/_synapse/admin/v1/room/{room_id}/media"),
+            "/_synapse/admin/v1/room/{room_id}/media",
             list_of_room,
         )
         .plain(
             Method::POST,
-            path("/_synapse/admin/v1/room/{room_id}/media/quarantine"),
+            "/_synapse/admin/v1/room/{room_id}/media/quarantine",
             quarantine_room,
         )
         .plain(
             Method::POST,
-            path("/_synapse/admin/v1/quarantine_media/{room_id}"),
+            "/_synapse/admin/v1/quarantine_media/{room_id}",
             quarantine_room,
         )
         .plain(
             Method::POST,
-            path("/_synapse/admin/v1/user/{user_id}/media/quarantine"),
+            "/_synapse/admin/v1/user/{user_id}/media/quarantine",
             quarantine_user,
         )
         .plain(Method::GET, USER, list_of_user)

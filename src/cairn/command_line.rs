@@ -59,11 +59,22 @@ pub(crate) enum Verb {
     /// Look at the database, or compact it.
     #[command(subcommand)]
     Database(DatabaseVerb),
+    /// Find out what is wrong with this server, and what to do about it; each check is one line.
+    Doctor(Doctor),
+    /// Make, check and restore backups of everything.
+    #[command(subcommand)]
+    Backup(BackupVerb),
     /// Look at conversations with other servers.
     #[command(subcommand)]
     Federation(FederationVerb),
     /// Show which version this is.
     Version,
+    /// Write man pages and completions for shells into a folder: for whoever makes packages.
+    #[command(hide = true)]
+    Pages {
+        /// The folder.
+        to: PathBuf,
+    },
 }
 
 /// What a new server is. Whatever is left out is asked for on a terminal.
@@ -228,13 +239,71 @@ pub(crate) enum DatabaseVerb {
     Compact,
 }
 
+/// What is looked at besides this server itself.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Also whether this other server is reached.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+    /// The folder of backups.
+    #[arg(long, value_name = "FOLDER", default_value = "/var/backups/cairn")]
+    pub(crate) backups: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupVerb {
+    /// Copy database, files, key and configuration into a folder; a running server goes on meanwhile.
+    Create {
+        /// The folder; what an earlier backup there has is not copied again. `-` writes a tar archive to standard output.
+        to: String,
+        /// Then remove all backups there but so many, the newest.
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+        keep: Option<u32>,
+    },
+    /// List the backups in a folder.
+    List {
+        /// The folder.
+        from: PathBuf,
+    },
+    /// Compare every byte with what was written, and try to open the database.
+    Verify(BackupSource),
+    /// Make a data folder from a backup; the server must be stopped.
+    Restore {
+        #[command(flatten)]
+        source: BackupSource,
+        /// The data folder, empty or not there; the configuration's, if left out.
+        #[arg(long, value_name = "FOLDER")]
+        into: Option<PathBuf>,
+    },
+}
+
+/// Which backup.
+#[derive(Debug, Args)]
+pub(crate) struct BackupSource {
+    /// A folder of backups, a tar archive, or `-` for one on standard input.
+    pub(crate) from: PathBuf,
+    /// Which of those in the folder, as `cairn backup list` names them; the newest, if left out.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backup: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum FederationVerb {
-    /// Show this server's key, and which other servers do not answer.
+    /// Show this server's key, which other servers do not answer, and what waits for them.
     Status,
     /// Try to reach a server: its place, connection, certificate, clock and keys, step by step.
     Check {
         /// The server's name, the part behind the colon of its users' ids.
+        server: String,
+    },
+    /// Try a server now that is left alone because it did not answer.
+    Retry {
+        /// The server's name.
+        server: String,
+    },
+    /// Forget what waits for a server, such as one that is gone for ever.
+    Forget {
+        /// The server's name.
         server: String,
     },
     /// Sign with a new key from the next start on; the server must be stopped. The old key stays published.
@@ -296,7 +365,11 @@ fn print_failure(failure: &Failure, json: bool) {
     if json {
         print_line(&mut std::io::stdout(), &failure.json().to_string());
     } else {
-        print_line(&mut std::io::stderr(), &format!("cairn: {failure}"));
+        let line = match failure {
+            Failure::Found { text, .. } => text.clone(),
+            failure => format!("cairn: {failure}"),
+        };
+        print_line(&mut std::io::stderr(), &line);
     }
 }
 
@@ -339,6 +412,8 @@ mod tests {
             (&["cairn", "user", "create"], true),
             (&["cairn", "invite", "create", "--count", "0"], true),
             (&["cairn", "invite", "create", "--count", "501"], true),
+            (&["cairn", "backup", "create"], true),
+            (&["cairn", "backup", "create", "x", "--keep", "0"], true),
             (&["cairn", "--help"], false),
             (&["cairn", "config", "--help"], false),
         ] {

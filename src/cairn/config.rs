@@ -248,6 +248,30 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The credentials that the configuration names and the service manager has not handed
+    /// over to this process.
+    pub(crate) fn absent_credentials(&self) -> Vec<String> {
+        fn gather(value: &serde_json::Value, found: &mut Vec<String>) {
+            match value {
+                serde_json::Value::String(text) => {
+                    found.extend(text.strip_prefix(runtime::ABSENT).map(str::to_owned));
+                }
+                serde_json::Value::Array(items) => {
+                    items.iter().for_each(|item| gather(item, found))
+                }
+                serde_json::Value::Object(fields) => {
+                    fields.values().for_each(|field| gather(field, found));
+                }
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        gather(&serde_json::to_value(self).unwrap_or_default(), &mut found);
+        found
+    }
+}
+
 fn no_name(document: &Document) -> String {
     match document.server_name.as_str() {
         "" => "`server_name` is missing: the domain behind the colon of every user's id".to_owned(),
@@ -454,6 +478,14 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn credentials_that_are_not_there_are_named() {
+        let text = format!("{SMALL}[registration]\nshared_secret = \"credential:mine\"\n");
+        let config = Config::parse(Path::new("cairn.toml"), &text).unwrap();
+        assert!(config.registration.shared_secret.is_empty());
+        assert_eq!(config.absent_credentials(), ["mine"]);
     }
 
     #[test]

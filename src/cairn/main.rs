@@ -7,10 +7,15 @@
 
 mod command_line;
 mod config;
+mod gauges;
+mod health;
 #[cfg(test)]
 mod house;
+mod oversight;
 mod parts;
+mod progress;
 mod socket;
+mod systemd;
 mod verbs;
 
 use std::process::ExitCode;

@@ -83,7 +83,10 @@ impl Parts {
         // Before the database is there, or a crash in between would look like a loss.
         let key = Arc::new(signing_key(&config.data_dir, &key_path, &random)?);
         let name = &config.server_name;
-        let options = StoreOptions::default();
+        let options = StoreOptions {
+            metrics: metrics.clone(),
+            ..StoreOptions::default()
+        };
         let store = Store::open(&config.data_dir, name.as_str(), &options, &clock, &random)?;
         let accounts = Accounts::new(
             store.clone(),
@@ -144,6 +147,15 @@ impl Parts {
     }
 }
 
+/// Makes what root has written into a data folder that belongs to somebody else theirs, so
+/// that the server, which does not run as root, can open it. People's files are left out: no
+/// command writes any.
+pub(crate) fn give_back(data_dir: &Path) {
+    if let Err(error) = backup::give_to_owner(data_dir, Some("media")) {
+        log::warn!("{error}");
+    }
+}
+
 /// Reads the server's signing key; makes one for a folder that has no database yet.
 fn signing_key(folder: &Path, path: &Path, random: &Random) -> Result<SigningKey, PartsError> {
     let failed = |reason: String| PartsError::KeyFile {
@@ -197,12 +209,14 @@ pub(crate) async fn rotate_key(config: &Config) -> Result<(String, String), Part
         .map_err(PeersError::from)?;
     write_private(&config.data_dir, &path, &new.to_text())
         .map_err(|error| failed(error.to_string()))?;
+    drop(parts);
+    give_back(&config.data_dir);
     Ok((old.key_id().to_owned(), new.key_id().to_owned()))
 }
 
 /// Writes a file that only this system user may read, whole or not at all, and
 /// waits until it is on disk.
-fn write_private(folder: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_private(folder: &Path, path: &Path, text: &str) -> std::io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use actions::Administration;
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -17,20 +17,47 @@ use crate::verbs::Failure;
 /// # Errors
 /// What the server refuses, in its words; or that it does not answer.
 pub(crate) async fn ask(path: &Path, wish: &Administration) -> Result<Option<Value>, Failure> {
+    let body = serde_json::to_vec(wish).map_err(|error| gone(&error))?;
+    let asked = (Method::POST, admin_api::ADMINISTRATION);
+    let Some((status, answer)) = exchange(path, asked, body).await? else {
+        return Ok(None);
+    };
+    if status.is_success() {
+        return Ok(Some(answer));
+    }
+    let words = answer["error"].as_str().unwrap_or("the server refused");
+    Err(Failure::Other(words.to_owned()))
+}
+
+/// What the server that listens at `path` says at `page`, whatever its status; `None` if
+/// none listens.
+///
+/// # Errors
+/// That it does not answer.
+pub(crate) async fn get(path: &Path, page: &str) -> Result<Option<Value>, Failure> {
+    let answer = exchange(path, (Method::GET, page), Vec::new()).await?;
+    Ok(answer.map(|(_, answer)| answer))
+}
+
+fn gone(error: &dyn std::fmt::Display) -> Failure {
+    Failure::Other(format!("the running server did not answer: {error}"))
+}
+
+async fn exchange(
+    path: &Path,
+    (method, page): (Method, &str),
+    body: Vec<u8>,
+) -> Result<Option<(StatusCode, Value)>, Failure> {
     // No file, or one that a killed server left: nobody is there.
     let Ok(stream) = UnixStream::connect(path).await else {
         return Ok(None);
     };
-    let gone = |error: &dyn std::fmt::Display| {
-        Failure::Other(format!("the running server did not answer: {error}"))
-    };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| gone(&error))?;
-    let body = serde_json::to_vec(wish).map_err(|error| gone(&error))?;
     let request = Request::builder()
-        .method(Method::POST)
-        .uri(admin_api::ADMINISTRATION)
+        .method(method)
+        .uri(page)
         .header("host", "localhost")
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))
@@ -50,9 +77,5 @@ pub(crate) async fn ask(path: &Path, wish: &Administration) -> Result<Option<Val
     };
     let (status, bytes) = answered.map_err(|error| gone(&error))?;
     let answer: Value = serde_json::from_slice(&bytes).map_err(|error| gone(&error))?;
-    if status.is_success() {
-        return Ok(Some(answer));
-    }
-    let words = answer["error"].as_str().unwrap_or("the server refused");
-    Err(Failure::Other(words.to_owned()))
+    Ok(Some((status, answer)))
 }

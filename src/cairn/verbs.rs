@@ -1,10 +1,14 @@
 //! The verbs of the command line, one file each.
 
 mod administer;
+mod backup;
 mod config;
+mod doctor;
 mod federation;
 mod init;
 mod invite;
+mod pages;
+mod restore;
 mod serve;
 mod version;
 
@@ -30,6 +34,14 @@ pub(crate) enum Failure {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Something is wrong, and all that was looked at is told.
+    #[error("{text}")]
+    Found {
+        /// For people.
+        text: String,
+        /// The same for programs.
+        json: Value,
+    },
     /// Anything else, in a sentence for the person at the terminal.
     #[error("{0}")]
     Other(String),
@@ -43,6 +55,7 @@ impl Failure {
             Self::Config(error) => {
                 json!({ "error": error.to_string(), "problems": error.problems() })
             }
+            Self::Found { json, .. } => json.clone(),
             Self::Other(message) => json!({ "error": message }),
         }
     }
@@ -54,6 +67,7 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
     match command_line.verb {
         Verb::Config(verb) => config::run(&verb, &common),
         Verb::Version => Ok(version::run()),
+        Verb::Pages { to } => pages::run(&to),
         Verb::Serve => serve::run(&common),
         Verb::Init(init) => init::run(init, &common),
         Verb::User(verb) => administer::user(verb, &common),
@@ -61,6 +75,8 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Reports => administer::reports(&common),
         Verb::Media(verb) => administer::media(verb, &common),
         Verb::Database(verb) => administer::database(verb, &common),
+        Verb::Doctor(doctor) => doctor::run(&doctor, &common),
+        Verb::Backup(verb) => backup::run(verb, &common),
         Verb::Federation(verb) => federation::run(verb, &common),
     }
 }

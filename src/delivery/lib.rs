@@ -4,6 +4,7 @@
 //!
 //! - `push`: notifications for push gateways ([`Push`]).
 //! - `appservice`: events for application services, and what they are asked ([`Appservices`]).
+//! - `federation`: events and all else for other servers ([`Federation`]).
 //!
 //! What goes out is stored before it is sent, in the same commit as the place in the
 //! log up to which everything was looked at: after a crash nothing is lost and what was
@@ -12,9 +13,11 @@
 //! Never here: a request without a row that remembers it, a row without an end.
 
 mod appservice;
+mod federation;
 mod push;
 
 pub use appservice::{Appservices, AppservicesOptions, AppservicesParts, AskError, PingError};
+pub use federation::{Federation, FederationParts, WaitingServer, forget_server, waiting_servers};
 pub use push::{Push, PushOptions, PushParts};
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use tokio::{
 use crate::{Push, PushOptions, PushParts};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A gateway that answers with a status and keeps what it was sent.
 struct Gateway {
@@ -97,7 +97,7 @@ async fn serve(
     }
 }
 
-async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = attempt() {

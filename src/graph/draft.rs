@@ -77,9 +77,41 @@ pub fn build(
     key: &SigningKey,
     server_name: &ServerName,
 ) -> Result<Event, Reason> {
-    check_sizes(&draft, &parents, auth_events)?;
-    check_create(version, room_id, &draft, &parents, auth_events)?;
+    check(version, room_id, &draft, &parents, auth_events)?;
     check_signers(version, &draft, server_name)?;
+    finish(
+        version,
+        room_id,
+        draft,
+        parents,
+        auth_events,
+        key,
+        server_name,
+    )
+}
+
+/// Whether a draft is within the limits and does not contradict itself.
+pub(crate) fn check(
+    version: Version,
+    room_id: Option<&RoomId>,
+    draft: &Draft,
+    parents: &Parents,
+    auth_events: &[OwnedEventId],
+) -> Result<(), Reason> {
+    check_sizes(draft, parents, auth_events)?;
+    check_create(version, room_id, draft, parents, auth_events)
+}
+
+/// Hashes and signs a checked draft.
+pub(crate) fn finish(
+    version: Version,
+    room_id: Option<&RoomId>,
+    draft: Draft,
+    parents: Parents,
+    auth_events: &[OwnedEventId],
+    key: &SigningKey,
+    server_name: &ServerName,
+) -> Result<Event, Reason> {
     let mut object = unsigned_object(version, room_id, draft, parents, auth_events)?;
     let rules = version.rules();
     let chosen_id = if version.has_chosen_event_ids() {
@@ -112,7 +144,8 @@ pub fn build(
     Event::read(json, event_id, version, room_id, false)
 }
 
-fn unsigned_object(
+/// The event without what signing adds.
+pub(crate) fn unsigned_object(
     version: Version,
     room_id: Option<&RoomId>,
     draft: Draft,

@@ -57,7 +57,7 @@ struct Header<'a> {
 /// How an event names another: by its id, or before version 3 by a pair of id and hashes, which are of no use.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Reference {
+pub(crate) enum Reference {
     Id(OwnedEventId),
     WithHashes(OwnedEventId, IgnoredAny),
 }

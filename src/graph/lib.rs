@@ -11,11 +11,15 @@
 //!
 //! The way of another server's event is [`Unchecked::read`] → [`Unchecked::check`] → [`authorise_by_auth_events`] → [`authorise_by_state`], and
 //! where forks meet [`resolve`] says what the state is.
+//!
+//! Memberships that two servers make together begin as a [`template`], become an event by [`propose`] and get a second signature from
+//! [`countersign`].
 
 mod auth;
 mod canonical;
 mod draft;
 mod event;
+mod handshake;
 mod json;
 mod power;
 mod reason;
@@ -35,6 +39,7 @@ pub use self::{
         Draft, MAX_AUTH_EVENTS, MAX_EVENT_BYTES, MAX_KEY_BYTES, MAX_PREV_EVENTS, Parents, build,
     },
     event::Event,
+    handshake::{Template, countersign, propose, template},
     power::{PowerLevel, PowerLevels},
     reason::Reason,
     received::{

@@ -240,6 +240,25 @@ impl Unchecked {
         })
     }
 
+    /// Checks the signatures of one server, whether or not it must sign, as [`Unchecked::check`] does; one that has not signed is an error.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn check_signature_of(
+        &self,
+        server: &OwnedServerName,
+        key: impl Fn(&ServerName, &str, u64) -> Option<VerifyKey>,
+    ) -> Result<(), SignatureError> {
+        self.check_server(server, key)
+    }
+
+    /// The ids of the keys with which a server claims to have signed.
+    pub fn keys_of(&self, server: &ServerName) -> Vec<String> {
+        self.signatures_of(server)
+            .map(|(key_id, _)| key_id.to_owned())
+            .collect()
+    }
+
     fn check_server(
         &self,
         server: &OwnedServerName,

@@ -7,7 +7,7 @@ use ruma_common::{
     canonical_json::CanonicalJsonObjectExt,
     serde::{Base64, base64::Standard},
 };
-use ruma_signatures::{Ed25519KeyPair, to_canonical_json_string_for_signing};
+use ruma_signatures::{Ed25519KeyPair, KeyPair as _, to_canonical_json_string_for_signing};
 
 use crate::Reason;
 
@@ -100,6 +100,11 @@ impl SigningKey {
     ) -> Result<(), Reason> {
         ruma_signatures::sign_json(server_name.as_str(), &self.pair, object)
             .map_err(|error| Reason::BadFormat(error.to_string()))
+    }
+
+    /// The signature of a text in unpadded base64: for what is signed as it was written.
+    pub fn sign_text(&self, text: &str) -> String {
+        self.pair.sign(text.as_bytes()).base64()
     }
 
     pub(crate) fn pair(&self) -> &Ed25519KeyPair {

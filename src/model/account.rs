@@ -144,6 +144,28 @@ pub struct KeyCountsRecord {
     pub unused_fallback: Vec<String>,
     /// The commit that changed them last.
     pub position: u64,
+    /// The place of the one-time key that was given out last, by algorithm: all that are
+    /// still there come after it.
+    pub given: BTreeMap<String, (u64, String)>,
+}
+
+/// [`KeyCountsRecord`] from before it knew where the next key stands.
+#[derive(Deserialize)]
+struct KeyCountsRecord1 {
+    one_time: BTreeMap<String, u32>,
+    unused_fallback: Vec<String>,
+    position: u64,
+}
+
+impl From<KeyCountsRecord1> for KeyCountsRecord {
+    fn from(before: KeyCountsRecord1) -> Self {
+        Self {
+            one_time: before.one_time,
+            unused_fallback: before.unused_fallback,
+            position: before.position,
+            given: BTreeMap::new(),
+        }
+    }
 }
 
 /// One of a user's cross-signing keys.
@@ -272,7 +294,7 @@ stored! {
     DeviceListRecord = 1,
     DeviceKeysRecord = 1,
     FallbackKeyRecord = 1,
-    KeyCountsRecord = 1,
+    KeyCountsRecord = 2 or KeyCountsRecord1 = 1,
     CrossSigningKeyRecord = 1,
     SignatureRecord = 1,
     ToDeviceQueueRecord = 1,

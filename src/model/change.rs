@@ -44,6 +44,11 @@ pub fn occupancy_scope() -> Scope {
     Scope { kind: 5, serial: 1 }
 }
 
+/// The scope of who has pushers.
+pub fn pushers_scope() -> Scope {
+    Scope { kind: 5, serial: 2 }
+}
+
 /// The scope of a file that is waited for. Files with the same beginning of their
 /// media ids share it, which only wakes somebody in vain.
 pub fn media_scope(media_id: &str) -> Scope {
@@ -186,6 +191,11 @@ pub enum LogEntry {
         room: RoomSerial,
         /// The user's membership.
         event: EventSerial,
+    },
+    /// Something that is no event was queued for another server.
+    ToServer {
+        /// The server's name.
+        server: String,
     },
 }
 

@@ -7,6 +7,7 @@
 mod account;
 mod change;
 mod delayed;
+mod destination;
 mod email;
 mod event;
 mod ids;
@@ -34,9 +35,14 @@ pub use account::{
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{
-    device_scope, media_scope, occupancy_scope, publication_scope, room_scope, user_scope,
+    device_scope, media_scope, occupancy_scope, publication_scope, pushers_scope, room_scope,
+    user_scope,
 };
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
+pub use destination::{
+    EduQueueRecord, PublishedDevicesRecord, RoomServerRecord, ServerEdu, ServerTransaction,
+    WaitingRoomRecord,
+};
 pub use email::{ConfirmationRecord, EmailPurpose, EmailRecord};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
@@ -53,10 +59,10 @@ pub use remote_devices::{
     RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord, StaleDeviceList,
 };
 pub use room::{
-    AliasRecord, AnnotationRecord, Membership, MembershipRecord, ReceiptRecord, RoomHead,
-    RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
+    AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, ReceiptRecord,
+    RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
 };
-pub use search::{IndexedRecord, SearchProgressRecord, SearchedField, WordRecord};
+pub use search::{IndexedRecord, SearchProgressRecord, SearchedField};
 pub use service::{ServiceNews, ServiceTransaction};
 pub use standing::{OpenIdTokenRecord, ReportRecord, Reported, StandingRecord};
 pub use thread::ThreadSubscriptionRecord;

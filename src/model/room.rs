@@ -166,6 +166,18 @@ pub struct ReceiptRecord {
     pub read_up_to: u64,
 }
 
+/// What a user is told of a room in which nobody of this server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideRecord {
+    /// The invitation or knock to which it belongs. If the user's membership is another by
+    /// now, the rest means nothing any more.
+    pub event: EventSerial,
+    /// Servers that are in the room.
+    pub servers: Vec<String>,
+    /// Stripped state: each event as JSON, as clients see it.
+    pub state: Vec<String>,
+}
+
 /// A room alias of this server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AliasRecord {
@@ -242,6 +254,7 @@ stored! {
     MembershipRecord = 1,
     ReceiptRecord = 1,
     AliasRecord = 1,
+    OutsideRecord = 1,
     SentTransaction = 1,
 }
 

@@ -15,23 +15,10 @@ pub enum SearchedField {
     Topic,
 }
 
-/// How a word occurs in an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WordRecord {
-    /// Where.
-    pub field: SearchedField,
-    /// How often.
-    pub count: u16,
-    /// Among how many words in all.
-    pub total: u16,
-}
-
-/// Under what an event stands in the index.
+/// Where an event stands in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexedRecord {
-    /// Whose text it is: the event's own, or its newest edit's.
-    pub source: EventSerial,
-    /// The time in the index's keys, in ms since the Unix epoch.
+    /// Its time in the index's keys, in ms since the Unix epoch.
     pub at: u64,
 }
 
@@ -46,4 +33,4 @@ pub struct SearchProgressRecord {
     pub end: EventSerial,
 }
 
-stored! { WordRecord = 1, IndexedRecord = 1, SearchProgressRecord = 1 }
+stored! { IndexedRecord = 2, SearchProgressRecord = 1 }

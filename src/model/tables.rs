@@ -14,14 +14,18 @@ use crate::{
 };
 use crate::{
     AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership,
-    MembershipRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial, SentBy,
-    SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
+    MembershipRecord, OutsideRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial,
+    SentBy, SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
 use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
-use crate::{IndexedRecord, SearchProgressRecord, WordRecord};
+use crate::{
+    EduQueueRecord, PublishedDevicesRecord, RoomServerRecord, ServerEdu, ServerTransaction,
+    WaitingRoomRecord,
+};
+use crate::{IndexedRecord, SearchProgressRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PreviewRecord, QuarantineRecord};
@@ -121,13 +125,19 @@ tables! {
     NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
     /// The rooms in the lists of other networks, by the network's instance id.
     PUBLISHED_ROOM_BY_NETWORK: (String, RoomSerial) => (), 142, Family::Scan;
+    /// What a user is told of a room in which nobody of this server is, by an invitation or
+    /// in answer to a knock.
+    OUTSIDE_BY_USER: (UserSerial, RoomSerial) => OutsideRecord, 143, Family::Index;
 
     /// The room in which the server speaks to a user.
     NOTICE_ROOM_BY_USER: UserSerial => RoomSerial, 182, Family::Index;
-    /// The search index: the events of a room that have a word, by the word, when they were
-    /// sent, and the event.
-    WORD_BY_ROOM: (RoomSerial, String, u64, EventSerial) => WordRecord, 77, Family::Scan;
-    /// Under what each event stands in the search index.
+    /// The search index: pages of words and the events that have them, by room, segment
+    /// (0: the list of the segments), and the last word and event on the page.
+    WORD_PAGE_BY_ROOM: (RoomSerial, u64, String, (u64, u64)) => Vec<u8>, 76, Family::Scan;
+    /// The search index of earlier versions, a row for each word and event. Only deleted.
+    WORD_BY_ROOM: (RoomSerial, String, u64, EventSerial) => Vec<u8>, 77, Family::Scan;
+    /// Where events stand in the search index that say of themselves that they were sent
+    /// later than they came.
     INDEXED_BY_EVENT: EventSerial => IndexedRecord, 78, Family::Index;
     /// How far the search index has come with the events that were there before it.
     SEARCH_PROGRESS: () => SearchProgressRecord, 79, Family::Index;
@@ -330,6 +340,27 @@ tables! {
     REMOTE_MEDIA_BY_AGE: (u64, String, String) => u64, 179, Family::Queue;
     /// The bytes that all kept files of other servers have together.
     REMOTE_MEDIA_USAGE: () => u64, 180, Family::Index;
+
+    // What other servers are told.
+
+    /// The other servers of whose users a room has or had memberships, of whatever kind.
+    SERVER_BY_ROOM: (RoomSerial, String) => RoomServerRecord, 181, Family::Scan;
+    /// The rooms in which a server has users now.
+    ROOM_BY_SERVER: (String, RoomSerial) => (), 183, Family::Scan;
+    /// The events of other servers' users that came in by way of this server, which has to
+    /// bring them to all others.
+    RELAYED_EVENT: EventSerial => (), 184, Family::Index;
+    /// The rooms of which a server has not been sent everything.
+    WAITING_ROOM_BY_SERVER: (String, RoomSerial) => WaitingRoomRecord, 185, Family::Queue;
+    /// The transaction that is being sent to a server.
+    TRANSACTION_BY_SERVER: String => ServerTransaction, 186, Family::Queue;
+    /// What else waits to be sent to a server, in the order of the log, and never gets
+    /// lost: messages to devices, changes of devices and keys.
+    EDU_BY_SERVER: (String, Position, u32) => ServerEdu, 187, Family::Queue;
+    /// How much of that waits for a server.
+    EDU_QUEUE_BY_SERVER: String => EduQueueRecord, 188, Family::Index;
+    /// The devices and keys of a local user as other servers were told last.
+    PUBLISHED_DEVICES_BY_USER: UserSerial => PublishedDevicesRecord, 189, Family::Index;
 
     // Rooms shared with other servers.
 

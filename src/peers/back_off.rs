@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use ruma_common::{OwnedServerName, ServerName};
 use runtime::{Clock, Timestamp};
 use store::{Read as _, Store, StoreError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 /// The wait after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
@@ -16,6 +16,8 @@ const REASON_CHARACTERS: usize = 200;
 /// The most failing servers that are remembered. Names can be invented, and one more or
 /// less that is tried too early harms nobody.
 const MOST: usize = 50_000;
+/// Servers that came back and that a listener has not heard of yet; older ones it misses.
+const KEPT_RETURNS: usize = 1_024;
 
 /// A server that does not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(crate) struct BackOff {
     clock: Clock,
     longest: Duration,
     failing: Mutex<HashMap<OwnedServerName, State>>,
+    /// Told of those that need not be left alone any longer.
+    returned: broadcast::Sender<OwnedServerName>,
 }
 
 struct State {
@@ -66,6 +70,7 @@ impl BackOff {
             clock,
             longest,
             failing: Mutex::new(failing),
+            returned: broadcast::Sender::new(KEPT_RETURNS),
         })
     }
 
@@ -74,6 +79,18 @@ impl BackOff {
         let failing = self.failing.lock();
         let until = failing.get(server)?.failing.retry_at;
         (until > self.clock.now()).then_some(until)
+    }
+
+    /// Whether the last that is known of a server is that it did not answer.
+    pub(crate) fn is_failing(&self, server: &ServerName) -> bool {
+        let failing = self.failing.lock();
+        let state = failing.get(server);
+        // Who asked for a pause does answer.
+        state.is_some_and(|state| state.failing.failures > 0)
+    }
+
+    pub(crate) fn returned(&self) -> broadcast::Receiver<OwnedServerName> {
+        self.returned.subscribe()
     }
 
     /// Waits until a server may be tried: its time has come, or it was heard from.
@@ -162,12 +179,23 @@ impl BackOff {
             return;
         };
         state.heard.notify_waiters();
+        // Mostly somebody listens; if not, nobody misses it.
+        let _ = self.returned.send(server.to_owned());
         let key = server.to_string();
         let delete = self.store.commit_later(move |_, _, batch| {
             batch.delete(&PEER_BY_NAME, &key);
             Ok::<_, StoreError>(())
         });
         told(delete.await);
+    }
+
+    /// Somebody wants a server to be tried now, whatever is known of it.
+    pub(crate) async fn try_again(&self, server: &ServerName) {
+        let is_known = self.failing.lock().contains_key(server);
+        self.heard_from(server).await;
+        if !is_known {
+            let _ = self.returned.send(server.to_owned());
+        }
     }
 
     /// All that fail, by name.

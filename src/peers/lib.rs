@@ -51,6 +51,7 @@ use policy::Policy;
 use ruma_common::{CanonicalJsonObject, OwnedServerName, ServerName};
 use runtime::{Clock, Random, Timestamp};
 use store::{Store, StoreError};
+use tokio::sync::broadcast;
 use well_known::WellKnowns;
 
 use crate::back_off::BackOff;
@@ -193,6 +194,22 @@ impl Peers {
     /// Until when a server that does not answer is left alone.
     pub fn left_alone_until(&self, server: &ServerName) -> Option<Timestamp> {
         self.0.back_off.until(server)
+    }
+
+    /// Whether the last that is known of a server is that it did not answer.
+    pub fn is_failing(&self, server: &ServerName) -> bool {
+        self.0.back_off.is_failing(server)
+    }
+
+    /// The servers that need not be left alone any longer, from now on: they were heard
+    /// from, or somebody wants them tried. Who reads too slowly misses some.
+    pub fn returned(&self) -> broadcast::Receiver<OwnedServerName> {
+        self.0.back_off.returned()
+    }
+
+    /// Has a server tried now, whatever is known of it.
+    pub async fn try_again(&self, server: &ServerName) {
+        self.0.back_off.try_again(server).await;
     }
 
     pub(crate) fn store(&self) -> &Store {

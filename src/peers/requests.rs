@@ -16,7 +16,7 @@ use url::{Position, Url};
 use crate::{
     DiscoveryError, Peers, Refused,
     discovery::{Destination, discover},
-    json::{MAX_DEPTH, is_shallow},
+    json::{MAX_DEPTH, canonical, is_shallow},
     signing::authorization,
 };
 
@@ -158,6 +158,38 @@ impl Peers {
         method: Method,
         path: &str,
         content: Option<&CanonicalJsonObject>,
+        ask: Ask,
+    ) -> Result<Bytes, PeerError> {
+        let content = content.map(graph::canonical_text).transpose();
+        let content = content.map_err(|error| PeerError::BadRequest(error.to_string()))?;
+        self.exchange(server, method, path, content, ask).await
+    }
+
+    /// Sends a server content that was written before, signed: any JSON, whose numbers
+    /// stay as they were written. Gives the JSON of an answer with status 200.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn put_text(
+        &self,
+        server: &ServerName,
+        path: &str,
+        content: &[u8],
+        ask: Ask,
+    ) -> Result<Bytes, PeerError> {
+        let content = canonical(content);
+        let content = content.map_err(|error| PeerError::BadRequest(error.to_string()))?;
+        self.exchange(server, Method::PUT, path, Some(content), ask)
+            .await
+    }
+
+    /// One question with its answer; the content is in canonical form.
+    async fn exchange(
+        &self,
+        server: &ServerName,
+        method: Method,
+        path: &str,
+        content: Option<String>,
         ask: Ask,
     ) -> Result<Bytes, PeerError> {
         let sending = async {
@@ -312,11 +344,10 @@ impl Peers {
         server: &ServerName,
         method: Method,
         path: &str,
-        content: Option<&CanonicalJsonObject>,
+        content: Option<String>,
         ask: Ask,
     ) -> Result<Request, PeerError> {
         let (destination, url) = self.place(server, path).await?;
-        let wrong = |error: graph::Reason| PeerError::BadRequest(error.to_string());
         let authorization = authorization(
             self.signing_key(),
             (
@@ -324,9 +355,8 @@ impl Peers {
                 &url[Position::BeforePath..Position::AfterQuery],
             ),
             (self.server_name(), server),
-            content,
-        )
-        .map_err(wrong)?;
+            content.as_deref(),
+        );
         let mut request = request(ask, method, url, &destination)?;
         let authorization = HeaderValue::from_str(&authorization)
             .map_err(|error| PeerError::BadRequest(error.to_string()))?;
@@ -334,7 +364,7 @@ impl Peers {
         if let Some(content) = content {
             let json = HeaderValue::from_static("application/json");
             request.headers.insert(header::CONTENT_TYPE, json);
-            request.body = graph::canonical_text(content).map_err(wrong)?.into();
+            request.body = content.into();
         }
         Ok(request)
     }

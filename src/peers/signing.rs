@@ -1,9 +1,7 @@
 //! Signatures of requests (server-server API, "Request Authentication").
 
-use graph::{Reason, SigningKey};
-use ruma_common::{
-    CanonicalJsonObject, CanonicalJsonValue, ServerName, canonical_json::CanonicalJsonObjectExt,
-};
+use graph::SigningKey;
+use ruma_common::ServerName;
 
 /// The longest `Authorization` header that is looked at, in bytes.
 const MAX_HEADER_BYTES: usize = 4_096;
@@ -102,43 +100,21 @@ pub(crate) fn signed_text(
     )
 }
 
-/// The `Authorization` of a request by this server.
+/// The `Authorization` of a request by this server, with its content in canonical form.
 pub(crate) fn authorization(
     key: &SigningKey,
-    (method, uri): (&str, &str),
+    request: (&str, &str),
     (origin, destination): (&ServerName, &ServerName),
-    content: Option<&CanonicalJsonObject>,
-) -> Result<String, Reason> {
-    let text = |text: &str| CanonicalJsonValue::String(text.to_owned());
-    let mut object = CanonicalJsonObject::new();
-    object.insert("method".to_owned(), text(method));
-    object.insert("uri".to_owned(), text(uri));
-    object.insert("origin".to_owned(), text(origin.as_str()));
-    object.insert("destination".to_owned(), text(destination.as_str()));
-    if let Some(content) = content {
-        let content = CanonicalJsonValue::Object(content.clone());
-        object.insert("content".to_owned(), content);
-    }
-    key.sign_json(origin, &mut object)?;
-    let none = || Reason::BadKey("the signature is not where it belongs".to_owned());
-    let signature = object
-        .get_as_object("signatures", "signatures")
-        .ok()
-        .flatten()
-        .and_then(|all| {
-            all.get(origin.as_str())?
-                .as_object()?
-                .get(key.key_id())?
-                .as_str()
-        })
-        .ok_or_else(none)?;
+    content: Option<&str>,
+) -> String {
+    let servers = (origin.as_str(), destination.as_str());
     let claim = XMatrix {
         origin: origin.to_string(),
         destination: Some(destination.to_string()),
         key: key.key_id().to_owned(),
-        sig: signature.to_owned(),
+        sig: key.sign_text(&signed_text(request, servers, content)),
     };
-    Ok(claim.header())
+    claim.header()
 }
 
 #[cfg(test)]

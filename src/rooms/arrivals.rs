@@ -5,7 +5,7 @@ use ruma_common::UserId;
 use store::{Batch, Latest, Read};
 
 use crate::{
-    AppendError, gaps,
+    AppendError, gaps, relay,
     rows::{Context, Progress, member_rows, user},
     staging::{Arrival, Staged, StagedMember, Staging},
 };
@@ -17,6 +17,9 @@ pub(crate) fn rows(room: RoomSerial, staged: &Staged, arrival: &Arrival, batch: 
         gaps::put(batch, room, (staged.serial, staged.depth), missing);
     }
     gaps::close(batch, room, event_id, &arrival.was_missing);
+    if arrival.is_relayed {
+        relay(batch, staged.serial);
+    }
     if let Some(missing) = &arrival.redacts_missing {
         let key = (room, missing.to_string(), staged.serial);
         batch.put(&tables::REDACTION_BY_MISSING, &key, &());

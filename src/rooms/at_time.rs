@@ -5,7 +5,7 @@ use ruma_common::{RoomId, api::Direction};
 use serde::Deserialize;
 use store::Read;
 
-use crate::{Access, EventReader, PlaceToken, ReadError, Rooms, Viewer, Visibility};
+use crate::{Access, ClientEvent, EventReader, PlaceToken, ReadError, Rooms, Viewer, Visibility};
 
 /// The most events that are looked at for one that may be shown.
 const MAX_EXAMINED: usize = 2000;
@@ -39,36 +39,49 @@ impl Rooms {
     ) -> Result<EventAtTime, ReadError> {
         let reader = self.reader(view, room_id, viewer)?;
         Access::of(view, reader.room, viewer.user)?;
-        let gap = gap(&reader, time, direction)?;
         let visibility = Visibility::new(&reader)?;
-        let prefix = (reader.room,);
-        let from = (reader.room, gap.depth, gap.tie_break);
-        let table = &tables::EVENT_BY_PLACE;
-        let rows = match direction {
-            Direction::Forward => view.scan_from(table, &prefix, &from),
-            Direction::Backward => view.scan_back(table, &prefix, Some(&from)),
-        };
-        for row in rows.take(MAX_EXAMINED) {
-            let (_, serial) = row?;
-            let Some(event) = reader.load(serial)? else {
-                continue;
-            };
-            let sent_at = sent_at(&event.stored.json);
-            let is_wanted = match direction {
-                Direction::Forward => sent_at >= time,
-                Direction::Backward => sent_at <= time,
-            };
-            if is_wanted && visibility.allows(&event)? {
-                return Ok(EventAtTime {
-                    event_id: event.stored.event_id,
-                    sent_at,
-                });
-            }
-        }
-        Err(ReadError::NotFound(
-            "there is no event of that time in this direction".to_owned(),
-        ))
+        nearest(&reader, time, direction, |event| visibility.allows(event))
     }
+}
+
+/// The event nearest to a time that is `allowed`.
+///
+/// # Errors
+/// [`ReadError::NotFound`] if there is none.
+pub(crate) fn nearest<R: Read>(
+    reader: &EventReader<'_, R>,
+    time: u64,
+    direction: Direction,
+    allowed: impl Fn(&ClientEvent) -> Result<bool, ReadError>,
+) -> Result<EventAtTime, ReadError> {
+    let gap = gap(reader, time, direction)?;
+    let prefix = (reader.room,);
+    let from = (reader.room, gap.depth, gap.tie_break);
+    let table = &tables::EVENT_BY_PLACE;
+    let rows = match direction {
+        Direction::Forward => reader.view.scan_from(table, &prefix, &from),
+        Direction::Backward => reader.view.scan_back(table, &prefix, Some(&from)),
+    };
+    for row in rows.take(MAX_EXAMINED) {
+        let (_, serial) = row?;
+        let Some(event) = reader.load(serial)? else {
+            continue;
+        };
+        let sent_at = sent_at(&event.stored.json);
+        let is_wanted = match direction {
+            Direction::Forward => sent_at >= time,
+            Direction::Backward => sent_at <= time,
+        };
+        if is_wanted && allowed(&event)? {
+            return Ok(EventAtTime {
+                event_id: event.stored.event_id,
+                sent_at,
+            });
+        }
+    }
+    Err(ReadError::NotFound(
+        "there is no event of that time in this direction".to_owned(),
+    ))
 }
 
 fn sent_at(json: &[u8]) -> u64 {
@@ -104,10 +117,7 @@ fn gap<R: Read>(
             high = middle;
         }
     }
-    Ok(PlaceToken {
-        depth: low,
-        tie_break: 0,
-    })
+    Ok(PlaceToken::at(low, 0))
 }
 
 /// When the first event of at least this depth was sent.

@@ -66,7 +66,8 @@ pub struct CreateRoom {
     pub creation_content: CanonicalJsonObject,
     /// State events beside those of the preset.
     pub initial_state: Vec<NewEvent>,
-    /// Whom to invite.
+    /// Whom to invite. Users of other servers count for the power levels; they are invited
+    /// when the room is there, by whoever speaks with their server.
     pub invite: Vec<OwnedUserId>,
     /// Whether the invitations say that this is a direct chat.
     pub is_direct: bool,
@@ -95,7 +96,6 @@ impl Rooms {
     /// - [`AppendError::Refused`] with [`Reason::UnsupportedVersion`].
     /// - [`AppendError::AliasTaken`] if the alias exists.
     /// - [`AppendError::InvalidRoomState`] if the events do not allow each other.
-    /// - [`AppendError::Forbidden`] for an invitation to another server.
     pub async fn create(
         &self,
         creator: &Sender,
@@ -103,9 +103,6 @@ impl Rooms {
     ) -> Result<OwnedRoomId, AppendError> {
         let version = wish.version.as_deref();
         let version = Version::parse(version.unwrap_or(&self.inner.options.default_version))?;
-        for user_id in &wish.invite {
-            self.must_be_local(user_id)?;
-        }
         wish.invite.sort();
         wish.invite.dedup();
         let alias = self.alias_of(&wish)?;
@@ -254,7 +251,9 @@ fn first_events(
     if let Some(topic) = &wish.topic {
         events.push(NewEvent::state("m.room.topic", "", topic_content(topic)));
     }
-    for user_id in &wish.invite {
+    let own = creator.user_id.server_name();
+    let here = wish.invite.iter();
+    for user_id in here.filter(|user_id| user_id.server_name() == own) {
         let mut content = profile::membership("invite", None);
         if wish.is_direct {
             content.insert("is_direct".to_owned(), true.into());

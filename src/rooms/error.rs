@@ -54,6 +54,10 @@ pub enum AppendError {
     /// (`M_UNABLE_TO_GRANT_JOIN`).
     #[error("nobody of this server who is in the room may let you in")]
     UnableToGrantJoin,
+    /// Another server does not know the room's version
+    /// (400 `M_INCOMPATIBLE_ROOM_VERSION`).
+    #[error("the room has version {0}")]
+    IncompatibleVersion(graph::Version),
     /// An administrator has suspended the sender's account (403 `M_USER_SUSPENDED`).
     #[error("you cannot do this while your account is suspended")]
     Suspended,

@@ -415,7 +415,8 @@ impl<'a, R: Read> EventReader<'a, R> {
         })
     }
 
-    fn is_erased(&self, sender: &str) -> Result<bool, ReadError> {
+    /// Whether a user asked to be forgotten.
+    pub(crate) fn is_erased(&self, sender: &str) -> Result<bool, ReadError> {
         if let Some(known) = self.erased.borrow().get(sender) {
             return Ok(*known);
         }

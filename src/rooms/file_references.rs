@@ -18,6 +18,10 @@ const PAGE: usize = 2_000;
 const ROOMS: usize = 2_000;
 const AVATAR: &str = "m.room.avatar";
 
+/// Some files that a room's events name, and the place of the next event, if there is one: its
+/// depth and what orders events of equal depth.
+type NamedFiles = (Vec<String>, Option<(u64, u64)>);
+
 /// Where an event names files.
 #[derive(Deserialize)]
 struct Naming {
@@ -94,8 +98,7 @@ impl Rooms {
         let (mut files, mut after) = (BTreeSet::new(), (0, 0));
         loop {
             let read = move |view: &Snapshot| read_page(view, room, after);
-            let (found, next): (Vec<String>, Option<(u64, u64)>) =
-                self.inner.store.read_long(read).await?;
+            let (found, next): NamedFiles = self.inner.store.read_long(read).await?;
             files.extend(found);
             match next {
                 Some(next) => after = next,
@@ -144,7 +147,7 @@ fn read_page(
     view: &Snapshot,
     room: RoomSerial,
     (depth, tie_break): (u64, u64),
-) -> Result<(Vec<String>, Option<(u64, u64)>), StoreError> {
+) -> Result<NamedFiles, StoreError> {
     let (mut found, mut count, mut last) = (Vec::new(), 0, None);
     let from = (room, depth, tie_break);
     for row in view

@@ -189,8 +189,8 @@ impl fmt::Display for Token {
 }
 
 /// A child of a space.
-struct Child {
-    room_id: String,
+pub(crate) struct Child {
+    pub(crate) room_id: String,
     /// Before those without order, by its text.
     order: Option<String>,
     sent_at: u64,
@@ -368,7 +368,10 @@ fn known_children(children: Vec<Child>) -> Vec<Known> {
 
 /// A summary with the room's children. The summary always has fields: its closing brace
 /// makes room for one more.
-fn with_children<'a>(summary: &str, children: impl IntoIterator<Item = &'a Child>) -> String {
+pub(crate) fn with_children<'a>(
+    summary: &str,
+    children: impl IntoIterator<Item = &'a Child>,
+) -> String {
     let shown: Vec<&str> = children
         .into_iter()
         .map(|child| child.json.as_str())
@@ -380,7 +383,7 @@ fn with_children<'a>(summary: &str, children: impl IntoIterator<Item = &'a Child
     )
 }
 
-fn is_space(view: &impl Read, room: RoomSerial) -> Result<bool, ReadError> {
+pub(crate) fn is_space(view: &impl Read, room: RoomSerial) -> Result<bool, ReadError> {
     #[derive(Deserialize)]
     struct Content {
         #[serde(rename = "type")]
@@ -391,7 +394,7 @@ fn is_space(view: &impl Read, room: RoomSerial) -> Result<bool, ReadError> {
 }
 
 /// The children of a space, in their order.
-fn children(
+pub(crate) fn children(
     view: &impl Read,
     room: RoomSerial,
     suggested_only: bool,

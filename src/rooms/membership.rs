@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What this server decides about a membership, and clients do not.
-const DECIDED: [&str; 5] = [
+pub(crate) const DECIDED: [&str; 5] = [
     "membership",
     "is_direct",
     "third_party_invite",
@@ -26,7 +26,8 @@ impl Rooms {
     /// Invites a user of this server.
     ///
     /// # Errors
-    /// [`AppendError`]; [`AppendError::Forbidden`] for a user of another server.
+    /// [`AppendError`]; [`AppendError::Forbidden`] for a user of another server, whose server must
+    /// sign the invitation: [`Rooms::propose_invitation`].
     pub async fn invite(
         &self,
         sender: &Sender,
@@ -349,7 +350,8 @@ impl Rooms {
             Some(Membership::Join | Membership::Knock) if target == sender.user_id => {
                 profile::add(latest, sender.user, content)?;
                 if after == Some(Membership::Join) && before != Some(Membership::Join) {
-                    restricted::authorise(self, latest, staging, sender, content)?;
+                    let who = (sender.user_id.as_ref(), Some(sender.user));
+                    restricted::authorise(self, latest, staging, who, content)?;
                 }
             }
             Some(Membership::Leave) if target != sender.user_id => {
@@ -362,13 +364,13 @@ impl Rooms {
         Ok(())
     }
 
-    /// Refuses those who cannot be told of an invitation yet.
+    /// Refuses those whose server must be asked first, which nobody can who holds a room.
     pub(crate) fn must_be_local(&self, user_id: &UserId) -> Result<(), AppendError> {
         if self.is_local(user_id) {
             return Ok(());
         }
         Err(AppendError::Forbidden(format!(
-            "{user_id} cannot be invited: this server does not talk to other servers"
+            "{user_id} is of another server, which takes invitations only"
         )))
     }
 }

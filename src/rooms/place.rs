@@ -8,27 +8,36 @@ pub struct PlaceToken {
     pub depth: u64,
     /// That event's tie-break.
     pub tie_break: u64,
+    /// Only what had come by this commit counts. Where forks of the graph meet, events
+    /// stand below others that a client was told before them.
+    pub until: u64,
 }
 
 impl PlaceToken {
     /// The gap before everything.
-    pub const START: Self = Self {
-        depth: 0,
-        tie_break: 0,
-    };
+    pub const START: Self = Self::at(0, 0);
     /// The gap after everything.
-    pub const END: Self = Self {
-        depth: u64::MAX,
-        tie_break: u64::MAX,
-    };
+    pub const END: Self = Self::at(u64::MAX, u64::MAX);
+
+    /// The gap just below a depth and tie-break.
+    pub const fn at(depth: u64, tie_break: u64) -> Self {
+        Self {
+            depth,
+            tie_break,
+            until: u64::MAX,
+        }
+    }
 
     /// The gap that a token names; `None` for text that is no token of ours.
     pub fn parse(text: &str) -> Option<Self> {
-        let (depth, tie_break) = text.strip_prefix('t')?.split_once('_')?;
-        Some(Self {
-            depth: depth.parse().ok()?,
-            tie_break: tie_break.parse().ok()?,
-        })
+        let mut parts = text.strip_prefix('t')?.split('_');
+        let mut part = || parts.next().map(|part| part.parse().ok());
+        let place = Self {
+            depth: part()??,
+            tie_break: part()??,
+            until: part().unwrap_or(Some(u64::MAX))?,
+        };
+        parts.next().is_none().then_some(place)
     }
 
     /// The gap just above the event at this one.
@@ -38,6 +47,7 @@ impl PlaceToken {
             None => Self {
                 depth: self.depth.saturating_add(1),
                 tie_break: 0,
+                ..self
             },
         }
     }
@@ -45,6 +55,10 @@ impl PlaceToken {
 
 impl std::fmt::Display for PlaceToken {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "t{}_{}", self.depth, self.tie_break)
+        write!(formatter, "t{}_{}", self.depth, self.tie_break)?;
+        match self.until {
+            u64::MAX => Ok(()),
+            until => write!(formatter, "_{until}"),
+        }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct Placed {
     pub(crate) state_before: StateRoot,
     pub(crate) generation: u32,
     pub(crate) is_history: bool,
+    pub(crate) is_relayed: bool,
     pub(crate) gaps: Vec<OwnedEventId>,
 }
 
@@ -45,6 +46,7 @@ impl Placed {
             state_before,
             generation,
             is_history: false,
+            is_relayed: false,
             gaps,
         }
     }
@@ -90,6 +92,7 @@ impl Staging {
             was_missing: gaps::depths_above(latest, self.room, event_id)?,
             gaps: placed.gaps.clone(),
             is_entry,
+            is_relayed: placed.is_relayed && placed.status == EventStatus::Accepted,
             ..Arrival::default()
         };
         let is_accepted = placed.status == EventStatus::Accepted;

@@ -167,7 +167,8 @@ impl Drop for Present {
 }
 
 impl Rooms {
-    fn has_presence(&self) -> bool {
+    /// Whether it is told at all who is there.
+    pub fn has_presence(&self) -> bool {
         self.inner.options.presence
     }
 

@@ -34,6 +34,9 @@ pub struct Incoming {
     pub prev_states: BTreeMap<OwnedEventId, Vec<OwnedEventId>>,
     /// Whether it happened long ago: it takes its place in the history, and nobody is told.
     pub is_history: bool,
+    /// Whether it comes in by way of this server (`/send_join` and the like), which then has
+    /// to send it to all others.
+    pub is_relayed: bool,
 }
 
 impl Incoming {
@@ -43,6 +46,15 @@ impl Incoming {
             received,
             prev_states: BTreeMap::new(),
             is_history: false,
+            is_relayed: false,
+        }
+    }
+
+    /// A new event that a user of another server sends by way of this one.
+    pub fn relayed(received: Received) -> Self {
+        Self {
+            is_relayed: true,
+            ..Self::new(received)
         }
     }
 }
@@ -230,6 +242,7 @@ impl Staging {
             known: held.map(|held| held.serial),
             generation,
             is_history: incoming.is_history,
+            is_relayed: incoming.is_relayed,
             ..judged
         }))
     }

@@ -4,7 +4,7 @@ use model::{Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{RoomId, ServerName, UserId};
 use store::Read;
 
-use crate::{ReadError, room_serial, user_serial};
+use crate::{ReadError, acl_allows, room_serial, user_serial};
 
 /// The room and the user, if `origin` may speak for this user there: it is the user's server,
 /// the user is in the room, and the room takes part with it.
@@ -24,5 +24,6 @@ pub(crate) fn speaker(
         return Ok(None);
     };
     let membership = view.get(&tables::MEMBER_BY_ROOM, &(room, user))?;
-    Ok((membership == Some(Membership::Join)).then_some((room, user)))
+    let may = membership == Some(Membership::Join) && acl_allows(view, room, origin)?;
+    Ok(may.then_some((room, user)))
 }

@@ -7,7 +7,7 @@ use ruma_common::{CanonicalJsonObject, OwnedUserId, UserId};
 use serde::Deserialize;
 use store::{Latest, Read, StoreError};
 
-use crate::{AppendError, Rooms, Sender, room_serial, staging::Staging};
+use crate::{AppendError, Rooms, room_serial, staging::Staging};
 
 /// The field of a join that names the member who could have invited the user.
 pub(crate) const AUTHORISED_BY: &str = "join_authorised_via_users_server";
@@ -57,36 +57,73 @@ pub(crate) fn authorise(
     rooms: &Rooms,
     latest: &Latest,
     staging: &mut Staging,
-    sender: &Sender,
+    who: (&UserId, Option<UserSerial>),
     content: &mut CanonicalJsonObject,
 ) -> Result<(), AppendError> {
-    let Some(rules) = staging.state_event(latest, "m.room.join_rules", "")? else {
+    if !must_be_granted(latest, staging, who)? {
         return Ok(());
-    };
-    let Ok(rules) = rules.event.content_as::<JoinRules>() else {
-        return Ok(());
-    };
-    let restricted = rules.restricts(staging.version);
-    let before = staging.membership(latest, &sender.user_id)?;
-    let may_come = matches!(before, Some(Membership::Invite | Membership::Join));
-    if !restricted || may_come || before == Some(Membership::Ban) {
-        // The room's rules decide alone.
-        return Ok(());
-    }
-    match rules.admits(latest, sender.user)? {
-        Admission::Granted => {}
-        Admission::Unverifiable => return Err(AppendError::UnableToAuthoriseJoin),
-        Admission::Refused => {
-            return Err(AppendError::Forbidden(
-                "you are in none of the rooms whose members may join this one".to_owned(),
-            ));
-        }
     }
     let Some(member) = inviter(rooms, latest, staging)? else {
         return Err(AppendError::UnableToGrantJoin);
     };
     content.insert(AUTHORISED_BY.to_owned(), member.to_string().into());
     Ok(())
+}
+
+/// Whether a join needs somebody who authorises it, and may have it.
+fn must_be_granted(
+    latest: &Latest,
+    staging: &mut Staging,
+    (user_id, user): (&UserId, Option<UserSerial>),
+) -> Result<bool, AppendError> {
+    let Some(rules) = staging.state_event(latest, "m.room.join_rules", "")? else {
+        return Ok(false);
+    };
+    let Ok(rules) = rules.event.content_as::<JoinRules>() else {
+        return Ok(false);
+    };
+    let restricted = rules.restricts(staging.version);
+    let before = staging.membership(latest, user_id)?;
+    let may_come = matches!(before, Some(Membership::Invite | Membership::Join));
+    if !restricted || may_come || before == Some(Membership::Ban) {
+        // The room's rules decide alone.
+        return Ok(false);
+    }
+    match rules.admits(latest, user)? {
+        Admission::Granted => Ok(true),
+        Admission::Unverifiable => Err(AppendError::UnableToAuthoriseJoin),
+        Admission::Refused => Err(AppendError::Forbidden(
+            "you are in none of the rooms whose members may join this one".to_owned(),
+        )),
+    }
+}
+
+/// Whether `member`, one of this server's users, may let a user of another server in: the
+/// same as [`authorise`] asks, of a join that names who authorises it.
+///
+/// # Errors
+/// As [`authorise`].
+pub(crate) fn check_grant(
+    rooms: &Rooms,
+    latest: &Latest,
+    staging: &mut Staging,
+    who: (&UserId, Option<UserSerial>),
+    member: &UserId,
+) -> Result<(), AppendError> {
+    if !must_be_granted(latest, staging, who)? {
+        return Ok(());
+    }
+    let Some(levels) = staging.power_levels(latest)? else {
+        return Err(AppendError::UnableToGrantJoin);
+    };
+    let may_invite = rooms.is_local(member)
+        && levels.user(member).reaches(levels.to_invite())
+        && staging.membership(latest, member)? == Some(Membership::Join);
+    if may_invite {
+        Ok(())
+    } else {
+        Err(AppendError::UnableToGrantJoin)
+    }
 }
 
 impl JoinRules {
@@ -109,14 +146,14 @@ impl JoinRules {
             .map(|entry| entry.room_id)
     }
 
-    /// What the conditions mean for `user`.
+    /// What the conditions mean for `user`; none is one whom this server has never heard of.
     ///
     /// # Errors
     /// If the database fails.
     pub(crate) fn admits(
         &self,
         view: &impl Read,
-        user: UserSerial,
+        user: Option<UserSerial>,
     ) -> Result<Admission, StoreError> {
         let (mut conditions, mut known) = (0, 0);
         for room_id in self.allowed_rooms() {
@@ -125,6 +162,9 @@ impl JoinRules {
                 continue;
             };
             known += 1;
+            let Some(user) = user else {
+                continue;
+            };
             let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
             if record.is_some_and(|record| record.membership == Membership::Join) {
                 return Ok(Admission::Granted);

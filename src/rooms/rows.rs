@@ -15,8 +15,9 @@ use store::{Batch, Latest, Position, Read, Store};
 use crate::{
     AppendError, Sender,
     append::Transaction,
-    arrivals,
+    arrivals, outside_record,
     relations::Tallies,
+    servers::Servers,
     staging::{Redacted, Staged, Staging},
     sticky,
 };
@@ -70,6 +71,7 @@ pub(crate) struct Progress {
     members: HashMap<UserSerial, MembershipRecord>,
     /// Of the room that is being written.
     tallies: Tallies,
+    servers: Servers,
 }
 
 impl Progress {
@@ -84,6 +86,7 @@ impl Progress {
                 .collect(),
             members: HashMap::new(),
             tallies: Tallies::default(),
+            servers: Servers::default(),
         }
     }
 }
@@ -112,6 +115,7 @@ pub(crate) fn write_room(
 ) -> Result<Staging, AppendError> {
     progress.members.clear();
     progress.tallies = Tallies::default();
+    progress.servers.next_room();
     if staging.new_room {
         let room_id = staging.record.room_id.clone();
         if intern_room(latest, batch, &room_id, staging.room.0)? != staging.room {
@@ -425,6 +429,7 @@ pub(crate) fn user(
     }
     let user = intern_user(latest, batch, user_id, context.store.next_serial())?;
     progress.users.insert(user_id.to_owned(), user);
+    progress.servers.met(context.server_name, user, user_id);
     Ok(user)
 }
 
@@ -443,7 +448,16 @@ pub(crate) fn member_rows(
         Some(record) => Some(record.clone()),
         None => latest.get(&tables::MEMBERSHIP_BY_USER, &(member, room))?,
     };
+    // Of a membership that was known from outside alone the room has counted nothing.
+    let is_outside = match &earlier {
+        Some(earlier) => outside_record(latest, member, room, earlier)?.is_some(),
+        None => false,
+    };
+    if is_outside {
+        batch.delete(&tables::OUTSIDE_BY_USER, &(member, room));
+    }
     let before = earlier.as_ref().map(|earlier| earlier.membership);
+    let before = before.filter(|_| !is_outside);
     let after = record.membership;
     let count = |counted: Membership, number: &mut u64| {
         let was = before == Some(counted);
@@ -456,6 +470,9 @@ pub(crate) fn member_rows(
     };
     count(Membership::Join, &mut staging.head.joined);
     count(Membership::Invite, &mut staging.head.invited);
+    let (of, moved) = ((room, member), (before, after));
+    let at = progress.position;
+    progress.servers.count(of, moved, at, latest, batch)?;
     if is_local {
         count(Membership::Join, &mut staging.head.joined_here);
     }

@@ -67,6 +67,8 @@ pub(crate) struct Arrival {
     pub(crate) redacted_by: Option<EventSerial>,
     /// Whether another server let a local user in with it.
     pub(crate) is_entry: bool,
+    /// Whether this server has to send it to all others.
+    pub(crate) is_relayed: bool,
     /// The room's state before, where it is not the state before the event.
     pub(crate) head_before: Option<StateRoot>,
     /// The room's state from now on, where it is not the state after the event.
@@ -340,6 +342,28 @@ impl Staging {
             staged.sticky_until = sticky_until;
         }
         Ok(())
+    }
+
+    /// The JSON of a membership as a user of another server may send it on the staged end
+    /// of the room.
+    pub(crate) fn template(
+        &mut self,
+        latest: &Latest,
+        draft: Draft,
+    ) -> Result<String, AppendError> {
+        let (auth, _) = self.auth_state(latest, &draft)?;
+        let parents = Parents {
+            prev_events: self.newest_extremities().to_vec(),
+            depth: self.head.depth + 1,
+        };
+        let room_id = self.room_id.clone().ok_or(AppendError::UnknownRoom)?;
+        Ok(graph::template(
+            self.version,
+            &room_id,
+            draft,
+            parents,
+            &auth,
+        )?)
     }
 
     /// The events that the next one can name as directly before it.

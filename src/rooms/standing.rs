@@ -2,7 +2,7 @@
 //! invites somebody who takes no invitations, whatever the room's rules say.
 
 use accounts::{InvitePermission, invite_permission};
-use model::{Membership, tables};
+use model::{Membership, UserSerial, tables};
 use ruma_common::CanonicalJsonValue;
 use serde::Deserialize;
 use store::{Latest, Read as _};
@@ -43,6 +43,22 @@ pub(crate) fn check(
         && own_membership == Some(Membership::Join)
         && !takes_guests(latest, staging)?
     {
+        return Err(AppendError::GuestsForbidden);
+    }
+    Ok(())
+}
+
+/// Refuses those who may go into no room of another server: the suspended, and guests, of
+/// whom it is not known beforehand whether the room lets them in.
+///
+/// # Errors
+/// [`AppendError::Suspended`], [`AppendError::GuestsForbidden`].
+pub(crate) fn may_go_elsewhere(latest: &Latest, user: UserSerial) -> Result<(), AppendError> {
+    let standing = accounts::standing(latest, user)?;
+    if standing.is_suspended {
+        return Err(AppendError::Suspended);
+    }
+    if standing.is_guest {
         return Err(AppendError::GuestsForbidden);
     }
     Ok(())

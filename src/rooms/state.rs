@@ -5,7 +5,7 @@ use ruma_common::RoomId;
 use serde::Deserialize;
 use store::{Position, Read};
 
-use crate::{Access, ClientEvent, EventReader, ReadError, Rooms, Viewer};
+use crate::{Access, ClientEvent, EventReader, ReadError, Rooms, Viewer, outside_record};
 
 /// What somebody sees of a room who is invited or knocks (client-server API, "Stripped
 /// state"), beside the memberships of the two concerned.
@@ -245,6 +245,16 @@ pub fn stripped_state<R: Read>(
     let Some(member) = reader.load(member)? else {
         return Ok(Vec::new());
     };
+    // Where nobody of this server is, another one says what the room is.
+    let key = (reader.viewer().user, reader.room);
+    if let Some(record) = reader.view.get(&tables::MEMBERSHIP_BY_USER, &key)?
+        && record.event == member.serial
+        && let Some(outside) = outside_record(reader.view, key.0, key.1, &record)?
+    {
+        let mut events = outside.state;
+        events.push(reader.stripped(&member)?);
+        return Ok(events);
+    }
     let state = StateAt::before(&member);
     let mut events = Vec::new();
     for event_type in STRIPPED {
@@ -262,5 +272,27 @@ pub fn stripped_state<R: Read>(
         events.push(reader.stripped(&event)?);
     }
     events.push(reader.stripped(&member)?);
+    Ok(events)
+}
+
+/// The same for somebody of another server, who is shown whole events (server-server API,
+/// "Inviting to a room"), as of now: the state, and the membership of the user who invites.
+///
+/// # Errors
+/// If the database fails.
+pub(crate) fn shown_outside<R: Read>(
+    reader: &EventReader<'_, R>,
+    inviter: &str,
+) -> Result<Vec<String>, ReadError> {
+    let mut events = Vec::new();
+    let keys = STRIPPED.iter().map(|event_type| (*event_type, ""));
+    for (event_type, state_key) in keys.chain([("m.room.member", inviter)]) {
+        if let Some(serial) = StateAt::Current.get(reader, event_type, state_key)?
+            && let Some(event) = reader.load(serial)?
+        {
+            let json = reader.shown(&event)?;
+            events.push(String::from_utf8_lossy(&json).into_owned());
+        }
+    }
     Ok(events)
 }

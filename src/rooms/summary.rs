@@ -3,15 +3,15 @@
 
 use graph::Version;
 use model::{Membership, RoomSerial, UserSerial, tables};
-use ruma_common::{RoomId, RoomOrAliasId};
+use ruma_common::{RoomId, RoomOrAliasId, ServerName};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use store::Read;
 
 use crate::{
-    ReadError, Rooms,
+    ReadError, Rooms, acl_allows,
     event::load_event,
-    resolve_alias,
+    is_server_in, resolve_alias,
     restricted::{Admission, JoinRules},
     room_record, room_serial,
     visibility::is_world_readable,
@@ -70,8 +70,46 @@ pub(crate) fn is_accessible(
         "public" => true,
         "knock" => version.knows_knocking(),
         "knock_restricted" => version.knows_knock_restricted_joins(),
-        _ => rules.restricts(version) && rules.admits(view, user)? == Admission::Granted,
+        _ => rules.restricts(version) && rules.admits(view, Some(user))? == Admission::Granted,
     })
+}
+
+/// The same for another server: whether somebody of it may.
+///
+/// # Errors
+/// If the database fails.
+pub(crate) fn is_accessible_to_server(
+    view: &impl Read,
+    room: RoomSerial,
+    version: Version,
+    server: &ServerName,
+) -> Result<bool, ReadError> {
+    if !acl_allows(view, room, server)? {
+        return Ok(false);
+    }
+    if is_world_readable(view, room)? || is_server_in(view, room, server.as_str())? {
+        return Ok(true);
+    }
+    let Some(rules) = join_rules(view, room)? else {
+        return Ok(false);
+    };
+    let is_open = match rules.join_rule.as_str() {
+        "public" => true,
+        "knock" => version.knows_knocking(),
+        "knock_restricted" => version.knows_knock_restricted_joins(),
+        _ => false,
+    };
+    if is_open || !rules.restricts(version) {
+        return Ok(is_open);
+    }
+    for room_id in rules.allowed_rooms() {
+        if let Some(room) = room_serial(view, &room_id)?
+            && is_server_in(view, room, server.as_str())?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The fields of a room's summary.

@@ -83,10 +83,7 @@ struct Walk {
 impl PlaceToken {
     /// The gap just below an event.
     pub fn below(event: &ClientEvent) -> Self {
-        Self {
-            depth: event.meta.depth,
-            tie_break: event.meta.tie_break,
-        }
+        Self::at(event.meta.depth, event.meta.tie_break)
     }
 
     /// The gap above everything that had happened in a room by a position of the log:
@@ -104,11 +101,7 @@ impl PlaceToken {
             if let RoomChange::Event(change) = row?.1
                 && let Some(meta) = view.get(&tables::EVENT_META_BY_SERIAL, &change.event)?
             {
-                let place = Self {
-                    depth: meta.depth,
-                    tie_break: meta.tie_break,
-                };
-                return Ok(place.above());
+                return Ok(Self::at(meta.depth, meta.tie_break).above());
             }
         }
         Ok(Self::START)
@@ -267,10 +260,8 @@ fn first_gap<R: Read>(
         return Ok(PlaceToken::START);
     }
     let head = reader.view.get(&tables::HEAD_BY_ROOM, &reader.room)?;
-    Ok(PlaceToken {
-        depth: head.unwrap_or_default().depth.saturating_add(1),
-        tie_break: 0,
-    })
+    let depth = head.unwrap_or_default().depth;
+    Ok(PlaceToken::at(depth.saturating_add(1), 0))
 }
 
 /// Gathers what the viewer may and wants to see, from a gap on.
@@ -281,6 +272,7 @@ fn walk<R: Read>(
 ) -> Result<Walk, ReadError> {
     let visibility = Visibility::new(reader)?;
     let prefix = (reader.room,);
+    let start = from;
     let from = (reader.room, from.depth, from.tie_break);
     let rows = match request.direction {
         Direction::Forward => reader
@@ -301,7 +293,11 @@ fn walk<R: Read>(
     let (mut last, mut is_thinned) = (None, false);
     for (examined, row) in rows.enumerate() {
         let ((_, depth, tie_break), serial) = row?;
-        let place = PlaceToken { depth, tie_break };
+        let place = PlaceToken {
+            depth,
+            tie_break,
+            until: start.until,
+        };
         let is_over = request.to.is_some_and(|to| match request.direction {
             Direction::Forward => place >= to,
             Direction::Backward => place < to,
@@ -320,6 +316,9 @@ fn walk<R: Read>(
         let Some(event) = reader.load(serial)? else {
             continue;
         };
+        if event.meta.position > start.until {
+            continue;
+        }
         if !request.filter.allows(&event.stored.json) {
             is_thinned = true;
         } else if visibility.allows(&event)? && !reader.is_ignored(&event)? {

@@ -210,3 +210,43 @@ pub fn receipts_moved(
     }
     Ok(receipts)
 }
+
+/// A public receipt, as other servers are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicReceipt {
+    /// The thread id; empty for an unthreaded receipt.
+    pub thread: String,
+    /// The id of the event up to which everything is read.
+    pub event_id: String,
+    /// When it was sent, in ms since the Unix epoch.
+    pub at: u64,
+}
+
+/// The public receipts that a user has moved in a room since a commit, which counts.
+///
+/// # Errors
+/// If the database fails.
+pub fn public_receipts_since(
+    view: &impl Read,
+    room: RoomSerial,
+    user: UserSerial,
+    since: Position,
+) -> Result<Vec<PublicReceipt>, StoreError> {
+    let mut receipts = Vec::new();
+    let kind = ReceiptKind::Read.name().to_owned();
+    let rows = view.scan(&tables::RECEIPT_BY_ROOM, &(room, user, kind));
+    for row in rows.take(MAX_RECEIPTS) {
+        let ((_, _, _, thread), record) = row?;
+        if record.change.0 < since.0 {
+            continue;
+        }
+        if let Some(stored) = view.get(&tables::EVENT_BY_SERIAL, &record.event)? {
+            receipts.push(PublicReceipt {
+                thread,
+                event_id: stored.event_id,
+                at: record.at,
+            });
+        }
+    }
+    Ok(receipts)
+}

@@ -11,7 +11,7 @@ use crate::{ClientEvent, EventReader, ReadError};
 /// The room's rule for its past (client-server API, "Room history visibility"),
 /// the most open last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum HistoryVisibility {
+pub(crate) enum HistoryVisibility {
     Joined,
     Invited,
     Shared,
@@ -164,25 +164,8 @@ impl<'a, R: Read> Visibility<'a, R> {
             .is_some_and(|record| record.event == event.serial && record.last_join > 0)
     }
 
-    /// The most open of the rules before and after the event: they differ only for
-    /// the event that changes the rule.
     fn rule_at(&self, event: &ClientEvent) -> Result<HistoryVisibility, ReadError> {
-        let root = event.meta.state_before;
-        let known = self.rules.borrow().get(&root).copied();
-        let before = match known {
-            Some(rule) => rule,
-            None => {
-                let found = self
-                    .reader
-                    .state_event(root, "m.room.history_visibility", "")?;
-                let rule = found
-                    .and_then(|event| visibility_of(&event.stored.json))
-                    .unwrap_or(HistoryVisibility::Shared);
-                self.rules.borrow_mut().insert(root, rule);
-                rule
-            }
-        };
-        Ok(visibility_of_change(event).map_or(before, |after| before.max(after)))
+        rule_at(self.reader, &self.rules, event)
     }
 
     fn membership_around(
@@ -210,6 +193,32 @@ impl<'a, R: Read> Visibility<'a, R> {
                 && header.state_key.as_deref() == Some(self.reader.viewer_id())
         })
     }
+}
+
+/// The most open of the rules before and after an event: they differ only for the event
+/// that changes the rule. `known` remembers what neighbours share.
+///
+/// # Errors
+/// If the database fails or a state event is damaged.
+pub(crate) fn rule_at<R: Read>(
+    reader: &EventReader<'_, R>,
+    known: &RefCell<HashMap<StateRoot, HistoryVisibility>>,
+    event: &ClientEvent,
+) -> Result<HistoryVisibility, ReadError> {
+    let root = event.meta.state_before;
+    let before = known.borrow().get(&root).copied();
+    let before = match before {
+        Some(rule) => rule,
+        None => {
+            let found = reader.state_event(root, "m.room.history_visibility", "")?;
+            let rule = found
+                .and_then(|event| visibility_of(&event.stored.json))
+                .unwrap_or(HistoryVisibility::Shared);
+            known.borrow_mut().insert(root, rule);
+            rule
+        }
+    };
+    Ok(visibility_of_change(event).map_or(before, |after| before.max(after)))
 }
 
 fn visibility_of_change(event: &ClientEvent) -> Option<HistoryVisibility> {

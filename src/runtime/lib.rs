@@ -25,6 +25,6 @@ pub use clock::{Clock, Timestamp};
 pub use lane::{Lane, LaneError};
 pub use metrics::Metrics;
 pub use network::{Network, NetworkError};
-pub use options::{OptionDescription, Secret};
+pub use options::{ABSENT, OptionDescription, Secret};
 pub use random::Random;
 pub use tasks::{Stop, Tasks};

@@ -4,7 +4,12 @@
 //! An option's doc comment and default are also its entry in
 //! `config/cairn.example.toml`.
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,41 +29,98 @@ pub struct OptionDescription {
 
 /// A secret in the configuration: never shown, neither by `Debug` nor when the
 /// configuration is written out again. Empty means unset.
+///
+/// `"credential:NAME"` is what stands in the file NAME that the service manager hands over
+/// (systemd's `LoadCredential=`), without white space at its ends. Where that file is not,
+/// as for a command that somebody types, the secret is unset, and [`ABSENT`] begins how
+/// it is shown.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
+#[serde(from = "Written")]
+pub struct Secret {
+    text: String,
+    /// The credential's name, if it is not there.
+    absent: Option<String>,
+}
+
+/// How a secret is shown whose credential is not there begins so; its name follows.
+pub const ABSENT: &str = "(no credential here) ";
+/// Begins the name of a credential.
+const CREDENTIAL: &str = "credential:";
+/// The longest credential, in bytes.
+const MAX_CREDENTIAL: u64 = 64 << 10;
 
 impl Secret {
     /// The secret itself.
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether no secret is set.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
-    fn hidden(&self) -> &'static str {
-        if self.0.is_empty() { "" } else { "(hidden)" }
+    fn hidden(&self) -> String {
+        match (&self.absent, self.text.is_empty()) {
+            (Some(name), _) => format!("{ABSENT}{name}"),
+            (None, true) => String::new(),
+            (None, false) => "(hidden)".to_owned(),
+        }
+    }
+
+    fn of(text: String, credentials: Option<&Path>) -> Self {
+        let Some(name) = text.strip_prefix(CREDENTIAL) else {
+            return Self { text, absent: None };
+        };
+        match credentials.and_then(|folder| credential(folder, name)) {
+            Some(text) => Self { text, absent: None },
+            None => Self {
+                text: String::new(),
+                absent: Some(name.to_owned()),
+            },
+        }
+    }
+}
+
+/// What stands in a credential; none if it is not there, is no name, or is empty.
+fn credential(folder: &Path, name: &str) -> Option<String> {
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return None;
+    }
+    let mut text = String::new();
+    let file = File::open(folder.join(name)).ok()?;
+    file.take(MAX_CREDENTIAL).read_to_string(&mut text).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A secret as the configuration writes it.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Written(String);
+
+impl From<Written> for Secret {
+    fn from(written: Written) -> Self {
+        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        Self::of(written.0, folder.as_deref())
     }
 }
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self(text)
+        Self { text, absent: None }
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.hidden(), formatter)
+        fmt::Debug::fmt(&self.hidden(), formatter)
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.hidden())
+        serializer.serialize_str(&self.hidden())
     }
 }
 
@@ -181,6 +243,28 @@ mod tests {
             #[serde(rename = "file")]
             pub(crate) file: Option<String> = None,
         }
+    }
+
+    #[test]
+    fn a_secret_can_be_handed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("turn"), "hush\n").unwrap();
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        let of = |text: &str| Secret::of(text.to_owned(), Some(folder.path()));
+        assert_eq!(of("credential:turn").reveal(), "hush");
+        assert_eq!(format!("{:?}", of("credential:turn")), "\"(hidden)\"");
+        assert_eq!(of("plain").reveal(), "plain");
+        for absent in ["other", "empty", "", "../turn", "/etc/hostname", ".."] {
+            let secret = of(&format!("credential:{absent}"));
+            assert!(secret.is_empty(), "{absent}");
+            let shown = serde_json::to_string(&secret).unwrap();
+            assert_eq!(shown, format!("\"{ABSENT}{absent}\""));
+        }
+        assert!(Secret::of("credential:turn".to_owned(), None).is_empty());
+        assert_eq!(
+            Secret::from("credential:turn".to_owned()).reveal(),
+            "credential:turn"
+        );
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Which events have all of some words.
 
-use model::{EventSerial, RoomSerial, WordRecord, tables::WORD_BY_ROOM};
-use store::{Read, Scan, StoreError};
+use model::{EventSerial, RoomSerial, SearchedField};
+use store::{Read, StoreError};
 
-use crate::Field;
+use crate::{
+    Field,
+    page::{Posting, at, postings_of},
+    segments::{Segment, damaged, page_at, segments},
+};
 
-/// After how many rows in vain a scan is begun anew further on.
-const STEPS: usize = 16;
 /// The number of words of a usual message: longer ones count a little less.
 const USUAL_LENGTH: f64 = 12.0;
 
@@ -32,12 +34,86 @@ pub(crate) struct RoomHits {
     pub(crate) stopped_at: Option<At>,
 }
 
+/// How a word occurs in an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WordRecord {
+    /// Where.
+    pub(crate) field: SearchedField,
+    /// How often.
+    pub(crate) count: u16,
+    /// Among how many words in all.
+    pub(crate) total: u16,
+}
+
+/// A walk through the events of one segment that have one word, the newest first.
+struct Part {
+    segment: u64,
+    /// What is left of the page, the next one last.
+    postings: Vec<Posting>,
+    /// Where the next page begins, if the word may go on there.
+    next: Option<At>,
+}
+
+impl Part {
+    fn now(&self) -> Option<&Posting> {
+        self.postings.last()
+    }
+
+    /// Reads on until something is there or the word ends.
+    fn fill(
+        &mut self,
+        view: &impl Read,
+        (room, word): (RoomSerial, &str),
+    ) -> Result<(), StoreError> {
+        while self.postings.is_empty()
+            && let Some(from) = self.next.take()
+        {
+            let Some((last, page)) = page_at(view, room, self.segment, word, from)? else {
+                return Ok(());
+            };
+            self.postings = postings_of(&page, word).ok_or(damaged("a page of words"))?;
+            self.postings.retain(|posting| posting.at <= from);
+            if last.0 == word {
+                self.next = below(at(last.1));
+            }
+            self.postings.reverse();
+        }
+        Ok(())
+    }
+
+    /// Goes on to `at`, or to the first behind it.
+    fn go_to(
+        &mut self,
+        at: At,
+        view: &impl Read,
+        of: (RoomSerial, &str),
+    ) -> Result<(), StoreError> {
+        let keep = self.postings.partition_point(|posting| posting.at <= at);
+        self.postings.truncate(keep);
+        if self.postings.is_empty() {
+            self.next = self.next.map(|next| next.min(at));
+            self.fill(view, of)?;
+        }
+        Ok(())
+    }
+}
+
+/// The place just below another.
+fn below(at: At) -> Option<At> {
+    match at {
+        (time, EventSerial(event)) if event > 0 => Some((time, EventSerial(event - 1))),
+        (time, _) if time > 0 => Some((time - 1, EventSerial(u64::MAX))),
+        _ => None,
+    }
+}
+
 /// A walk through the events that have one word, the newest first.
 struct Walk<'a, R> {
     view: &'a R,
     room: RoomSerial,
     word: &'a str,
-    rows: Scan<'a, (RoomSerial, String, u64, EventSerial), WordRecord>,
+    /// In the order of the segments.
+    parts: Vec<Part>,
     now: Option<(At, WordRecord)>,
 }
 
@@ -45,52 +121,65 @@ impl<'a, R: Read> Walk<'a, R> {
     fn new(
         view: &'a R,
         room: RoomSerial,
+        segments: &[Segment],
         word: &'a str,
         before: Option<At>,
     ) -> Result<Self, StoreError> {
+        let newest = (u64::MAX, EventSerial(u64::MAX));
+        let from = before.map_or(Some(newest), below);
+        let part = |segment: &Segment| Part {
+            segment: segment.number,
+            postings: Vec::new(),
+            next: from,
+        };
         let mut walk = Self {
             view,
             room,
             word,
-            rows: rows(view, room, word, before),
+            parts: segments.iter().map(part).collect(),
             now: None,
         };
-        walk.step()?;
+        for part in &mut walk.parts {
+            part.fill(view, (room, word))?;
+        }
+        walk.look();
         Ok(walk)
     }
 
+    /// Finds the newest of where the parts stand. Where several know the event, the newest
+    /// segment counts.
+    fn look(&mut self) {
+        self.parts.retain(|part| part.now().is_some());
+        let here = self.parts.iter().filter_map(Part::now);
+        let newest = here.max_by_key(|posting| posting.at);
+        self.now = newest.map(|posting| (posting.at, posting.record));
+    }
+
     fn step(&mut self) -> Result<(), StoreError> {
-        let next = self.rows.next().transpose()?;
-        self.now = next.map(|((_, _, at, event), record)| ((at, event), record));
+        let Some((at, _)) = self.now else {
+            return Ok(());
+        };
+        for part in &mut self.parts {
+            if part.now().is_some_and(|posting| posting.at == at) {
+                part.postings.pop();
+                part.fill(self.view, (self.room, self.word))?;
+            }
+        }
+        self.look();
         Ok(())
     }
 
     /// Goes on to `at`, or to the first behind it.
     fn go_to(&mut self, at: At) -> Result<(), StoreError> {
-        for _ in 0..STEPS {
-            if self.now.is_none_or(|(now, _)| now <= at) {
-                return Ok(());
-            }
-            self.step()?;
+        if self.now.is_none_or(|(now, _)| now <= at) {
+            return Ok(());
         }
-        if self.now.is_some_and(|(now, _)| now > at) {
-            let above = (at.0, EventSerial(at.1.0.saturating_add(1)));
-            self.rows = rows(self.view, self.room, self.word, Some(above));
-            self.step()?;
+        for part in &mut self.parts {
+            part.go_to(at, self.view, (self.room, self.word))?;
         }
+        self.look();
         Ok(())
     }
-}
-
-fn rows<'a, R: Read>(
-    view: &'a R,
-    room: RoomSerial,
-    word: &str,
-    before: Option<At>,
-) -> Scan<'a, (RoomSerial, String, u64, EventSerial), WordRecord> {
-    let prefix = (room, word.to_owned());
-    let before = before.map(|(at, event)| (room, word.to_owned(), at, event));
-    view.scan_back(&WORD_BY_ROOM, &prefix, before.as_ref())
 }
 
 /// The newest events of a room that have all the words in one of the fields, before a
@@ -107,9 +196,10 @@ pub(crate) fn in_room(
         hits: Vec::new(),
         stopped_at: None,
     };
+    let segments = segments(view, room)?;
     let mut walks = Vec::with_capacity(words.len());
     for word in words {
-        let walk = Walk::new(view, room, word, before)?;
+        let walk = Walk::new(view, room, &segments, word, before)?;
         if walk.now.is_none() {
             return Ok(found);
         }

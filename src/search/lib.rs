@@ -5,26 +5,33 @@
 //!
 //! - `words`: how a text becomes words, in events and in questions alike.
 //! - `text`: which text of an event is searched.
-//! - `indexer`: follows the log, and goes once through the events that were there
+//! - `indexer`: follows the log in bulk, and goes once through the events that were there
 //!   before the index was.
+//! - `gathering`: what many events change in the index.
+//! - `segments`: the index in the database: few and large parts of each room.
+//! - `page`: how words and the events that have them become bytes.
 //! - `hits`: which events have all of some words.
 //! - `question`: what is asked and answered.
 //! - `find`: of these what the caller may and wants to see, with its surroundings.
 //! - `token`: where the next page begins.
 //!
-//! What is encrypted cannot be read here and is not in the index. An edit changes the
-//! words under which the event that it edits is found; a redaction takes them away.
+//! What is encrypted cannot be read here and is not in the index. An edit adds words under
+//! which the event that it edits is proposed; a redaction takes them away.
 //!
 //! The index only proposes: each event is looked at again before it is shown, with the
-//! eyes of whoever asks, so an index that lags shows nothing that it must not.
+//! eyes of whoever asks, so an index that lags or knows an old text shows nothing that it
+//! must not. It lags while nobody searches: a search waits until it knows everything.
 //!
 //! Never here: a rule about who may see what (`rooms` has them), an event that was found
 //! and not checked.
 
 mod find;
+mod gathering;
 mod hits;
 mod indexer;
+mod page;
 mod question;
+mod segments;
 mod text;
 mod token;
 mod words;

@@ -21,6 +21,8 @@ struct Header<'a> {
     #[serde(borrow)]
     content: &'a RawValue,
     origin_server_ts: Option<serde_json::Value>,
+    #[serde(default)]
+    sender: Cow<'a, str>,
 }
 
 /// Each part is read by itself: one of a wrong shape says nothing about the others.
@@ -59,55 +61,63 @@ pub(crate) enum Role {
     Other,
 }
 
-/// What an event is for the index, from its JSON.
-pub(crate) fn role(json: &[u8]) -> Role {
-    let Ok(header) = serde_json::from_slice::<Header<'_>>(json) else {
-        return Role::Other;
+/// What the index knows of an event.
+pub(crate) struct Told {
+    /// What it does.
+    pub(crate) role: Role,
+    /// Its text. Of an edit, the new one.
+    pub(crate) text: Option<(Field, String)>,
+    /// Who sent it.
+    pub(crate) sender: String,
+    /// When, as its server says, in ms since the Unix epoch.
+    pub(crate) sent_at: u64,
+}
+
+/// Reads the JSON of an event; none of what is no event.
+pub(crate) fn told(json: &[u8]) -> Option<Told> {
+    let header: Header<'_> = serde_json::from_slice(json).ok()?;
+    let mut content = content(header.content.get());
+    let field = field(&header);
+    let mut role = match field {
+        Some(_) => Role::Found,
+        None => Role::Other,
     };
-    let content = content(header.content.get());
     if header.event_type == "m.room.redaction" {
         let named = text(content.redacts).or_else(|| header.redacts.map(Cow::into_owned));
-        return named.map_or(Role::Other, Role::Redacts);
-    }
-    // An edit may be of a type that has no text, and of one that has.
-    if header.state_key.is_none()
+        role = named.map_or(Role::Other, Role::Redacts);
+    } else if header.state_key.is_none()
+        // An edit may be of a type that has no text, and of one that has.
         && let Some(relation) = content
             .relates_to
             .and_then(|raw| serde_json::from_str::<Relation<'_>>(raw.get()).ok())
         && relation.rel_type == "m.replace"
     {
-        return Role::Edits(relation.event_id.into_owned());
+        role = Role::Edits(relation.event_id.into_owned());
+        if let Some(new) = content.new_content {
+            content = self::content(new.get());
+        }
     }
-    match field(&header) {
-        Some(_) => Role::Found,
-        None => Role::Other,
-    }
-}
-
-/// When the event was sent, as its server says, in ms since the Unix epoch.
-pub(crate) fn sent_at(json: &[u8]) -> u64 {
-    serde_json::from_slice::<Header<'_>>(json)
-        .ok()
-        .and_then(|header| header.origin_server_ts?.as_u64())
-        .unwrap_or_default()
+    let raw = field.and_then(|field| {
+        Some(match field {
+            Field::Body => (field, content.body?),
+            Field::Name => (field, content.name?),
+            Field::Topic => (field, content.topic?),
+        })
+    });
+    Some(Told {
+        role,
+        text: raw.and_then(|(field, raw)| Some((field, text(Some(raw))?))),
+        sender: header.sender.into_owned(),
+        sent_at: header
+            .origin_server_ts
+            .and_then(|time| time.as_u64())
+            .unwrap_or_default(),
+    })
 }
 
 /// The searched text of an event. Of an edit, the new text.
 pub(crate) fn searched(json: &[u8]) -> Option<(Field, String)> {
-    let header: Header<'_> = serde_json::from_slice(json).ok()?;
-    let field = field(&header)?;
-    let mut content = content(header.content.get());
-    if let Some(new) = content.new_content
-        && matches!(role(json), Role::Edits(_))
-    {
-        content = self::content(new.get());
-    }
-    let raw = match field {
-        Field::Body => content.body,
-        Field::Name => content.name,
-        Field::Topic => content.topic,
-    };
-    text(raw).map(|text| (field, text))
+    told(json)?.text
 }
 
 fn content(json: &str) -> Content<'_> {
@@ -133,6 +143,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn role(json: &[u8]) -> Role {
+        told(json).map_or(Role::Other, |told| told.role)
+    }
 
     fn event(event_type: &str, state_key: Option<&str>, content: Value) -> Vec<u8> {
         let mut event = json!({ "type": event_type, "content": content, "origin_server_ts": 5 });

@@ -11,10 +11,16 @@
 
 mod answers;
 mod devices;
+mod events;
+mod inviting;
 mod keys;
 mod media;
+mod memberships;
+mod old_requests;
 mod open_id;
 mod queries;
+mod spaces;
+mod third_parties;
 mod transactions;
 mod version;
 
@@ -35,12 +41,12 @@ pub struct ServerParts {
     pub accounts: Accounts,
     /// Where they talk.
     pub rooms: ::rooms::Rooms,
+    /// What touches more than one of these.
+    pub actions: Actions,
     /// Files.
     pub media: ::media::Media,
     /// Other servers.
     pub peers: Peers,
-    /// What touches several of these.
-    pub actions: Actions,
     /// The time.
     pub clock: Clock,
     /// What the server tells about itself.
@@ -67,9 +73,9 @@ macro_rules! part {
 part! {
     accounts: Accounts,
     rooms: ::rooms::Rooms,
+    actions: Actions,
     media: ::media::Media,
     peers: Peers,
-    actions: Actions,
     clock: Clock,
     info: Arc<ServerInfo>,
 }
@@ -90,6 +96,11 @@ pub fn routes() -> Routes<ServerParts> {
         .merge(devices::routes())
         .merge(media::routes())
         .merge(open_id::routes())
+        .merge(memberships::routes())
+        .merge(inviting::routes())
+        .merge(events::routes())
+        .merge(spaces::routes())
+        .merge(third_parties::routes())
         .merge(transactions::routes())
 }
 

@@ -3,7 +3,10 @@
 
 use accounts::ProfileError;
 use js_int::UInt;
-use rooms::{Networks, PublicRoomsPage, PublicRoomsRequest, ReadError, Rooms, resolve_alias};
+use rooms::{
+    Networks, PublicRoomsPage, PublicRoomsRequest, ReadError, Rooms, resolve_alias,
+    servers_to_join_by,
+};
 use ruma_common::directory::{RoomNetwork, RoomTypeFilter};
 use ruma_federation_api::{
     directory::{
@@ -62,9 +65,13 @@ async fn alias(
     if request.room_alias.server_name() != own {
         return Err(ApiError::not_found("The alias is not of this server."));
     }
-    let read = move |view: &Snapshot| resolve_alias(view, &request.room_alias);
-    let room_id = store.read(read).await?;
-    Ok(alias::Response::new(room_id, vec![own]))
+    let read = move |view: &Snapshot| {
+        let room_id = resolve_alias(view, &request.room_alias)?;
+        let servers = servers_to_join_by(view, &room_id, &own)?;
+        Ok::<_, ReadError>((room_id, servers))
+    };
+    let (room_id, servers) = store.read(read).await?;
+    Ok(alias::Response::new(room_id, servers))
 }
 
 fn limit(limit: Option<UInt>) -> Option<usize> {

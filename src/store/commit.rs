@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     Batch, Latest, Position, Scope, Snapshot, Store, StoreError,
     database::{Database, META_BY_NAME, meta},
+    internals::Measures,
     log::LOG_BY_POSITION,
     watch::Watchers,
 };
@@ -39,13 +40,14 @@ pub(crate) struct Shared {
     writer: Mutex<Writer>,
     progress: Mutex<Progress>,
     written: Condvar,
+    measures: Measures,
 }
 
 struct Progress {
     written: Position,
     synced: Position,
     scopes: Vec<Scope>,
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<(oneshot::Sender<()>, Instant)>,
     /// Why nothing may be written any more.
     stopped: Option<String>,
     /// Whether a thread syncs at this moment.
@@ -59,8 +61,10 @@ impl Shared {
         last: Position,
         next_serial: u64,
         now: runtime::Clock,
+        measures: Measures,
     ) -> Self {
         Self {
+            measures,
             writer: Mutex::new(Writer {
                 latest: Latest {
                     database: database.clone(),
@@ -92,8 +96,13 @@ impl Shared {
         self.written.notify_all();
     }
 
+    /// Why nothing may be written any more.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.progress.lock().stopped.clone()
+    }
+
     fn failure(&self) -> StoreError {
-        let reason = self.progress.lock().stopped.clone();
+        let reason = self.stopped();
         StoreError::WritingStopped(reason.unwrap_or_else(|| "the store is closing".to_owned()))
     }
 
@@ -159,14 +168,18 @@ impl Shared {
         let snapshot = Snapshot::take(self.database.clone(), target);
         let scopes = std::mem::take(&mut progress.scopes);
         let waiting = std::mem::take(&mut progress.waiting);
+        let commits = target.0.saturating_sub(progress.synced.0);
         drop(progress);
+        let begun = Instant::now();
         let synced = self.database.db.flush_wal(true);
+        self.measures.synced(begun, commits);
         if let Err(error) = synced {
             self.stop_writing(&error.into_string());
         } else {
             self.watchers.remember(&scopes, target);
             *self.published.write() = snapshot;
-            for sender in waiting {
+            for (sender, since) in waiting {
+                self.measures.durable(since);
                 // A caller that has gone away has nothing to be told.
                 let _ = sender.send(());
             }
@@ -318,7 +331,7 @@ impl Shared {
 
     fn register(&self, progress: &mut Progress) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        progress.waiting.push(sender);
+        progress.waiting.push((sender, Instant::now()));
         receiver
     }
 
@@ -349,6 +362,7 @@ impl Shared {
             self.stop_writing(&reason);
             return Err(StoreError::WritingStopped(reason));
         }
+        self.measures.commits.inc();
         writer.last = position;
         progress.written = position;
         progress.scopes.append(&mut batch.scopes);

@@ -7,8 +7,10 @@ use std::{
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    LogLevel, Options, WriteBufferManager,
+    LogLevel, Options, ReadOptions, WriteBufferManager,
 };
+
+use runtime::Metrics;
 
 use crate::{Family, Key, OpenError, StoreError, Table, Value};
 
@@ -37,6 +39,8 @@ pub struct StoreOptions {
     /// Bytes of write-ahead log after which rows are written into sorted files:
     /// bounds the start-up after a crash.
     pub log_bytes: u64,
+    /// Where commits are measured.
+    pub metrics: Metrics,
 }
 
 impl Default for StoreOptions {
@@ -45,6 +49,7 @@ impl Default for StoreOptions {
             cache_bytes: 64 << 20,
             write_buffer_bytes: 32 << 20,
             log_bytes: 24 << 20,
+            metrics: Metrics::new(),
         }
     }
 }
@@ -52,6 +57,8 @@ impl Default for StoreOptions {
 /// An open RocksDB and the lock on its folder.
 pub(crate) struct Database {
     pub(crate) db: DB,
+    /// The options of reads of what was last written.
+    pub(crate) reading: ReadOptions,
     // Held, never read: the lock ends with the file handle.
     _lock: File,
 }
@@ -71,7 +78,11 @@ impl Database {
                 reason: error.into_string(),
             },
         )?;
-        Ok(Self { db, _lock: lock })
+        Ok(Self {
+            db,
+            reading: ReadOptions::default(),
+            _lock: lock,
+        })
     }
 
     /// Whether not a single row is there.
@@ -111,7 +122,7 @@ impl Database {
 
 /// Creates the folder, proves that it can be written, and locks it against every
 /// other process for as long as the file is open.
-fn lock_folder(folder: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock_folder(folder: &Path) -> Result<File, OpenError> {
     let failed = |reason| OpenError::Folder {
         path: folder.to_owned(),
         reason,
@@ -223,8 +234,10 @@ fn family_options(family: Family, cache: &Cache) -> Options {
             options.set_min_blob_size(512);
             options.set_blob_file_size(32 << 20);
             options.set_blob_compression_type(DBCompressionType::None);
+            // Sorting keys must not copy bytes either: what deleted files leave behind is
+            // given back when it is much (`Store::give_back`).
             options.set_enable_blob_gc(true);
-            options.set_blob_gc_force_threshold(0.5);
+            options.set_blob_gc_age_cutoff(0.0);
         }
         Family::Changes | Family::Queue => blocks.set_block_size(16 << 10),
     }

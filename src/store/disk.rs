@@ -9,6 +9,11 @@ use crate::{Family, Store, StoreError, database::Database, store::run};
 /// The unit in which a file system counts what it has given to a file, in bytes.
 const BLOCK: u64 = 512;
 
+/// Garbage of fewer bytes is left where it is.
+const WORTH_WHILE: u64 = 64 << 20;
+/// Of how many of the oldest files of long values a compaction moves what is needed still.
+const GARBAGE_SHARE: &str = "blob_garbage_collection_age_cutoff";
+
 /// What the database takes on disk, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskUse {
@@ -40,20 +45,55 @@ impl Store {
     pub async fn compact(&self) -> Result<(), StoreError> {
         let database = self.latest().database;
         run(self.long_lane(), move || {
-            let mut options = CompactOptions::default();
-            options.set_exclusive_manual_compaction(false);
-            options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-            for family in Family::ALL {
-                let handle = database.family(family)?;
-                database.db.flush_cf(handle)?;
-                database
-                    .db
-                    .compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &options);
-            }
-            Ok(())
+            let mut all = Family::ALL.into_iter();
+            all.try_for_each(|family| compact(&database, family))
         })
         .await
     }
+
+    /// Writes the bytes of files anew if deleted ones take more of the disk than those that
+    /// are there.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn give_back(&self) -> Result<(), StoreError> {
+        let database = self.latest().database;
+        run(self.long_lane(), move || {
+            let handle = database.family(Family::Files)?;
+            let number = |name: &str| database.db.property_int_value_cf(handle, name);
+            let all = number("rocksdb.live-blob-file-size")?.unwrap_or(0);
+            let gone = number("rocksdb.live-blob-file-garbage-size")?.unwrap_or(0);
+            if gone < WORTH_WHILE || gone <= all / 2 {
+                return Ok(());
+            }
+            compact(&database, Family::Files)
+        })
+        .await
+    }
+}
+
+/// Writes one family anew, the long values that stand in files of their own included.
+fn compact(database: &Database, family: Family) -> Result<(), StoreError> {
+    let mut options = CompactOptions::default();
+    options.set_exclusive_manual_compaction(false);
+    options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+    let handle = database.family(family)?;
+    let moves = |share: &str| {
+        database
+            .db
+            .set_options_cf(handle, &[(GARBAGE_SHARE, share)])
+    };
+    if family == Family::Files {
+        moves("1.0")?;
+    }
+    database.db.flush_cf(handle)?;
+    database
+        .db
+        .compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &options);
+    if family == Family::Files {
+        moves("0.0")?;
+    }
+    Ok(())
 }
 
 fn disk_use(database: &Database) -> Result<DiskUse, StoreError> {

@@ -14,10 +14,12 @@
 //! anyone but a writer.
 
 mod batch;
+mod checkpoint;
 mod commit;
 mod database;
 mod disk;
 mod error;
+mod internals;
 mod key;
 mod log;
 mod read;
@@ -27,13 +29,15 @@ mod value;
 mod watch;
 
 pub use batch::Batch;
+pub use checkpoint::{Inspected, begin_epoch, database_folder, hold, inspect};
 pub use commit::{Writing, Written};
 pub use database::StoreOptions;
 pub use disk::DiskUse;
 pub use error::{DecodeError, OpenError, StoreError};
+pub use internals::Internals;
 pub use key::{Key, Position, Prefix};
-pub use log::{Consumer, LogRecord, trim};
-pub use read::{Latest, Read, Scan, Snapshot, Source};
+pub use log::{Consumer, LogRecord, records_after, trim};
+pub use read::{Latest, Read, Scan, Snapshot, Source, Walker};
 pub use store::Store;
 pub use table::{Family, Table};
 pub use value::Value;

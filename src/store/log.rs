@@ -3,8 +3,8 @@
 //! older than an age is trimmed.
 
 use crate::{
-    Batch, DecodeError, Family, Latest, Position, Read, Scope, Store, StoreError, Table, Value,
-    Watch,
+    Batch, DecodeError, Family, Latest, Position, Read, Scope, Snapshot, Store, StoreError, Table,
+    Value, Watch,
     database::{META_BY_NAME, meta},
 };
 
@@ -15,7 +15,7 @@ pub(crate) const LOG: Scope = Scope { kind: 0, serial: 0 };
 pub(crate) const LOG_BY_POSITION: Table<Position, Vec<u8>> =
     Table::new(1, Family::Changes, "LOG_BY_POSITION");
 /// How far each consumer of the log has read.
-const CURSOR_BY_CONSUMER: Table<String, Position> =
+pub(crate) const CURSOR_BY_CONSUMER: Table<String, Position> =
     Table::new(2, Family::Index, "CURSOR_BY_CONSUMER");
 
 /// One commit as a consumer sees it.
@@ -93,15 +93,8 @@ impl Consumer {
         if stored.is_none() {
             consumer.advance(snapshot.position()).await?;
         }
-        consumer.check(&snapshot)?;
+        check(&snapshot, consumer.cursor)?;
         Ok(consumer)
-    }
-
-    fn check(&self, view: &impl Read) -> Result<(), StoreError> {
-        if self.cursor < trimmed(view)? {
-            return Err(StoreError::Trimmed(self.cursor.0));
-        }
-        Ok(())
     }
 
     /// Begins again after `position`, whatever was read before.
@@ -128,19 +121,13 @@ impl Consumer {
     /// # Errors
     /// [`StoreError::Trimmed`], or if the database fails.
     pub fn next(&self, limit: usize) -> Result<Vec<LogRecord>, StoreError> {
-        let snapshot = self.store.snapshot();
-        self.check(&snapshot)?;
-        snapshot
-            .scan_from(&LOG_BY_POSITION, &(), &Position(self.cursor.0 + 1))
-            .take(limit)
-            .map(|row| {
-                let (position, bytes) = row?;
-                decode(position, &bytes).map_err(|reason| StoreError::Corrupt {
-                    table: LOG_BY_POSITION.name,
-                    reason,
-                })
-            })
-            .collect()
+        records_after(&self.store.snapshot(), self.cursor, limit)
+    }
+
+    /// After what it goes on: [`records_after`] reads what follows where reading is not in
+    /// others' way.
+    pub fn position(&self) -> Position {
+        self.cursor
     }
 
     /// Returns as soon as there may be records that were not there when
@@ -186,6 +173,28 @@ impl Consumer {
         Ok(())
     }
 
+    /// As [`Consumer::advance_with`], but without waiting for the disk: after a power cut
+    /// the records come again, and none of their rows is there.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub async fn advance_later_with(
+        &mut self,
+        position: Position,
+        rows: impl FnOnce(&Latest, &mut Batch) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let name = self.name.clone();
+        self.store
+            .commit_later(move |latest, _, batch| {
+                rows(latest, batch)?;
+                batch.put(&CURSOR_BY_CONSUMER, &name, &position);
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        self.cursor = position;
+        Ok(())
+    }
+
     /// Stores that everything up to `position` is done. Call only when it is:
     /// advancing early would lose records, advancing late only repeats them.
     ///
@@ -202,6 +211,35 @@ impl Consumer {
         self.cursor = position;
         Ok(())
     }
+}
+
+/// The records after `position`, at most `limit`.
+///
+/// # Errors
+/// [`StoreError::Trimmed`], or if the database fails.
+pub fn records_after(
+    view: &Snapshot,
+    position: Position,
+    limit: usize,
+) -> Result<Vec<LogRecord>, StoreError> {
+    check(view, position)?;
+    view.scan_from(&LOG_BY_POSITION, &(), &Position(position.0 + 1))
+        .take(limit)
+        .map(|row| {
+            let (position, bytes) = row?;
+            decode(position, &bytes).map_err(|reason| StoreError::Corrupt {
+                table: LOG_BY_POSITION.name,
+                reason,
+            })
+        })
+        .collect()
+}
+
+fn check(view: &impl Read, cursor: Position) -> Result<(), StoreError> {
+    if cursor < trimmed(view)? {
+        return Err(StoreError::Trimmed(cursor.0));
+    }
+    Ok(())
 }
 
 /// The last position that has been trimmed away.
@@ -223,16 +261,17 @@ fn trimmed(view: &impl Read) -> Result<Position, StoreError> {
 pub async fn trim(store: &Store, before: u64) -> Result<Position, StoreError> {
     let mut to = trimmed(&store.snapshot())?;
     loop {
-        let (next, more) = store
+        let (found, more) = store
             .read_long(move |snapshot| trim_step(snapshot, to, before))
             .await?;
-        if next == to {
+        let Some(next) = found.last().copied() else {
             return Ok(to);
-        }
+        };
         store
             .commit_later(move |_, _, batch| {
-                for position in to.0 + 1..=next.0 {
-                    batch.delete(&LOG_BY_POSITION, &Position(position));
+                // Not every number between two of them was ever given to a commit.
+                for position in found {
+                    batch.delete(&LOG_BY_POSITION, &position);
                 }
                 let mut bytes = Vec::new();
                 Value::encode(&next, &mut bytes);
@@ -247,32 +286,33 @@ pub async fn trim(store: &Store, before: u64) -> Result<Position, StoreError> {
     }
 }
 
-/// How far one step of [`trim`] may go from `from`, and whether another may follow.
+/// The records that one step of [`trim`] may remove after `from`, and whether another step
+/// may follow.
 fn trim_step(
-    snapshot: &crate::Snapshot,
+    snapshot: &Snapshot,
     from: Position,
     before: u64,
-) -> Result<(Position, bool), StoreError> {
+) -> Result<(Vec<Position>, bool), StoreError> {
     const STEP: usize = 4096;
     let mut slowest = Position(u64::MAX);
     for row in snapshot.scan(&CURSOR_BY_CONSUMER, &()) {
         slowest = slowest.min(row?.1);
     }
-    let mut to = from;
+    let mut found = Vec::new();
     let rows = snapshot.scan_from(&LOG_BY_POSITION, &(), &Position(from.0 + 1));
-    for (count, row) in rows.enumerate() {
+    for row in rows {
         let (position, bytes) = row?;
         let record = decode(position, &bytes).map_err(|reason| StoreError::Corrupt {
             table: LOG_BY_POSITION.name,
             reason,
         })?;
         if position > slowest || record.written_at >= before {
-            return Ok((to, false));
+            return Ok((found, false));
         }
-        to = position;
-        if count + 1 == STEP {
-            return Ok((to, true));
+        found.push(position);
+        if found.len() == STEP {
+            return Ok((found, true));
         }
     }
-    Ok((to, false))
+    Ok((found, false))
 }

@@ -10,8 +10,12 @@ use crate::{
     table::after_prefix,
 };
 
-/// RocksDB's own snapshot, as it borrows the database.
-type Frozen<'a> = rocksdb::Snapshot<'a>;
+/// RocksDB's own snapshot, as it borrows the database, with the options of reads from it:
+/// making them anew for each read costs a part of it.
+struct Frozen<'a> {
+    options: ReadOptions,
+    snapshot: rocksdb::Snapshot<'a>,
+}
 
 self_cell::self_cell!(
     /// A RocksDB snapshot together with the database it must not outlive.
@@ -32,7 +36,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn take(database: Arc<Database>, position: Position) -> Self {
-        let pinned = Pinned::new(database, |database| database.db.snapshot());
+        let pinned = Pinned::new(database, |database| {
+            let (snapshot, mut options) = (database.db.snapshot(), ReadOptions::default());
+            options.set_snapshot(&snapshot);
+            Frozen { options, snapshot }
+        });
         Self {
             pinned: Arc::new(pinned),
             position,
@@ -55,42 +63,35 @@ pub struct Latest {
 /// Where a read goes.
 #[doc(hidden)]
 pub enum Source<'a> {
-    /// The live database.
-    Latest(&'a DB),
+    /// The live database, with the options of reads.
+    Latest(&'a DB, &'a ReadOptions),
     /// A snapshot of it.
-    Snapshot(&'a DB, &'a rocksdb::Snapshot<'a>),
+    Snapshot(&'a DB, &'a ReadOptions, &'a rocksdb::Snapshot<'a>),
 }
 
 impl<'a> Source<'a> {
     fn family(&self, family: Family) -> Result<&'a ColumnFamily, StoreError> {
-        let (Source::Latest(db) | Source::Snapshot(db, _)) = self;
+        let (Source::Latest(db, _) | Source::Snapshot(db, ..)) = self;
         db.cf_handle(family.name())
             .ok_or_else(|| StoreError::Database(format!("no column family {}", family.name())))
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>, StoreError> {
         let handle = self.family(family)?;
-        Ok(match self {
-            Source::Latest(db) => db.get_pinned_cf(handle, key)?,
-            Source::Snapshot(_, snapshot) => snapshot.get_pinned_cf(handle, key)?,
-        })
+        let (Source::Latest(db, options) | Source::Snapshot(db, options, _)) = self;
+        Ok(db.get_pinned_cf_opt(handle, key, options)?)
     }
 
     fn get_many(
         &self,
         family: Family,
-        keys: Vec<Vec<u8>>,
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StoreError> {
         let handle = self.family(family)?;
-        let keys = keys.into_iter().map(|key| (handle, key));
-        let found = match self {
-            Source::Latest(db) => db.multi_get_cf(keys),
-            Source::Snapshot(_, snapshot) => snapshot.multi_get_cf(keys),
-        };
-        found
-            .into_iter()
-            .map(|row| row.map_err(StoreError::from))
-            .collect()
+        let (Source::Latest(db, options) | Source::Snapshot(db, options, _)) = self;
+        let found = db.batched_multi_get_cf_opt(handle, keys, false, options);
+        let found = found.into_iter();
+        found.map(|row| row.map_err(StoreError::from)).collect()
     }
 
     fn iterator(
@@ -106,8 +107,8 @@ impl<'a> Source<'a> {
             options.set_iterate_upper_bound(upper);
         }
         Ok(match self {
-            Source::Latest(db) => db.raw_iterator_cf_opt(handle, options),
-            Source::Snapshot(_, snapshot) => snapshot.raw_iterator_cf_opt(handle, options),
+            Source::Latest(db, _) => db.raw_iterator_cf_opt(handle, options),
+            Source::Snapshot(.., snapshot) => snapshot.raw_iterator_cf_opt(handle, options),
         })
     }
 }
@@ -146,8 +147,8 @@ pub trait Read {
         table: &Table<K, V>,
         keys: &[K],
     ) -> Result<Vec<Option<V>>, StoreError> {
-        let keys = keys.iter().map(|key| table.key(key)).collect();
-        let found = self.source().get_many(table.family, keys)?;
+        let keys: Vec<Vec<u8>> = keys.iter().map(|key| table.key(key)).collect();
+        let found = self.source().get_many(table.family, &keys)?;
         found
             .into_iter()
             .map(|row| row.map(|bytes| decode_value(table, &bytes)).transpose())
@@ -162,6 +163,17 @@ pub trait Read {
     ) -> Scan<'_, K, V> {
         let lower = table.prefix(prefix);
         Scan::new(self.source(), table, lower.clone(), &lower, Direction::Up)
+    }
+
+    /// For many short walks through one table: much of what a scan costs is its
+    /// beginning.
+    fn walker<'v, K: Key, V: Value>(&'v self, table: &'v Table<K, V>) -> Walker<'v, K, V> {
+        let lower = table.prefix(&());
+        let upper = after_prefix(&lower);
+        Walker {
+            iterator: self.source().iterator(table.family, &lower, upper),
+            table,
+        }
     }
 
     /// The rows under `prefix` from `from` on, ascending, `from` included.
@@ -190,16 +202,15 @@ pub trait Read {
 
 impl Read for Snapshot {
     fn source(&self) -> Source<'_> {
-        Source::Snapshot(
-            &self.pinned.borrow_owner().db,
-            self.pinned.borrow_dependent(),
-        )
+        let frozen = self.pinned.borrow_dependent();
+        let db = &self.pinned.borrow_owner().db;
+        Source::Snapshot(db, &frozen.options, &frozen.snapshot)
     }
 }
 
 impl Read for Latest {
     fn source(&self) -> Source<'_> {
-        Source::Latest(&self.database.db)
+        Source::Latest(&self.database.db, &self.database.reading)
     }
 }
 
@@ -208,6 +219,48 @@ fn decode_value<K, V: Value>(table: &Table<K, V>, bytes: &[u8]) -> Result<V, Sto
         table: table.name,
         reason,
     })
+}
+
+/// Goes to one place of a table after the other. Not for tables from which much is
+/// deleted: behind the last row of a place it looks at what comes next, be it gone.
+pub struct Walker<'v, K, V> {
+    iterator: Result<DBRawIterator<'v>, StoreError>,
+    table: &'v Table<K, V>,
+}
+
+impl<K: Key, V: Value> Walker<'_, K, V> {
+    /// All rows under `prefix`, ascending.
+    ///
+    /// # Errors
+    /// If the database fails or a row is damaged.
+    pub fn under<P: Prefix<K>>(&mut self, prefix: &P) -> Result<Vec<(K, V)>, StoreError> {
+        let iterator = match &mut self.iterator {
+            Ok(iterator) => iterator,
+            Err(error) => return Err(error.clone()),
+        };
+        let prefix = self.table.prefix(prefix);
+        let mut rows = Vec::new();
+        iterator.seek(&prefix);
+        while let (Some(key), Some(value)) = (iterator.key(), iterator.value())
+            && key.starts_with(&prefix)
+        {
+            rows.push(decode_row(self.table.name, key, value)?);
+            iterator.next();
+        }
+        iterator.status()?;
+        Ok(rows)
+    }
+}
+
+fn decode_row<K: Key, V: Value>(
+    table: &'static str,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(K, V), StoreError> {
+    let corrupt = |reason| StoreError::Corrupt { table, reason };
+    let mut rest = key.get(2..).unwrap_or_default();
+    let key = K::decode(&mut rest).map_err(corrupt)?;
+    Ok((key, V::decode(value).map_err(corrupt)?))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -274,13 +327,7 @@ impl<'a, K: Key, V: Value> Scan<'a, K, V> {
             iterator.status()?;
             return Ok(None);
         };
-        let corrupt = |reason| StoreError::Corrupt {
-            table: self.table,
-            reason,
-        };
-        let mut rest = key.get(2..).unwrap_or_default();
-        let key = K::decode(&mut rest).map_err(corrupt)?;
-        Ok(Some((key, V::decode(value).map_err(corrupt)?)))
+        decode_row(self.table, key, value).map(Some)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     Written,
     commit::{Durability, Job, Shared, Writing, run_writer},
     database::{Database, FORMAT, META_BY_NAME, meta},
+    internals::Measures,
 };
 
 /// How many commits may wait for the writer.
@@ -82,7 +83,9 @@ impl Store {
             .get(&META_BY_NAME, &meta::SECRET)?
             .and_then(|bytes| bytes.try_into().ok())
             .unwrap_or_default();
-        let shared = Arc::new(Shared::new(database, last, next_serial, clock.clone()));
+        let measures = Measures::new(&options.metrics);
+        let shared = Shared::new(database, last, next_serial, clock.clone(), measures);
+        let shared = Arc::new(shared);
         let (jobs, receiver) = mpsc::channel(COMMIT_QUEUE);
         let writer = shared.clone();
         let syncer = shared.clone();
@@ -90,14 +93,15 @@ impl Store {
             thread("store-writer", move || run_writer(&writer, receiver))?,
             thread("store-syncer", move || syncer.run_syncer())?,
         ];
+        let lane = |name, width| Lane::measured(name, width, READ_QUEUE, &options.metrics);
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
                 jobs: Some(jobs),
                 threads: Mutex::new(threads),
-                short: Lane::new("read-short", SHORT_LANE, READ_QUEUE),
-                long: Lane::new("read-long", LONG_LANE, READ_QUEUE),
-                write: Lane::new("write", WRITE_LANE, READ_QUEUE),
+                short: lane("read-short", SHORT_LANE),
+                long: lane("read-long", LONG_LANE),
+                write: lane("write", WRITE_LANE),
                 epoch,
                 secret,
             }),
@@ -303,7 +307,7 @@ fn thread(name: &str, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle
 }
 
 /// Writes the first rows of a new database, or checks those of an old one.
-fn prepare(
+pub(crate) fn prepare(
     database: &Database,
     latest: &Latest,
     folder: &Path,
@@ -347,7 +351,7 @@ fn prepare(
 }
 
 /// The last position and the next serial.
-fn progress(latest: &Latest) -> Result<(Position, u64), StoreError> {
+pub(crate) fn progress(latest: &Latest) -> Result<(Position, u64), StoreError> {
     let Some(row) = latest.get(&META_BY_NAME, &meta::PROGRESS)? else {
         return Ok((Position(0), 1));
     };

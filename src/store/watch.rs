@@ -97,6 +97,15 @@ impl Watchers {
         newest.last > since && scopes.iter().any(changed)
     }
 
+    /// How many scopes are waited for, each as often as somebody waits for it.
+    pub(crate) fn count(&self) -> u64 {
+        self.waiting
+            .lock()
+            .values()
+            .map(|all| all.len() as u64)
+            .sum()
+    }
+
     pub(crate) fn watch(self: &Arc<Self>, scopes: &[Scope]) -> Watch {
         let notify = Arc::new(Notify::new());
         let mut waiting = self.waiting.lock();

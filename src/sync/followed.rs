@@ -98,12 +98,9 @@ impl Sync {
         for event in timeline {
             shown.push(event.json(window.snapshot, question.viewer(), now)?);
         }
-        let prev_batch = timeline
-            .first()
-            .map_or(PlaceToken::END, |first| PlaceToken {
-                depth: first.event.meta.depth,
-                tie_break: first.event.meta.tie_break,
-            });
+        let prev_batch = timeline.first().map_or(PlaceToken::END, |first| {
+            PlaceToken::at(first.event.meta.depth, first.event.meta.tie_break)
+        });
         let mut part = Composer::object();
         part.field("events", &values(&shown))
             .field("limited", "false")

@@ -64,6 +64,9 @@ pub(crate) struct Timeline {
 /// The most changes of a room that are looked through for forks.
 const MOST_LOOKED_AT: usize = 2000;
 
+/// The most changes before a timeline that are looked through for events above it.
+const MOST_EARLIER: usize = 200;
+
 /// What the log says about forks of a room's graph.
 #[derive(Default)]
 struct Forks {
@@ -149,13 +152,7 @@ impl<'a> RoomReader<'a> {
             Some(first) => forks.before_first.unwrap_or(first.meta.state_before),
             None => self.state_at_end()?,
         };
-        let prev_batch = match events.first() {
-            Some(first) => PlaceToken {
-                depth: first.meta.depth,
-                tie_break: first.meta.tie_break,
-            },
-            None => PlaceToken::END,
-        };
+        let prev_batch = self.place_before(&events, limited)?;
         events.extend(after);
         Ok(Timeline {
             events,
@@ -163,6 +160,48 @@ impl<'a> RoomReader<'a> {
             prev_batch,
             state_before,
             forked: forks.any,
+        })
+    }
+
+    /// Where who looks back from a timeline begins. Where forks met, what came before the
+    /// timeline may stand above its first event.
+    fn place_before(&self, events: &[ClientEvent], limited: bool) -> Result<PlaceToken, SyncError> {
+        let Some(first) = events.first() else {
+            return Ok(PlaceToken::END);
+        };
+        let place = PlaceToken::at(first.meta.depth, first.meta.tie_break);
+        if self.since.is_none() || !limited || first.meta.position == 0 {
+            return Ok(place);
+        }
+        let room = self.reader.room;
+        let before = (room, Position(first.meta.position), 0);
+        let rows = self
+            .reader
+            .view
+            .scan_back(&tables::CHANGE_BY_ROOM, &(room,), Some(&before));
+        let mut highest = place;
+        for row in rows.take(MOST_EARLIER) {
+            let RoomChange::Event(change) = row?.1 else {
+                continue;
+            };
+            let meta = self
+                .reader
+                .view
+                .get(&tables::EVENT_META_BY_SERIAL, &change.event)?;
+            let Some(meta) = meta else { continue };
+            let above = PlaceToken::at(meta.depth, meta.tie_break).above();
+            if above <= place && highest == place {
+                // In line: nothing was told out of order here.
+                break;
+            }
+            highest = highest.max(above);
+        }
+        if highest == place {
+            return Ok(place);
+        }
+        Ok(PlaceToken {
+            until: first.meta.position.saturating_sub(1),
+            ..highest
         })
     }
 
@@ -564,6 +603,14 @@ pub(crate) fn stripped_state(
         }
         Ok(())
     };
+    // Where nobody of this server is, another one says what the room is.
+    let user = reader.viewer().user;
+    if let Some(outside) = rooms::outside_record(reader.view, user, reader.room, record)? {
+        show(Some(record.event))?;
+        let mut told = outside.state;
+        told.extend(shown);
+        return Ok(told);
+    }
     for event_type in STRIPPED {
         let key = (reader.room, event_type.to_owned(), String::new());
         show(reader.view.get(&tables::STATE_BY_ROOM, &key)?)?;

@@ -19,6 +19,7 @@
 
 mod answers;
 mod callers;
+mod certificate;
 mod conditions;
 mod connections;
 mod cors;
@@ -27,6 +28,7 @@ mod exchange;
 mod files;
 mod front;
 mod guests;
+mod health;
 mod json;
 mod limits;
 mod listener;
@@ -55,6 +57,7 @@ pub use errors::ApiError;
 pub use exchange::Origin;
 pub use files::{FileAnswer, SentFile, Upload};
 pub use front::{Front, FrontParts, Peer};
+pub use health::{Health, health_routes};
 pub use limits::{LimitExceeded, Limits, SignInAttempt};
 pub use listener::{BindError, Listener};
 pub use measures::{Measures, metrics_routes};

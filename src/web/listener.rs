@@ -117,6 +117,25 @@ impl Listener {
         })
     }
 
+    /// Takes a socket that is bound already and listens, as a service manager hands it over.
+    ///
+    /// # Errors
+    /// [`BindError::Address`] if the system refuses.
+    pub fn adopt(socket: std::net::TcpListener, tls: Option<Tls>) -> Result<Self, BindError> {
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let bound = socket
+            .local_addr()
+            .map_err(|reason| BindError::of(unknown, reason))?;
+        let socket = socket
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(socket))
+            .map_err(|reason| BindError::of(bound, reason))?;
+        Ok(Self {
+            socket: Socket::Network(socket, bound),
+            tls,
+        })
+    }
+
     /// Makes the administration socket at `path`, which only this system user may
     /// open, in place of a file that is there. The caller makes sure that no other
     /// server runs on the folder. The file is removed at the end.

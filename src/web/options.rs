@@ -101,7 +101,7 @@ pub enum Serves {
     Federation,
     /// `/_synapse/admin` and `/_cairn/admin`.
     Admin,
-    /// `/metrics`, for Prometheus.
+    /// `/metrics`, for Prometheus, and `/_cairn/health`.
     Metrics,
 }
 

@@ -1,13 +1,15 @@
 //! Certificates, and the handshake with them.
 
 use std::{
-    fmt, io,
+    fmt, fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use runtime::Timestamp;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -17,6 +19,8 @@ use rustls::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::certificate::ends_at;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(15);
@@ -56,7 +60,12 @@ struct Inner {
     key: PathBuf,
     current: Arc<Current>,
     acceptor: TlsAcceptor,
+    /// How the two files were when they were last looked at.
+    seen: Mutex<[Option<Stamp>; 2]>,
 }
+
+/// What changes when a file is written or replaced: its number, length and time.
+type Stamp = (u64, u64, i64, i64);
 
 impl Tls {
     /// Reads the PEM files `certificate` (with the chain to its root) and `key`.
@@ -70,6 +79,7 @@ impl Tls {
             key: key.to_owned(),
             reason,
         };
+        let seen = Mutex::new([stamp(certificate), stamp(key)]);
         let certified = read(certificate, key, &provider)?;
         let current = Arc::new(Current(RwLock::new(Arc::new(certified))));
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -83,6 +93,7 @@ impl Tls {
             key: key.to_owned(),
             current,
             acceptor: TlsAcceptor::from(Arc::new(config)),
+            seen,
         })))
     }
 
@@ -95,6 +106,35 @@ impl Tls {
         let certified = read(&self.0.certificate, &self.0.key, provider)?;
         *self.0.current.0.write() = Arc::new(certified);
         Ok(())
+    }
+
+    /// Reads both files again if one of them was written or replaced since they were last
+    /// looked at; says whether that was so. A pair that is just being replaced does not fit
+    /// together, and is looked at again when it has changed further.
+    ///
+    /// # Errors
+    /// [`TlsError`]; then the ones in use stay in use.
+    pub fn reload_if_changed(&self) -> Result<bool, TlsError> {
+        let now = [stamp(&self.0.certificate), stamp(&self.0.key)];
+        let before = std::mem::replace(&mut *self.0.seen.lock(), now);
+        if before == now {
+            return Ok(false);
+        }
+        self.reload()?;
+        Ok(true)
+    }
+
+    /// The file of the certificate.
+    pub fn certificate(&self) -> &Path {
+        &self.0.certificate
+    }
+
+    /// When the first of the certificates in use ends, the server's own or one that
+    /// leads to its root; none if none can be read.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let current = self.0.current.0.read().clone();
+        let ends = current.cert.iter().filter_map(|one| ends_at(one));
+        ends.min()
     }
 
     /// Shakes hands with a client.
@@ -140,6 +180,11 @@ fn read(
         key: key.to_owned(),
         reason,
     })
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
 /// The certificate that handshakes use now.

@@ -1,7 +1,6 @@
 //! Previews of web pages: what pages say of themselves, what hostile ones try, and what the
 //! server never reaches.
 
-#[path = "previews/web.rs"]
 mod web;
 
 use std::time::{Duration, Instant};

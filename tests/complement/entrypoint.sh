@@ -17,6 +17,11 @@ openssl x509 -req -sha256 -days 30 -in server.csr -out server.crt \
     -CA /complement/ca/ca.crt -CAkey /complement/ca/ca.key \
     -set_serial "0x$(openssl rand -hex 8)" -extfile server.extensions 2>/dev/null
 
+registrations=
+for file in /complement/appservice/*.yaml; do
+    if [ -e "$file" ]; then registrations="$registrations\"$file\", "; fi
+done
+
 # Complement writes for room versions before 12, whose creator has no power
 # level that could be changed.
 cat >cairn.toml <<TOML
@@ -51,6 +56,12 @@ enabled = true
 [outgoing]
 trusted_roots = ["/complement/ca/ca.crt"]
 private_networks = ["0.0.0.0/0"]
+
+[federation]
+retry_delay_max = 1
+
+[application_services]
+registrations = [$registrations]
 
 [limits]
 enabled = false

@@ -2,10 +2,10 @@
 //! configuration.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use harness::{Api, Config, Server};
+use harness::{Api, Config, Server, Synapse, SynapseConfig};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
@@ -42,20 +42,59 @@ fn free_port() -> u16 {
 }
 
 impl World {
+    /// A world in which so many servers can be that need no configuration to be found: each
+    /// is called `localhost` with its port.
+    pub(crate) fn local(count: usize) -> Self {
+        let ports = (0..count).map(|_| free_port());
+        Self::at(
+            ports
+                .map(|port| (format!("localhost:{port}"), port))
+                .collect(),
+        )
+    }
+
     /// A world in which servers of these names can be.
     pub(crate) fn of(names: &[&str]) -> Self {
+        let places = names.iter().map(|name| ((*name).to_owned(), free_port()));
+        Self::at(places.collect())
+    }
+
+    fn at(places: Vec<(String, u16)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(folder.path().join("root.pem"), certificate.pem()).unwrap();
-        let places = names.iter().map(|name| ((*name).to_owned(), free_port()));
         Self {
-            places: places.collect(),
+            places,
             issuer: Issuer::new(params, key),
             folder,
         }
+    }
+
+    /// The name of a server.
+    pub(crate) fn name(&self, number: usize) -> &str {
+        &self.places[number].0
+    }
+
+    /// The authority's certificate, as a PEM file.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.path().join("root.pem")
+    }
+
+    /// Starts Synapse as one of the servers.
+    pub(crate) async fn start_synapse(&self, name: &str) -> Synapse {
+        let (certificate, key) = self.certify(name);
+        let config = SynapseConfig {
+            server_name: name.to_owned(),
+            port: self.port(name),
+            client_port: free_port(),
+            certificate,
+            key,
+            root: self.root(),
+        };
+        Synapse::start(Path::new(env!("CARGO_TARGET_TMPDIR")), config).await
     }
 
     /// The port of a server.
@@ -66,7 +105,8 @@ impl World {
     /// A certificate for a name, and its key, as PEM files.
     pub(crate) fn certify(&self, name: &str) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let host = name.split_once(':').map_or(name, |(host, _)| host);
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let file = |end: &str| self.folder.path().join(format!("{name}.{end}.pem"));
         std::fs::write(file("cert"), certificate.pem()).unwrap();
@@ -105,7 +145,7 @@ private_networks = ["127.0.0.0/8"]
 {overrides}
 "#,
                 port = self.port(name),
-                root = self.folder.path().join("root.pem"),
+                root = self.root(),
             ),
             ..Config::default()
         }

@@ -33,12 +33,24 @@ pub(crate) enum Behaviour {
     Redirect(String),
 }
 
+/// Where transactions come, each with an id at the end.
+const SEND: &str = "/_matrix/federation/v1/send/";
+
+/// A transaction that came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Transaction {
+    pub(crate) uri: String,
+    pub(crate) authorization: String,
+    pub(crate) body: Value,
+}
+
 /// A peer that a test plays.
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) key: Key,
     behaviours: Arc<Mutex<HashMap<String, Behaviour>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    transactions: Arc<Mutex<Vec<Transaction>>>,
 }
 
 /// The time in ms.
@@ -69,21 +81,44 @@ impl Peer {
             key: Key::new(),
             behaviours: Arc::default(),
             asked: Arc::default(),
+            transactions: Arc::default(),
         };
         let (behaviours, asked) = (peer.behaviours.clone(), peer.asked.clone());
+        let transactions = peer.transactions.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 let (behaviours, asked) = (behaviours.clone(), asked.clone());
+                let transactions = transactions.clone();
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        let _ = serve(stream, &behaviours, &asked).await;
+                        let _ = serve(stream, &behaviours, &asked, &transactions).await;
                     }
                 });
             }
         });
         peer.publish(peer.document(now() + 3_600_000));
         peer
+    }
+
+    /// Takes transactions from now on, with this answer.
+    pub(crate) fn on_transactions(&self, status: u16, answer: Value) {
+        self.on(SEND, Behaviour::Json(status, answer));
+    }
+
+    /// The transactions that came.
+    pub(crate) fn transactions(&self) -> Vec<Transaction> {
+        self.transactions.lock().unwrap().clone()
+    }
+
+    /// The transactions that came, once there are so many.
+    pub(crate) async fn until_transactions(&self, count: usize) -> Vec<Transaction> {
+        let what = format!("{count} transactions");
+        harness::eventually(&what, 30, async || {
+            let transactions = self.transactions();
+            (transactions.len() >= count).then_some(transactions)
+        })
+        .await
     }
 
     /// Says what happens at a path, its query not counted.
@@ -209,6 +244,7 @@ async fn serve(
     mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     behaviours: &Mutex<HashMap<String, Behaviour>>,
     asked: &Mutex<Vec<String>>,
+    transactions: &Mutex<Vec<Transaction>>,
 ) -> std::io::Result<()> {
     let mut read = Vec::new();
     loop {
@@ -232,7 +268,13 @@ async fn serve(
         }
         let uri = head.split(' ').nth(1).unwrap_or_default().to_owned();
         asked.lock().unwrap().push(uri.clone());
-        let path = uri.split('?').next().unwrap_or_default();
+        let path = if uri.starts_with(SEND) {
+            let transaction = transaction(head, body, &uri);
+            transactions.lock().unwrap().push(transaction);
+            SEND
+        } else {
+            uri.split('?').next().unwrap_or_default()
+        };
         let behaviour = behaviours.lock().unwrap().get(path).cloned();
         let nothing = json!({ "errcode": "M_NOT_FOUND", "error": "nothing" });
         answer(
@@ -241,6 +283,19 @@ async fn serve(
         )
         .await?;
         read.clear();
+    }
+}
+
+fn transaction(head: &str, body: &str, uri: &str) -> Transaction {
+    let authorization = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_it = name.eq_ignore_ascii_case("authorization");
+        is_it.then(|| value.trim().to_owned())
+    });
+    Transaction {
+        uri: uri.to_owned(),
+        authorization: authorization.unwrap_or_default(),
+        body: serde_json::from_str(body).unwrap(),
     }
 }
 

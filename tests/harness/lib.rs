@@ -12,6 +12,7 @@
 //! - [`pictures`]: PNGs, and how large a picture is.
 //! - [`Gateway`]: a push gateway that keeps what it gets.
 //! - [`AppService`]: an application service that keeps what it is told and asked.
+//! - [`Synapse`]: another server, to be a neighbour.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
@@ -25,6 +26,7 @@ pub mod qr;
 mod rooms;
 mod server;
 pub mod signing;
+mod synapse;
 mod user;
 
 pub use api::{Answer, Api, escape};
@@ -34,6 +36,7 @@ pub use gateway::Gateway;
 pub use pages::{Page, Visitor};
 pub use rooms::{Synced, event_ids, find_event};
 pub use server::{Server, shared};
+pub use synapse::{Synapse, SynapseConfig};
 pub use user::{PASSWORD, User};
 
 /// Calls `attempt` every 50 ms until it gives `Some`, for at most `seconds`.

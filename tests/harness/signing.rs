@@ -44,6 +44,17 @@ impl Default for Key {
     }
 }
 
+/// Whether a signature in unpadded base64 is that of `object` by a public key.
+pub fn is_signed(object: &Value, public: &str, signature: &str) -> bool {
+    let bytes = |text: &str| STANDARD_NO_PAD.decode(text).expect("base64");
+    let key: [u8; 32] = bytes(public).try_into().expect("32 bytes");
+    let key = ed25519_dalek::VerifyingKey::from_bytes(&key).expect("a key");
+    let signature: [u8; 64] = bytes(signature).try_into().expect("64 bytes");
+    let signature = ed25519_dalek::Signature::from_bytes(&signature);
+    key.verify_strict(canonical(object).as_bytes(), &signature)
+        .is_ok()
+}
+
 /// JSON with sorted keys and no spaces, which is what is signed.
 pub fn canonical(value: &Value) -> String {
     fn sorted(value: &Value) -> Value {

@@ -135,6 +135,42 @@ async fn one_time_keys_are_given_out_once() {
 }
 
 #[tokio::test]
+async fn keys_are_given_out_in_their_order_whatever_came_and_went_before() {
+    let house = House::open();
+    let alice = house.person("alice", "PHONE").await;
+    let upload = async |identity: Option<Value>, keys: Keys| {
+        let identity = identity.map(|keys| raw(&keys));
+        let accounts = &house.accounts;
+        let upload = accounts.upload_keys(&alice, identity, keys, Keys::new());
+        upload.await.unwrap();
+    };
+    let claim = async || {
+        let algorithm = OneTimeKeyAlgorithm::SignedCurve25519;
+        let devices = [(alice.device_id.clone(), algorithm)];
+        let wanted = [(alice.user_id.clone(), devices.into_iter().collect())];
+        let claimed = house.accounts.claim_keys(wanted.into_iter().collect());
+        all_keys(&claimed.await.unwrap()).next()
+    };
+    let mut given = Vec::new();
+    upload(None, one_time(8..12, "k")).await;
+    given.extend(claim().await);
+    upload(None, one_time(1..3, "k")).await;
+    for _ in 0..6 {
+        given.extend(claim().await);
+    }
+    upload(None, one_time(5..6, "k")).await;
+    given.extend(claim().await);
+    // Another identity begins anew, with ids that were given out already.
+    for _ in 0..2 {
+        let identity = device_keys(&alice, &Key::of_device("PHONE"));
+        upload(Some(identity), one_time(1..3, "k")).await;
+        given.extend(claim().await);
+    }
+    let expected = [8, 9, 10, 11, 1, 2, 5, 1, 1];
+    assert_eq!(given, expected.map(|id| format!("signed_curve25519:{id}")));
+}
+
+#[tokio::test]
 async fn uploads_can_be_repeated_but_not_changed() {
     let house = House::open();
     let alice = house.person("alice", "PHONE").await;

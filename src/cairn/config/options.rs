@@ -13,13 +13,13 @@ options! {
         pub(crate) address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8008)),
         /// What is served there, any of: "client" (apps, and the page that an invitation's
         /// link opens), "federation" (other servers), "admin" (administration), "metrics"
-        /// (Prometheus, at /metrics).
+        /// (/metrics for Prometheus, and /_cairn/health).
         pub(crate) serves: Vec<Serves> = vec![Serves::Client],
         /// Networks of the reverse proxies in front of this listener, for instance
         /// "127.0.0.1/32". Only their X-Forwarded-For header is believed.
         pub(crate) trusted_proxies: Vec<Network> = Vec::new(),
         /// PEM files of the certificate chain and its key. Leave it out for plain HTTP.
-        /// SIGHUP reads both files again.
+        /// Files that were replaced are read again within a minute, or at once on SIGHUP.
         pub(crate) tls: Option<TlsFiles> = None,
     }
 }

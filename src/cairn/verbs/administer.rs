@@ -9,7 +9,7 @@ use super::{Answer, Failure};
 use crate::{
     command_line::{Common, DatabaseVerb, MediaVerb, UserVerb, WhichFiles},
     config::Config,
-    parts::Parts,
+    parts::{Parts, give_back},
     socket,
 };
 
@@ -126,6 +126,8 @@ pub(super) fn perform(config: &Config, wish: Administration) -> Result<Value, Fa
         let parts = Parts::open(config, &Metrics::new(), Tasks::new().stop())
             .map_err(|error| Failure::Other(error.to_string()))?;
         let answer = parts.actions.administer(wish).await;
+        drop(parts);
+        give_back(&config.data_dir);
         answer.map_err(|error| Failure::Other(error.to_string()))
     })
 }
@@ -191,10 +193,13 @@ fn told(wish: &Administration, answer: &Value) -> String {
             }
         },
         Administration::ListReports => lines(&answer["reports"], report_line),
-        // `invite` and `federation` tell these themselves.
+        // `invite`, `backup` and `federation` tell these themselves.
         Administration::CreateInvitations { .. }
+        | Administration::CopyDatabase
         | Administration::FederationStatus
-        | Administration::FederationCheck { .. } => String::new(),
+        | Administration::FederationCheck { .. }
+        | Administration::FederationRetry { .. }
+        | Administration::FederationForget { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {

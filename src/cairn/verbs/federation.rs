@@ -29,6 +29,21 @@ pub(super) fn run(verb: FederationVerb, common: &Common) -> Result<Answer, Failu
                 Err(Failure::Other(text))
             }
         }
+        FederationVerb::Retry { server } => {
+            let json = administer::perform(&config, Administration::FederationRetry { server })?;
+            let text = format!("{} is tried now", word(&json, "server"));
+            Ok(Answer { text, json })
+        }
+        FederationVerb::Forget { server } => {
+            let json = administer::perform(&config, Administration::FederationForget { server })?;
+            let text = format!(
+                "Forgot what waited for {}: {} events, {} messages and changes of devices",
+                word(&json, "server"),
+                json["events"],
+                json["others"]
+            );
+            Ok(Answer { text, json })
+        }
         FederationVerb::RotateKey => rotate_key(&config),
     }
 }
@@ -55,6 +70,19 @@ fn status(answer: &Value) -> String {
             server["failures"],
             word(server, "reason"),
             word(server, "retry_at")
+        );
+    }
+    for server in answer["waiting"].as_array().into_iter().flatten() {
+        told += &format!(
+            "\nFor {} wait {} events in {} rooms, {} messages and changes of devices{}",
+            word(server, "server"),
+            server["events"],
+            server["rooms"],
+            server["others"],
+            match server["has_transaction"] == true {
+                true => ", and a transaction that it has not confirmed",
+                false => "",
+            }
         );
     }
     told

@@ -16,7 +16,7 @@ use super::{Answer, Failure, administer};
 use crate::{
     command_line::{Common, Init},
     config::Config,
-    parts::Parts,
+    parts::{Parts, give_back},
 };
 
 /// Where the server listens if nobody says.
@@ -54,6 +54,7 @@ pub(super) fn run(init: Init, common: &Common) -> Result<Answer, Failure> {
     let opened = Parts::open(&config, &Metrics::new(), Tasks::new().stop())
         .map_err(|error| Failure::Other(error.to_string()))?;
     drop(opened);
+    give_back(&config.data_dir);
     write_new(file, &text).map_err(|error| {
         Failure::Other(format!("{} cannot be written: {error}", file.display()))
     })?;

@@ -7,7 +7,7 @@ use admin_api::AdminParts;
 use axum::Router;
 use client_api::{ClientParts, ServerInfo};
 use console::Console;
-use delivery::{Appservices, AppservicesParts, Push, PushParts};
+use delivery::{Appservices, AppservicesParts, Federation, FederationParts, Push, PushParts};
 use mail::{Mailer, MailerParts};
 use previews::{Previews, PreviewsParts};
 use runtime::{Metrics, Tasks};
@@ -18,8 +18,15 @@ use sync::Sync;
 use tokio::signal::unix::{SignalKind, signal};
 use web::{Front, FrontParts, Limits, Listener, Measures, Serves, Tls};
 
-use super::{Answer, Failure, administer::SOCKET};
-use crate::{command_line::Common, config::Config, parts::Parts};
+use super::{Answer, Failure, administer::SOCKET, backup};
+use crate::{
+    command_line::Common,
+    config::Config,
+    health::Overseer,
+    oversight::{oversee, repeat},
+    parts::Parts,
+    systemd::{self, Manager},
+};
 
 /// How long a stop may take before what still runs is named and left.
 const STOP_DEADLINE: Duration = Duration::from_secs(25);
@@ -37,6 +44,11 @@ pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
     let config = Config::load(&common.config)?;
     runtime::log::init(config.log.level.into())
         .map_err(|error| Failure::Other(format!("the log cannot be written: {error}")))?;
+    if let Some(name) = config.absent_credentials().first() {
+        return Err(Failure::Other(format!(
+            "there is no credential {name}: hand it over with LoadCredential= (man systemd.exec)"
+        )));
+    }
     let threads = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("cairn")
@@ -81,6 +93,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let tasks = Tasks::measured(&metrics);
     let parts = Parts::open(&config, &metrics, tasks.stop())
         .map_err(|error| Failure::Other(error.to_string()))?;
+    backup::remove_left_copy(&config.data_dir);
     let limits = Limits::new(config.limits.clone(), parts.clock.clone());
     let sync = Sync::new(
         parts.store.clone(),
@@ -141,9 +154,9 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         others: ServerParts {
             accounts: parts.accounts.clone(),
             rooms: parts.rooms.clone(),
+            actions: parts.actions.clone(),
             media: media.clone(),
             peers: parts.peers.clone(),
-            actions: parts.actions.clone(),
             clock: parts.clock.clone(),
             info: Arc::new(server_api::ServerInfo {
                 well_known_server: config.well_known.server.clone(),
@@ -158,11 +171,14 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         limits,
         tls: Vec::new(),
     };
+    let manager = Manager::from_environment();
     // Signals are heard from before the first listener is announced.
     let mut signals = Signals::new()?;
-    server
+    let overseer = server
         .listen(&parts, &served, &metrics, common.json)
         .await?;
+    oversee(&overseer, &manager, &metrics, &server.tasks);
+    manager.ready();
     settle(&parts, &server.tasks);
     sweep(&parts, &server.tasks);
     deliver(&parts, &server, &metrics);
@@ -198,9 +214,12 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     });
     log::info!(server_name = server.config.server_name.as_str(), version = env!("CARGO_PKG_VERSION"); "serving");
     while let Some(()) = signals.next().await {
+        manager.reloading();
         server.reload(common, &parts).await;
+        manager.ready();
     }
     log::info!("stopping");
+    manager.stopping();
     let still_running = server.tasks.shutdown(STOP_DEADLINE).await;
     if !still_running.is_empty() {
         log::warn!(
@@ -209,7 +228,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         );
     }
     // The last sync of the store happens here.
-    drop((parts, served));
+    drop((parts, served, overseer));
     log::info!("stopped");
     Ok(Answer {
         text: String::new(),
@@ -225,7 +244,7 @@ impl Server {
         parts_of_doors: &Served,
         metrics: &Metrics,
         json: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<Overseer, Failure> {
         let measures = Measures::new(metrics);
         let front = |router, trusted_proxies, tasks: &Tasks, limits: &Limits| {
             Front::new(FrontParts {
@@ -239,6 +258,7 @@ impl Server {
             })
         };
         let mut bound = Vec::new();
+        let mut handed = systemd::handed_over();
         for options in &self.config.listeners {
             let options = options.for_web();
             let tls = options
@@ -247,15 +267,34 @@ impl Server {
                 .map(|files| Tls::load(&files.certificate, &files.key))
                 .transpose()
                 .map_err(|error| Failure::Other(error.to_string()))?;
-            let listener = Listener::bind(options.address, tls.clone())
-                .await
-                .map_err(|error| Failure::Other(error.to_string()))?;
+            let place = handed
+                .iter()
+                .position(|(address, _)| *address == options.address);
+            let listener = match place {
+                Some(place) => Listener::adopt(handed.swap_remove(place).1, tls.clone()),
+                None => Listener::bind(options.address, tls.clone()).await,
+            };
+            let listener = listener.map_err(|error| Failure::Other(error.to_string()))?;
             self.tls.extend(tls);
             bound.push((listener, options));
         }
+        for (address, _) in handed {
+            log::warn!(
+                "the service manager listens on {address}, and no [[listener]] has that address"
+            );
+        }
+        let overseer = Overseer {
+            store: parts.store.clone(),
+            data_dir: self.config.data_dir.clone(),
+            reserved_bytes: self.config.media.reserved_disk_bytes,
+            tls: self.tls.clone(),
+            clock: parts.clock.clone(),
+            stop: self.tasks.stop(),
+        };
         let socket = Listener::bind_local(&self.config.data_dir.join(SOCKET))
             .map_err(|error| Failure::Other(error.to_string()))?;
         let administration = admin_api::socket_routes().into_router(parts.actions.clone());
+        let administration = administration.merge(health_routes(&overseer));
         socket.serve(
             front(administration, Vec::new(), &self.tasks, &self.limits),
             &self.tasks,
@@ -270,11 +309,14 @@ impl Server {
                 parts_of_doors.client.contacts.reached_at(&address);
             }
             let console = self.console(parts, bound, options.tls.is_some());
-            let served = router(&serves, parts_of_doors, console, metrics);
+            let mut served = router(&serves, parts_of_doors, console, metrics);
+            if serves.contains(&Serves::Metrics) {
+                served = served.merge(health_routes(&overseer));
+            }
             let front = front(served, options.trusted_proxies, &self.tasks, &self.limits);
             listener.serve(front, &self.tasks);
         }
-        Ok(())
+        Ok(overseer)
     }
 
     /// The pages of a listener, which tell its address where no other is named.
@@ -362,6 +404,14 @@ fn router(serves: &HashSet<Serves>, parts: &Served, console: Console, metrics: &
     router
 }
 
+fn health_routes(overseer: &Overseer) -> Router {
+    let overseer = overseer.clone();
+    web::health_routes(move || {
+        let overseer = overseer.clone();
+        async move { overseer.health().await }
+    })
+}
+
 /// Says where the server listens: for people, or a line of JSON for programs.
 fn announce(listener: &Listener, options: &web::ListenerOptions, json: bool) {
     let Some(address) = listener.address() else {
@@ -396,6 +446,19 @@ fn deliver(parts: &Parts, server: &Server, metrics: &Metrics) {
     };
     let push = Push::new(push_parts, server.config.push.clone(), metrics);
     server.tasks.spawn("push", |stop| push.run(stop));
+    let federation_parts = FederationParts {
+        store: parts.store.clone(),
+        rooms: parts.rooms.clone(),
+        peers: parts.peers.clone(),
+        clock: parts.clock.clone(),
+        random: parts.random.clone(),
+        tasks: server.tasks.clone(),
+    };
+    let options = server.config.federation.clone();
+    let federation = Federation::new(federation_parts, options, metrics);
+    server
+        .tasks
+        .spawn("federation", |stop| federation.run(stop));
 }
 
 /// Brings what is stored to what this version and its options say, in the background.
@@ -425,6 +488,11 @@ fn sweep(parts: &Parts, tasks: &Tasks) {
     repeat(tasks, "trim-log", SWEEP_EVERY, move || {
         let (store, before) = (store.clone(), clock.now().0.saturating_sub(LOG_AGE));
         async move { store::trim(&store, before).await.map(drop) }
+    });
+    let store = parts.store.clone();
+    repeat(tasks, "give-back-disk", SWEEP_EVERY, move || {
+        let store = store.clone();
+        async move { store.give_back().await }
     });
     let rooms = parts.rooms.clone();
     repeat(tasks, "forget-transactions", SWEEP_EVERY, move || {
@@ -467,34 +535,6 @@ fn follow_devices(parts: &Parts, tasks: &Tasks) {
             async move { accounts.forget_strangers_devices().await.map(drop) }
         },
     );
-}
-
-/// Does something again and again until the server stops; what fails is tried again
-/// the next time.
-fn repeat<Work, E>(
-    tasks: &Tasks,
-    name: &'static str,
-    every: Duration,
-    work: impl Fn() -> Work + Send + 'static,
-) where
-    Work: Future<Output = Result<(), E>> + Send + 'static,
-    E: std::fmt::Display + 'static,
-{
-    tasks.spawn(name, move |stop| async move {
-        loop {
-            tokio::select! {
-                () = stop.stopped() => return,
-                () = tokio::time::sleep(every) => {}
-            }
-            let done = tokio::select! {
-                () = stop.stopped() => return,
-                done = work() => done,
-            };
-            if let Err(error) = done {
-                log::error!("{name} failed: {error}");
-            }
-        }
-    });
 }
 
 /// The signals that a server obeys.

@@ -70,7 +70,7 @@ async fn list_mutual(
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/invite`
 async fn invite(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: invite::Request,
 ) -> Reply<invite::Response> {
@@ -79,9 +79,9 @@ async fn invite(
             "This server cannot invite by e-mail address or telephone number.",
         ));
     };
-    rooms
+    actions
         .invite(
-            &sender(&caller),
+            &caller,
             &request.room_id,
             &recipient.user_id,
             recipient.reason,
@@ -98,7 +98,7 @@ async fn join(
 ) -> Reply<join::Response> {
     check_no_third_party(request.third_party_signed.as_ref())?;
     let room_id = actions
-        .join(&caller, (&*request.room_id).into(), &body)
+        .join(&caller, (&*request.room_id).into(), &[], &body)
         .await?;
     Ok(join::Response::new(room_id))
 }
@@ -112,9 +112,8 @@ async fn join_by_name(
 ) -> Reply<join_by_name::Response> {
     check_no_third_party(request.third_party_signed.as_ref())?;
     provide(&appservices, &caller, &request.room_id_or_alias).await?;
-    let room_id = actions
-        .join(&caller, &request.room_id_or_alias, &body)
-        .await?;
+    let (target, via) = (&request.room_id_or_alias, &request.via);
+    let room_id = actions.join(&caller, target, via, &body).await?;
     Ok(join_by_name::Response::new(room_id))
 }
 
@@ -145,28 +144,25 @@ fn check_no_third_party(signed: Option<&ThirdPartySigned>) -> Result<(), ApiErro
 
 /// `POST /_matrix/client/v3/knock/{roomIdOrAlias}`
 async fn knock(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     Part(appservices): Part<Appservices>,
     caller: User,
     request: knock::Request,
 ) -> Reply<knock::Response> {
     provide(&appservices, &caller, &request.room_id_or_alias).await?;
-    let sender = sender(&caller);
-    let room_id = rooms
-        .knock(&sender, &request.room_id_or_alias, request.reason)
-        .await?;
+    let (target, via) = (&request.room_id_or_alias, &request.via);
+    let room_id = actions.knock(&caller, target, via, request.reason).await?;
     Ok(knock::Response::new(room_id))
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/leave`
 async fn leave(
-    Part(rooms): Part<Rooms>,
+    Part(actions): Part<Actions>,
     caller: User,
     request: leave::Request,
 ) -> Reply<leave::Response> {
-    let sender = sender(&caller);
-    rooms
-        .leave(&sender, &request.room_id, request.reason)
+    actions
+        .leave(&caller, &request.room_id, request.reason)
         .await?;
     Ok(leave::Response::new())
 }

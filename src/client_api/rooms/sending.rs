@@ -90,6 +90,11 @@ async fn set_state(
         };
         return delayed::schedule(&rooms, &caller, &request.room_id, new).await;
     }
+    let key = (event_type.as_str(), request.state_key.as_str());
+    let invited = actions.invite_by_state(&caller, &request.room_id, key, content);
+    if let Some(event_id) = invited.await? {
+        return Ok(answers::json(&json!({ "event_id": event_id })));
+    }
     let event_id = rooms
         .set_state_sticky(
             &sender_at(&caller, request.timestamp),

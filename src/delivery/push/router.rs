@@ -8,7 +8,7 @@ use std::{
 use accounts::Pusher;
 use model::{
     EventSerial, LogEntry, Membership, PushRecord, PushedEvent, PusherSerial, RoomSerial,
-    UserSerial,
+    UserSerial, pushers_scope,
     tables::{
         HEAD_BY_ROOM, MEMBER_BY_ROOM, MEMBERSHIP_BY_USER, PUSH_BY_PUSHER, PUSHER_BY_USER,
         TOLD_COUNT_BY_PUSHER,
@@ -28,11 +28,15 @@ use super::{Address, Push, PushError};
 /// The consumer's name in the log.
 const NAME: &str = "push";
 /// Records that are looked at in one go.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
+/// How long records come together before they are looked at.
+const GATHER: Duration = Duration::from_millis(20);
 /// How many records that asked for nothing are passed before the place is stored, and…
 const STORE_AFTER: usize = 1_024;
 /// …how long it may take when nothing happens.
 const STORE_EVERY: Duration = Duration::from_secs(5);
+/// How often the place is stored while nobody has a pusher.
+const STORE_WITHOUT: Duration = Duration::from_secs(60);
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -64,7 +68,10 @@ impl Push {
 
     async fn follow(&self, stop: &Stop) -> Result<(), PushError> {
         let mut consumer = self.consumer().await?;
+        // Subscribe first, read second.
+        let mut changes = self.store().watch(&[pushers_scope()]);
         let mut subscribers = self.resume().await?;
+        let mut stored = Position(0);
         // Records that asked for nothing since the place was stored last.
         let mut passed = 0;
         loop {
@@ -75,10 +82,22 @@ impl Push {
             if stop.is_stopping() {
                 return Ok(());
             }
+            if subscribers.is_empty() {
+                passed = 0;
+                subscribers = self.skip(&mut consumer, &mut stored).await?;
+                if subscribers.is_empty() {
+                    tokio::select! {
+                        () = changes.changed() => {}
+                        () = stop.stopped() => {}
+                        () = tokio::time::sleep(STORE_WITHOUT) => {}
+                    }
+                    continue;
+                }
+            }
             let records = consumer.next(BATCH)?;
             let Some(last) = records.last().map(|record| record.position) else {
                 tokio::select! {
-                    () = consumer.changed() => {}
+                    () = consumer.changed() => tokio::time::sleep(GATHER).await,
                     () = stop.stopped() => {}
                     // Quiet: a good time.
                     () = tokio::time::sleep(STORE_EVERY), if passed > 0 => passed = STORE_AFTER,
@@ -111,6 +130,28 @@ impl Push {
         }
     }
 
+    /// While nobody has a pusher nothing that happens is of interest: passes all of it, and
+    /// the log is not kept for it. Returns who has pushers now; what came since the last
+    /// look is read with them.
+    async fn skip(
+        &self,
+        consumer: &mut Consumer,
+        stored: &mut Position,
+    ) -> Result<Subscribers, StoreError> {
+        let read =
+            |view: &Snapshot| Ok::<_, StoreError>((view.position(), accounts::all_pushers(view)?));
+        let (now, pushers) = self.store().read(read).await?;
+        if pushers.is_empty() {
+            consumer.pass(now);
+            // Storing the place is a commit itself.
+            if now.0 > stored.0 + 1 {
+                consumer.store().await?;
+                *stored = now;
+            }
+        }
+        Ok(by_user(pushers))
+    }
+
     /// Reads who has pushers, and sends couriers for what waits from before.
     async fn resume(&self) -> Result<Subscribers, StoreError> {
         let read = |view: &Snapshot| {
@@ -121,14 +162,12 @@ impl Push {
             Ok::<_, StoreError>((accounts::all_pushers(view)?, waiting))
         };
         let (pushers, waiting) = self.store().read_long(read).await?;
-        let mut subscribers = Subscribers::new();
-        for (user, pusher) in pushers {
+        for (user, pusher) in &pushers {
             if waiting.contains(&pusher.serial) {
-                self.poke(&address(user, &pusher));
+                self.poke(&address(*user, pusher));
             }
-            subscribers.entry(user).or_default().push(pusher);
         }
-        Ok(subscribers)
+        Ok(by_user(pushers))
     }
 
     /// What records ask for, and who has pushers after them.
@@ -184,6 +223,14 @@ impl Push {
         }
         Ok(())
     }
+}
+
+fn by_user(pushers: Vec<(UserSerial, Pusher)>) -> Subscribers {
+    let mut subscribers = Subscribers::new();
+    for (user, pusher) in pushers {
+        subscribers.entry(user).or_default().push(pusher);
+    }
+    subscribers
 }
 
 fn address(user: UserSerial, pusher: &Pusher) -> Address {

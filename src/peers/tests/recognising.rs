@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runtime::Clock;
 
 use super::{NOW, name, open, peers, signing_key};
-use crate::{FederationOptions, Peers, Unauthorized, signing};
+use crate::{FederationOptions, Peers, Unauthorized, json::canonical, signing};
 
 /// Peers that know the key of `a.test`, so that nothing is fetched.
 fn knowing(folder: &std::path::Path) -> Peers {
@@ -21,10 +21,10 @@ fn knowing(folder: &std::path::Path) -> Peers {
 }
 
 fn header(origin: &str, destination: &str, content: Option<&str>) -> String {
-    let content = content.map(|content| graph::canonical(content.as_bytes(), 20).unwrap());
+    let content = content.map(|content| canonical(content.as_bytes()).unwrap());
     let servers = (&*name(origin), &*name(destination));
     let request = ("PUT", "/_matrix/federation/v1/send/1?a=%20b");
-    signing::authorization(&signing_key(5), request, servers, content.as_ref()).unwrap()
+    signing::authorization(&signing_key(5), request, servers, content.as_deref())
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ impl Rooms {
         for (examined, row) in rows.enumerate() {
             let ((_, depth, tie_break), root) = row?;
             if page.chunk.len() >= limit || examined >= MAX_EXAMINED {
-                page.end = Some(PlaceToken { depth, tie_break }.above());
+                page.end = Some(PlaceToken::at(depth, tie_break).above());
                 break;
             }
             page.chunk

@@ -103,7 +103,7 @@ fn children<'a, R: Read>(
     };
     Box::new(rows.map(|row| {
         let ((_, _, depth, tie_break), record) = row?;
-        Ok((PlaceToken { depth, tie_break }, record))
+        Ok((PlaceToken::at(depth, tie_break), record))
     }))
 }
 

@@ -255,3 +255,34 @@ fn a_panicking_closure_harms_nobody_else() {
         act(&store, Act::Commit(5)).await;
     });
 }
+
+#[test]
+fn a_walker_finds_at_each_place_what_a_scan_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        const ROWS: crate::Table<(u8, u64), u64> =
+            crate::Table::new(903, crate::Family::Scan, "ROWS");
+        const NEXT: crate::Table<(u8, u64), u64> =
+            crate::Table::new(904, crate::Family::Scan, "NEXT");
+        let store = open(folder.path()).unwrap();
+        let write = store.commit(|_, _, batch| {
+            for number in 0..30 {
+                let key = (u8::try_from(number % 7).unwrap(), number);
+                batch.put(&ROWS, &key, &(number * 2));
+            }
+            // Nobody walks on into the next table.
+            batch.put(&NEXT, &(6, 1), &0);
+            batch.delete(&ROWS, &(3, 3));
+            Ok::<_, StoreError>(())
+        });
+        write.await.unwrap();
+        let view = store.snapshot();
+        let mut walker = view.walker(&ROWS);
+        for place in [5_u8, 0, 9, 3, 3, 6] {
+            let scanned = view.scan(&ROWS, &(place,));
+            let scanned: Vec<((u8, u64), u64)> = scanned.map(Result::unwrap).collect();
+            assert_eq!(walker.under(&(place,)).unwrap(), scanned, "{place}");
+            assert_eq!(scanned.is_empty(), place == 9);
+        }
+    });
+}

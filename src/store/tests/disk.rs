@@ -63,3 +63,52 @@ fn compaction_frees_what_was_deleted_and_keeps_the_rest() {
     assert_eq!(left, [0]);
     assert_eq!(store.snapshot().scan(&COPY_BY_POSITION, &()).count(), 400);
 }
+
+/// Rows whose values stand in files of their own.
+const FILE_BY_NUMBER: Table<u64, Vec<u8>> = Table::new(904, Family::Files, "FILE_BY_NUMBER");
+
+#[test]
+fn the_bytes_of_deleted_files_are_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    runtime().block_on(async {
+        let fill = async |numbers: std::ops::Range<u64>| {
+            for number in numbers {
+                let put = store.commit_later(move |_, _, batch| {
+                    let mark = u8::try_from(number % 251).unwrap();
+                    batch.put(&FILE_BY_NUMBER, &number, &vec![mark; 100_000]);
+                    Ok::<_, StoreError>(())
+                });
+                put.await.unwrap();
+            }
+        };
+        fill(0..1_000).await;
+        store.compact().await.unwrap();
+        let full = store.disk_use().await.unwrap().total;
+        assert!(full > 90_000_000, "{full}");
+        let delete = store.commit(|_, _, batch| {
+            (10..1_000).for_each(|number| batch.delete(&FILE_BY_NUMBER, &number));
+            Ok::<_, StoreError>(())
+        });
+        delete.await.unwrap();
+        store.compact().await.unwrap();
+        let less = store.disk_use().await.unwrap().total;
+        assert!(less < full / 10, "{full} {less}");
+        // In everyday life, too, when enough has gone.
+        fill(0..1_000).await;
+        fill(0..1_000).await;
+        let mut again = u64::MAX;
+        for _ in 0..200 {
+            // What is gone is known when its keys have been sorted out.
+            store.give_back().await.unwrap();
+            again = store.disk_use().await.unwrap().total;
+            if again < full * 3 / 2 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert!(again < full * 3 / 2, "{full} {again}");
+    });
+    let row = store.snapshot().get(&FILE_BY_NUMBER, &7).unwrap();
+    assert_eq!(row, Some(vec![7; 100_000]));
+}

@@ -1,5 +1,6 @@
 //! What the store promises, under interleavings.
 
+mod checkpoints;
 mod commits;
 mod disk;
 mod folders;

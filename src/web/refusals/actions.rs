@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use actions::{
-    ContactError, DeactivateError, FileModerationError, FilesError, ModerationError, NoticeError,
-    ResolveError, SetProfileError, TransactionError,
+    ContactError, DeactivateError, FileModerationError, FilesError, HandshakeError,
+    ModerationError, NoticeError, ResolveError, SetProfileError, TransactionError,
 };
 use http::StatusCode;
+use peers::PeerError;
 use ruma_common::api::error::ErrorCode;
 
 use super::sentence;
@@ -106,6 +107,55 @@ impl From<ResolveError> for ApiError {
             ResolveError::Read(error) => error.into(),
             ResolveError::Peer(error) => error.into(),
         }
+    }
+}
+
+impl From<HandshakeError> for ApiError {
+    fn from(error: HandshakeError) -> Self {
+        let text = sentence(&error);
+        match error {
+            HandshakeError::Append(error) => error.into(),
+            HandshakeError::Alias(error) => error.into(),
+            HandshakeError::Peer(error) => told_by_peer(error),
+            HandshakeError::NoServer => Self::not_found(text),
+            HandshakeError::Invalid(_) => Self::invalid_param(text),
+            HandshakeError::Unusable(_) | HandshakeError::Rejected(_) => Self::forbidden(text),
+            HandshakeError::UnknownVersion(version) => Self::new(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::IncompatibleRoomVersion,
+                text,
+            )
+            .with("room_version", version),
+        }
+    }
+}
+
+/// What another server says about a membership that somebody asked for: its reasons are
+/// handed on (server-server API, "Joining Rooms").
+fn told_by_peer(error: PeerError) -> ApiError {
+    const HANDED_ON: [&str; 7] = [
+        "M_FORBIDDEN",
+        "M_INCOMPATIBLE_ROOM_VERSION",
+        "M_INVITE_BLOCKED",
+        "M_NOT_FOUND",
+        "M_UNABLE_TO_AUTHORISE_JOIN",
+        "M_UNABLE_TO_GRANT_JOIN",
+        "M_UNSUPPORTED_ROOM_VERSION",
+    ];
+    match &error {
+        PeerError::Status {
+            status,
+            errcode: Some(errcode),
+            message,
+        } if status.is_client_error() && HANDED_ON.contains(&errcode.as_str()) => {
+            ApiError::new(*status, errcode.as_str().into(), sentence(message))
+        }
+        PeerError::Refused(_) => error.into(),
+        _ => ApiError::new(
+            StatusCode::BAD_GATEWAY,
+            ErrorCode::Unknown,
+            sentence(&error),
+        ),
     }
 }
 

@@ -55,6 +55,10 @@ impl From<AppendError> for ApiError {
                 Self::new(BAD, ErrorCode::UnableToAuthorizeJoin, text)
             }
             AppendError::UnableToGrantJoin => Self::new(BAD, ErrorCode::UnableToGrantJoin, text),
+            AppendError::IncompatibleVersion(version) => {
+                Self::new(BAD, ErrorCode::IncompatibleRoomVersion, text)
+                    .with("room_version", version.as_str())
+            }
             AppendError::Suspended => super::accounts::suspended(text),
             AppendError::GuestsForbidden => {
                 Self::new(StatusCode::FORBIDDEN, ErrorCode::GuestAccessForbidden, text)

@@ -3,6 +3,7 @@
 
 mod build;
 mod forks;
+mod handshake;
 mod json;
 mod receipt;
 mod received;

@@ -105,6 +105,17 @@ impl Room {
         self.send(draft)
     }
 
+    /// The place at the room's end, and the state that decides about a draft there.
+    pub(crate) fn end(&self, draft: &Draft) -> (Parents, AuthState) {
+        let keys = state_keys(self.version, draft).unwrap();
+        let found = keys.iter().filter_map(|key| self.state.get(key).cloned());
+        let parents = Parents {
+            prev_events: self.last.clone(),
+            depth: self.depth + 1,
+        };
+        (parents, found.collect())
+    }
+
     pub(crate) fn send(&mut self, draft: Draft) -> Result<Arc<Event>, Reason> {
         let keys = state_keys(self.version, &draft)?;
         let state: AuthState = keys

@@ -1,0 +1,142 @@
+#!/bin/sh
+# What happens in the Debian of run.sh: the life of a package, with systemd running.
+set -eux
+
+say() { set +x; echo "== $*"; set -x; }
+health() { # PORT: the health page's answer
+    bash -c 'exec 3<>/dev/tcp/127.0.0.1/'"$1"'; printf "GET /_cairn/health HTTP/1.0\r\nHost: localhost\r\n\r\n" >&3; cat <&3'
+}
+not() { # COMMAND…: it fails, as it should
+    if "$@"; then
+        echo "not refused: $*"
+        exit 1
+    fi
+}
+main() { systemctl show -p MainPID --value cairn; }
+until_active() {
+    for _ in $(seq 50); do
+        ! systemctl is-active --quiet cairn || return 0
+        sleep 0.2
+    done
+    journalctl -u cairn --no-pager | tail -20
+    return 1
+}
+export DEBIAN_FRONTEND=noninteractive
+
+say "installed: a user, folders, nothing started"
+dpkg -i /packages/cairn.deb
+getent passwd cairn
+[ "$(stat -c '%U %a' /var/lib/cairn)" = "cairn 700" ]
+[ "$(stat -c '%U:%G %a' /etc/cairn)" = "root:cairn 750" ]
+not systemctl is-active --quiet cairn
+not systemctl is-enabled --quiet cairn
+# Without a configuration a start is left out, and is no failure.
+systemctl start cairn
+not systemctl is-active --quiet cairn
+not systemctl is-failed --quiet cairn
+
+say "set up by root as the handbook says; the server runs as its own user"
+cairn init --server-name council.example --administrator admin
+[ -z "$(find /var/lib/cairn ! -user cairn)" ]
+cairn config check
+systemctl enable --now cairn
+systemctl is-active cairn
+[ "$(stat -c %U "/proc/$(main)")" = cairn ]
+grep -E '^(NoNewPrivs:.1|Seccomp:.2)' "/proc/$(main)/status" | wc -l | grep -x 2
+grep '^CapEff:.0000000000000000' "/proc/$(main)/status"
+health 8008 | tee /packages/health | grep '"ready":true'
+cairn user create anna
+cairn user list | grep anna
+systemd-analyze security --threshold=15 cairn
+
+say "reloaded, killed, hung: it is there again"
+pid=$(main)
+systemctl reload cairn
+sleep 1
+[ "$(main)" = "$pid" ]
+kill -9 "$pid"
+sleep 3
+until_active
+[ "$(main)" != "$pid" ]
+mkdir -p /etc/systemd/system/cairn.service.d
+printf '[Service]\nWatchdogSec=3\n' >/etc/systemd/system/cairn.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart cairn
+sleep 5
+pid=$(main)
+systemctl is-active cairn
+kill -STOP "$pid"
+for _ in $(seq 40); do [ "$(main)" = "$pid" ] || break; sleep 0.5; done
+[ "$(main)" != "$pid" ]
+rm /etc/systemd/system/cairn.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl reset-failed cairn || true
+systemctl restart cairn
+
+say "a port of root's, handed over; a secret, handed over"
+mkdir -p /etc/systemd/system/cairn.socket.d /etc/cairn/secrets
+printf '[Socket]\nListenStream=\nListenStream=0.0.0.0:443\n' >/etc/systemd/system/cairn.socket.d/addresses.conf
+printf '\n[[listener]]\naddress = "0.0.0.0:443"\nserves = ["client", "metrics"]\n' >>/etc/cairn/cairn.toml
+sed -i 's/^mode = "invite"/&\nshared_secret = "credential:shared-secret"/' /etc/cairn/cairn.toml
+systemctl daemon-reload
+not systemctl restart cairn
+journalctl -u cairn --no-pager | grep 'there is no credential shared-secret'
+echo hush >/etc/cairn/secrets/shared-secret
+chmod 600 /etc/cairn/secrets/shared-secret
+printf '[Service]\nLoadCredential=shared-secret:/etc/cairn/secrets/shared-secret\n' >/etc/systemd/system/cairn.service.d/secret.conf
+systemctl daemon-reload
+systemctl stop cairn
+systemctl start cairn.socket
+systemctl start cairn
+systemctl is-active cairn
+health 443 | grep '"ready":true'
+cairn user list | grep anna
+
+say "backed up by the timer's service, checked, restored"
+systemctl enable --now cairn-backup.timer
+systemctl start cairn-backup
+cairn backup list /var/backups/cairn
+systemctl start cairn-backup
+[ "$(stat -c %U /var/backups/cairn/backups)" = cairn ]
+cairn backup verify /var/backups/cairn
+cairn user create lost
+systemctl stop cairn
+mv /var/lib/cairn /var/lib/cairn.old
+install -d -o cairn -g cairn -m 700 /var/lib/cairn
+cairn backup restore /var/backups/cairn
+systemctl start cairn
+cairn user list | grep anna
+not sh -c 'cairn user list | grep lost'
+
+say "upgraded with data and a changed configuration"
+sum=$(md5sum </etc/cairn/cairn.toml)
+pid=$(main)
+dpkg -i /packages/next.deb
+dpkg-query -W cairn | grep next
+until_active
+[ "$(main)" != "$pid" ]
+[ "$(md5sum </etc/cairn/cairn.toml)" = "$sum" ]
+cairn user list | grep anna
+
+say "removed: everything that is somebody's stays"
+dpkg -r cairn
+not systemctl is-active --quiet cairn
+[ ! -e /usr/bin/cairn ]
+[ -d /var/lib/cairn/database ]
+[ -e /etc/cairn/cairn.toml ]
+dpkg -i /packages/next.deb
+# The removal has stopped the socket as well.
+systemctl start cairn.socket cairn
+cairn user list | grep anna
+
+say "purged: kept when nobody says otherwise, removed when somebody does"
+dpkg -P cairn
+[ -d /var/lib/cairn/database ]
+dpkg -i /packages/next.deb
+echo 'cairn cairn/remove-data boolean true' | debconf-set-selections
+dpkg -P cairn
+[ ! -e /var/lib/cairn ]
+[ ! -e /etc/cairn ]
+not getent passwd cairn
+[ -d /var/backups/cairn/backups ]
+say "done"

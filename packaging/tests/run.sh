@@ -1,0 +1,126 @@
+#!/bin/sh
+# run.sh PACKAGES [PART…]: tests the packages in that folder (from ../build.sh), all of it or the
+# parts lint, units, bundle, rpm, deb. Needs root, debootstrap,
+# systemd-nspawn, lintian, rpm, rpmlint and minisign, and Debian's packages the first time.
+#
+# - lintian and rpmlint have nothing to say that is not explained.
+# - The units are right, and as closed as they should be.
+# - The bundle is checked by verify.sh, which finds each change.
+# - The rpm goes into a root of its own and out again.
+# - The deb is installed in a Debian with systemd running, which has no network: inside.sh says
+#   what is done there.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+packages=$(cd "$1" && pwd)
+cache=${CAIRN_TEST_CACHE:-$HOME/.cache/cairn/packages}
+work=$(mktemp -d /var/tmp/cairn-packages.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+deb=$(ls "$packages"/cairn_*_amd64.deb)
+rpm=$(ls "$packages"/cairn-*.x86_64.rpm)
+bundle=$(ls "$packages"/cairn-*-offline.tar)
+say() { echo "== $*"; }
+refused() { # COMMAND…: it fails, as it should
+    if "$@" >/dev/null 2>&1; then
+        echo "not refused: $*" >&2
+        exit 1
+    fi
+}
+shift
+parts=" ${*:-lint units bundle rpm deb} "
+wanted() { case "$parts" in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+
+if wanted lint; then
+    say "lintian"
+    lintian --fail-on error,warning --display-level ">=warning" "$deb"
+
+    say "rpmlint"
+    rpmlint -c "$here/rpmlint.toml" "$rpm"
+fi
+
+if wanted units; then
+    say "units"
+    mkdir "$work/deb"
+    dpkg-deb -x "$deb" "$work/deb"
+    for unit in cairn cairn-backup; do
+        # 15: an exposure of 1.5.
+        systemd-analyze security --offline=yes --threshold=15 \
+            "$work/deb/usr/lib/systemd/system/$unit.service" >"$work/exposure"
+        tail -1 "$work/exposure"
+    done
+fi
+
+if wanted bundle; then
+    say "bundle"
+    tar -xf "$bundle" -C "$work"
+    folder=$(ls -d "$work"/cairn-*)
+    sh "$folder/verify.sh"
+    echo >>"$folder/handbook/index.html"
+    refused sh "$folder/verify.sh"
+    tar -xf "$bundle" -C "$work"
+    touch "$folder/handbook/more.html"
+    refused sh "$folder/verify.sh"
+    rm "$folder/handbook/more.html"
+    minisign -G -W -f -p "$work/cairn.pub" -s "$work/cairn.key" >/dev/null
+    minisign -S -s "$work/cairn.key" -m "$folder/SHA256SUMS" >/dev/null
+    sh "$folder/verify.sh" "$work/cairn.pub"
+    minisign -G -W -f -p "$work/other.pub" -s "$work/other.key" >/dev/null
+    refused sh "$folder/verify.sh" "$work/other.pub"
+fi
+
+if wanted rpm; then
+    say "rpm"
+    root=$work/rpm
+    mkdir -p "$root"
+    rpm --root "$root" --initdb
+    rpm --root "$root" -i --nodeps --noscripts "$rpm"
+    rpm --root "$root" -V --nodeps cairn
+    "$root/usr/bin/cairn" version
+    rpm --root "$root" -e --noscripts cairn
+    [ ! -e "$root/usr/bin/cairn" ]
+fi
+
+if wanted deb; then
+    say "deb, in a Debian with systemd"
+    if [ ! -e "$cache/done" ]; then
+        mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[.*\] \)\?\([^ ]*\).*/\2/p' \
+            /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -1)
+        rm -rf "$cache"
+        mkdir -p "$cache"
+        debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,adduser,debconf,procps \
+            bookworm "$cache/root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+            { tail -5 "$work/debootstrap.log" >&2; exit 1; }
+        touch "$cache/done"
+    fi
+    cp -a "$cache/root" "$work/root"
+    mkdir "$work/root/packages"
+    cp "$deb" "$work/root/packages/cairn.deb"
+    # The next version: the same files under a higher number.
+    mkdir "$work/next"
+    dpkg-deb -R "$deb" "$work/next"
+    sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
+    dpkg-deb --root-owner-group -Zgzip --build "$work/next" "$work/root/packages/next.deb" >/dev/null
+    cp "$here/inside.sh" "$work/root/packages/"
+    cat >"$work/root/etc/systemd/system/inside.service" <<END
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /packages/inside.sh
+StandardOutput=file:/packages/log
+StandardError=file:/packages/log
+ExecStopPost=/bin/sh -c 'echo \$\$EXIT_STATUS >/packages/result; systemctl exit --force'
+TimeoutStartSec=300
+END
+    ln -s ../inside.service "$work/root/etc/systemd/system/multi-user.target.wants/"
+    timeout 400 systemd-nspawn --register=no --keep-unit --quiet --private-network \
+        --directory "$work/root" --boot >"$work/boot.log" 2>&1 </dev/null || true
+    grep -E '^==|^\+\+' "$work/root/packages/log" || true
+    if [ "$(cat "$work/root/packages/result" 2>/dev/null)" != 0 ]; then
+        tail -60 "$work/root/packages/log" >&2 || tail -20 "$work/boot.log" >&2
+        echo "the deb failed" >&2
+        exit 1
+    fi
+fi
+
+say "as they should be:$parts"

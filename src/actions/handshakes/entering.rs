@@ -1,0 +1,204 @@
+//! Coming into rooms that other servers give.
+
+use accounts::Session;
+use graph::{Event, Received, Unchecked, Version};
+use model::Membership;
+use peers::PeerError;
+use rooms::{AppendError, ImportedRoom};
+use ruma_common::{OwnedServerName, RoomId, ServerName};
+use serde_json::value::RawValue;
+
+use super::{HandshakeError, asking::GivenRoom, worse};
+use crate::{Actions, sender};
+
+impl Actions {
+    /// Comes into a room that one of these servers, or one that invites, gives. One at a
+    /// time comes into a room; `about` is as [`rooms::Rooms::join`] takes it.
+    pub(crate) async fn enter(
+        &self,
+        session: &Session,
+        room_id: &RoomId,
+        servers: Vec<OwnedServerName>,
+        about: &[u8],
+    ) -> Result<(), HandshakeError> {
+        let turn = self.entries.of(room_id);
+        let _turn = turn.lock().await;
+        // Somebody else may have come in meanwhile.
+        if self.rooms.is_here(room_id).await? {
+            self.join_here(session, room_id, about).await?;
+            return Ok(());
+        }
+        let mut candidates = self.candidates();
+        candidates.add(servers.iter().map(AsRef::as_ref));
+        if let Some(known) = self.rooms.known_outside(session.user, room_id).await? {
+            candidates.add([known.sender.server_name()]);
+            candidates.add(known.servers.iter().map(AsRef::as_ref));
+        }
+        candidates.add(room_id.server_name());
+        let mut failure = None;
+        for server in candidates.into_servers() {
+            match self.enter_by(session, &server, room_id, about).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => {
+                    log::info!("{server} does not let {} in: {error}", session.user_id);
+                    failure = Some(worse(failure, error));
+                }
+            }
+        }
+        Err(failure.unwrap_or(HandshakeError::NoServer))
+    }
+
+    /// Comes into a room by way of one server.
+    async fn enter_by(
+        &self,
+        session: &Session,
+        server: &ServerName,
+        room_id: &RoomId,
+        about: &[u8],
+    ) -> Result<(), HandshakeError> {
+        let event = self.draft_join(session, server, room_id, about).await?;
+        let version = event.version();
+        let given = self.send_join(server, &event).await?;
+        let room = self.given_room(version, &event, given).await?;
+        self.rooms.import(room).await?;
+        Ok(())
+    }
+
+    /// Comes by way of other servers into a room in which this server is too, but in which
+    /// nobody of it can let the user in.
+    pub(crate) async fn enter_with_help(
+        &self,
+        session: &Session,
+        room_id: &RoomId,
+        about: &[u8],
+    ) -> Result<(), HandshakeError> {
+        let mut failure = None;
+        let servers = self.rooms.other_residents(room_id).await?;
+        for server in servers.into_iter().take(super::MOST_SERVERS) {
+            let entering = async {
+                let event = self.draft_join(session, &server, room_id, about).await?;
+                let version = event.version();
+                let given = self.send_join(&server, &event).await?;
+                let joined = self.signed_join(version, &event, given.event).await?;
+                self.bring_in(&server, room_id, joined).await
+            };
+            match entering.await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => failure = Some(worse(failure, error)),
+            }
+        }
+        Err(failure.unwrap_or(HandshakeError::NoServer))
+    }
+
+    async fn draft_join(
+        &self,
+        session: &Session,
+        server: &ServerName,
+        room_id: &RoomId,
+        about: &[u8],
+    ) -> Result<Event, HandshakeError> {
+        let sender = sender(session);
+        let join = Membership::Join;
+        // Before anybody is asked: it may not be allowed at all.
+        let content = self
+            .rooms
+            .membership_elsewhere(&sender, join, about)
+            .await?;
+        let (version, template) = self
+            .ask_for_draft(server, room_id, &session.user_id, join)
+            .await?;
+        let user_id = &session.user_id;
+        Ok(self
+            .rooms
+            .propose(version, room_id, user_id, template, content)?)
+    }
+
+    /// What is left of a given room when all is checked.
+    async fn given_room(
+        &self,
+        version: Version,
+        event: &Event,
+        given: GivenRoom,
+    ) -> Result<ImportedRoom, HandshakeError> {
+        let joined = self.signed_join(version, event, given.event).await?;
+        let room_id = event.room_id().to_owned();
+        let chain = self.given_events(version, &room_id, given.auth_chain).await;
+        let state = self.given_events(version, &room_id, given.state).await;
+        Ok(ImportedRoom {
+            room_id,
+            version,
+            auth_chain: chain,
+            state,
+            event: joined,
+        })
+    }
+
+    async fn given_events(
+        &self,
+        version: Version,
+        room_id: &RoomId,
+        events: Vec<Box<RawValue>>,
+    ) -> Vec<Received> {
+        let mut usable = Vec::with_capacity(events.len());
+        for checked in self.check_events(version, events).await {
+            match checked {
+                Ok(received) if received.event.room_id() == room_id => usable.push(received),
+                Ok(received) => log::info!("{:?} is not of {room_id}", received.event),
+                Err(error) => log::info!("an event of {room_id} is left out: {error}"),
+            }
+        }
+        usable
+    }
+
+    /// The join as the other server has signed it; as it was sent, if it needed no second
+    /// signature.
+    async fn signed_join(
+        &self,
+        version: Version,
+        sent: &Event,
+        signed: Option<Box<RawValue>>,
+    ) -> Result<Received, HandshakeError> {
+        let bad = |text: String| HandshakeError::Peer(PeerError::BadAnswer(text));
+        let json = match &signed {
+            Some(signed) => signed.get(),
+            None => sent.json(),
+        };
+        let unchecked =
+            Unchecked::read(json.as_bytes(), version).map_err(|error| bad(error.to_string()))?;
+        let same = if unchecked.event_id() == sent.event_id() {
+            unchecked
+        } else {
+            return Err(bad("it is another event than the one sent".to_owned()));
+        };
+        match self.check_read(vec![same]).await.pop() {
+            Some(Ok(received)) if !received.redacted => Ok(received),
+            Some(Err(error)) => Err(bad(error.to_string())),
+            _ => Err(bad("the event was changed".to_owned())),
+        }
+    }
+
+    /// Joins a room in which this server is.
+    pub(crate) async fn join_here(
+        &self,
+        session: &Session,
+        room_id: &RoomId,
+        about: &[u8],
+    ) -> Result<(), HandshakeError> {
+        let joined = self
+            .rooms
+            .join(&sender(session), room_id.into(), about)
+            .await;
+        match joined {
+            Ok(_) => Ok(()),
+            Err(error @ (AppendError::UnableToAuthoriseJoin | AppendError::UnableToGrantJoin)) => {
+                match self.enter_with_help(session, room_id, about).await {
+                    Err(HandshakeError::NoServer) => Err(error.into()),
+                    entered => entered,
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

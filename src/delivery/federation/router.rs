@@ -1,0 +1,395 @@
+//! From the log to what waits for each server.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use accounts::MAX_SERVER_ROWS;
+use model::{
+    EventSerial, LogEntry, PublishedDevicesRecord, RoomSerial, RoomServerRecord, ServerEdu,
+    UserSerial, WaitingRoomRecord,
+    tables::{
+        EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, PUBLISHED_DEVICES_BY_USER, SERVER_BY_ROOM,
+        TRANSACTION_BY_SERVER, WAITING_ROOM_BY_SERVER,
+    },
+};
+use ruma_common::{OwnedUserId, UserId};
+use runtime::Stop;
+use store::{Batch, Consumer, Latest, LogRecord, Position, Read, Snapshot, StoreError, Value as _};
+
+use super::{Federation, destinations::Told, device_news, ephemeral::Notice, waiting};
+
+/// The consumer's name in the log.
+const NAME: &str = "federation";
+/// Records that are looked at in one go.
+const BATCH: usize = 32;
+/// How many records that concern no other server are passed before the place is stored,
+/// and…
+const STORE_AFTER: usize = 1_024;
+/// …how long it may take when nothing happens.
+const STORE_EVERY: Duration = Duration::from_secs(5);
+/// How often the place is stored when this server speaks to no others.
+const STORE_WITHOUT: Duration = Duration::from_secs(60);
+/// How long to wait after a failure.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What records ask for.
+#[derive(Default)]
+struct Routed {
+    /// By server and room.
+    rooms: BTreeMap<(String, RoomSerial), WaitingRoomRecord>,
+    edus: Vec<(String, Position, ServerEdu)>,
+    published: HashMap<UserSerial, PublishedDevicesRecord>,
+    /// Servers for which somebody else has written something.
+    rings: BTreeSet<String>,
+    /// What is told soon or never.
+    notices: Vec<(BTreeSet<String>, Notice)>,
+}
+
+impl Routed {
+    /// Whether nothing is to be written.
+    fn is_nothing(&self) -> bool {
+        self.rooms.is_empty() && self.edus.is_empty() && self.published.is_empty()
+    }
+
+    fn event(&mut self, server: &str, room: RoomSerial, position: u64) {
+        let new = WaitingRoomRecord {
+            from: position,
+            from_number: 0,
+            newest: position,
+            events: 0,
+        };
+        let record = self.rooms.entry((server.to_owned(), room)).or_insert(new);
+        record.newest = record.newest.max(position);
+        record.events += 1;
+    }
+
+    fn write(&self, latest: &Latest, batch: &mut Batch) -> Result<(), StoreError> {
+        for (key, new) in &self.rooms {
+            let record = match latest.get(&WAITING_ROOM_BY_SERVER, key)? {
+                Some(known) => WaitingRoomRecord {
+                    newest: known.newest.max(new.newest),
+                    events: known.events.saturating_add(new.events),
+                    ..known
+                },
+                None => *new,
+            };
+            batch.put(&WAITING_ROOM_BY_SERVER, key, &record);
+        }
+        let mut queues = BTreeMap::new();
+        let mut dropped = 0;
+        for (number, (server, position, edu)) in (0_u32..).zip(&self.edus) {
+            let known = match queues.get(server) {
+                Some(known) => *known,
+                None => latest
+                    .get(&EDU_QUEUE_BY_SERVER, server)?
+                    .unwrap_or_default(),
+            };
+            // A change of a device that is not told is found out with the next one, whose
+            // predecessor the other server does not know.
+            if known.rows >= MAX_SERVER_ROWS {
+                dropped += 1;
+                continue;
+            }
+            let usage = model::EduQueueRecord {
+                rows: known.rows + 1,
+                ..known
+            };
+            queues.insert(server, usage);
+            batch.put(&EDU_BY_SERVER, &(server.clone(), *position, number), edu);
+        }
+        for (server, usage) in queues {
+            batch.put(&EDU_QUEUE_BY_SERVER, server, &usage);
+        }
+        if dropped > 0 {
+            log::warn!("{dropped} changes of devices dropped: the queues of servers are full");
+        }
+        for (user, record) in &self.published {
+            batch.put(&PUBLISHED_DEVICES_BY_USER, user, record);
+        }
+        Ok(())
+    }
+}
+
+impl Federation {
+    /// Follows the log and sends, until the server stops.
+    pub async fn run(self, stop: Stop) {
+        let tasks = &self.inner.parts.tasks;
+        if self.inner.options.enabled {
+            let federation = self.clone();
+            tasks.spawn("federation-dispatch", |stop| federation.dispatch(stop));
+            let federation = self.clone();
+            tasks.spawn("federation-typing", |stop| federation.follow_typing(stop));
+            let federation = self.clone();
+            tasks.spawn("federation-presence", |stop| {
+                federation.follow_presence(stop)
+            });
+        }
+        while !stop.is_stopping() {
+            let followed = match self.inner.options.enabled {
+                true => self.follow(&stop).await,
+                false => self.skip(&stop).await,
+            };
+            match followed {
+                Ok(()) => return,
+                Err(error) => log::error!("other servers are not told, it is tried again: {error}"),
+            }
+            tokio::select! {
+                () = stop.stopped() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    async fn follow(&self, stop: &Stop) -> Result<(), StoreError> {
+        let mut consumer = self.consumer().await?;
+        for server in self.store().read_long(|view| waiting::names(view)).await? {
+            self.ring_or_forget(&server).await?;
+        }
+        // Records that concern no other server since the place was stored last.
+        let mut passed = 0;
+        loop {
+            if passed > 0 && (passed >= STORE_AFTER || stop.is_stopping()) {
+                consumer.store().await?;
+                passed = 0;
+            }
+            if stop.is_stopping() {
+                return Ok(());
+            }
+            let records = consumer.next(BATCH)?;
+            let Some(last) = records.last().map(|record| record.position) else {
+                tokio::select! {
+                    () = consumer.changed() => {}
+                    () = stop.stopped() => {}
+                    // Quiet: a good time.
+                    () = tokio::time::sleep(STORE_EVERY), if passed > 0 => passed = STORE_AFTER,
+                }
+                continue;
+            };
+            let count = records.len();
+            let mut routed = self.routed(records).await?;
+            let notices = std::mem::take(&mut routed.notices);
+            let mut rings = std::mem::take(&mut routed.rings);
+            rings.extend(routed.rooms.keys().map(|(server, _)| server.clone()));
+            rings.extend(routed.edus.iter().map(|(server, _, _)| server.clone()));
+            if routed.is_nothing() {
+                consumer.pass(last);
+                passed += count;
+            } else {
+                consumer
+                    .advance_with(last, move |latest, batch| routed.write(latest, batch))
+                    .await?;
+                passed = 0;
+            }
+            for server in rings {
+                self.ring_or_forget(&server).await?;
+            }
+            for (servers, notice) in notices {
+                self.tell_soon(&servers, &notice);
+            }
+        }
+    }
+
+    /// There is something for a server. Nothing is kept for one that this server does not
+    /// speak to.
+    async fn ring_or_forget(&self, server: &str) -> Result<(), StoreError> {
+        if let Some(server) = self.may_tell(server) {
+            self.inner.schedule.ring(server);
+            return Ok(());
+        }
+        waiting::forget(self.store(), server).await
+    }
+
+    /// Passes everything: no other server is told, and the log must not be kept for it.
+    async fn skip(&self, stop: &Stop) -> Result<(), StoreError> {
+        let mut consumer = self.consumer().await?;
+        let mut stored = Position(0);
+        while !stop.is_stopping() {
+            let now = self.store().snapshot().position();
+            // Storing the place is a commit itself.
+            if now.0 > stored.0 + 1 {
+                consumer.pass(now);
+                consumer.store().await?;
+                stored = now;
+                self.discard().await?;
+            }
+            tokio::select! {
+                () = stop.stopped() => {}
+                () = tokio::time::sleep(STORE_WITHOUT) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what waits for others: nobody will be sent anything.
+    async fn discard(&self) -> Result<(), StoreError> {
+        let waits = |view: &Snapshot| waiting::names(view).map(|names| !names.is_empty());
+        if !self.store().read(waits).await? {
+            return Ok(());
+        }
+        log::info!("federation.enabled is off: what waited for other servers is forgotten");
+        self.store()
+            .commit(|_, _, batch| {
+                batch.delete_prefix(&WAITING_ROOM_BY_SERVER, &());
+                batch.delete_prefix(&TRANSACTION_BY_SERVER, &());
+                batch.delete_prefix(&EDU_BY_SERVER, &());
+                batch.delete_prefix(&EDU_QUEUE_BY_SERVER, &());
+                Ok::<_, StoreError>(())
+            })
+            .await
+    }
+
+    /// The consumer of the log. It is never trimmed past it, unless the database was used
+    /// by a version without it.
+    async fn consumer(&self) -> Result<Consumer, StoreError> {
+        match Consumer::open(self.store(), NAME).await {
+            Err(StoreError::Trimmed(position)) => {
+                log::warn!(
+                    "other servers are told from now on: the log no longer reaches back to {position}"
+                );
+                let now = self.store().snapshot().position();
+                Consumer::restart(self.store(), NAME, now).await
+            }
+            other => other,
+        }
+    }
+
+    async fn routed(&self, records: Vec<LogRecord>) -> Result<Routed, StoreError> {
+        let federation = self.clone();
+        self.store()
+            .read(move |view| {
+                let mut routing = Routing {
+                    federation: &federation,
+                    view,
+                    routed: Routed::default(),
+                };
+                for record in &records {
+                    for entry in &record.entries {
+                        match LogEntry::decode(entry) {
+                            Ok(entry) => routing.entry(record.position, entry)?,
+                            Err(error) => {
+                                log::error!("an entry of the log cannot be read: {error}");
+                            }
+                        }
+                    }
+                }
+                Ok(routing.routed)
+            })
+            .await
+    }
+}
+
+/// Looks at records of the log, on one snapshot.
+struct Routing<'a> {
+    federation: &'a Federation,
+    view: &'a Snapshot,
+    routed: Routed,
+}
+
+impl Routing<'_> {
+    fn entry(&mut self, position: Position, entry: LogEntry) -> Result<(), StoreError> {
+        match entry {
+            LogEntry::Event { room, event } => {
+                // One event that cannot be read must not keep all others back.
+                match self.event(room, event) {
+                    Err(StoreError::Busy) => return Err(StoreError::Busy),
+                    Err(error) => {
+                        log::error!(event = event.0; "an event was not sent: {error}");
+                    }
+                    Ok(()) => {}
+                }
+                Ok(())
+            }
+            LogEntry::Receipt { room, user } => self.receipt(position, room, user),
+            LogEntry::DeviceList { user } => self.devices(position, user),
+            LogEntry::ToServer { server } => {
+                self.routed.rings.insert(server);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn event(&mut self, room: RoomSerial, event: EventSerial) -> Result<(), StoreError> {
+        let servers: Vec<(String, RoomServerRecord)> = self
+            .view
+            .scan(&SERVER_BY_ROOM, &(room,))
+            .map(|row| row.map(|((_, server), record)| (server, record)))
+            .collect::<Result<_, _>>()?;
+        // Mostly there are none, and nothing need be read.
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let own = self.federation.own_name();
+        let Some(told) = Told::load(self.view, own, event)? else {
+            return Ok(());
+        };
+        for (server, record) in servers {
+            if told.is_for(&server, &record) && self.federation.may_tell(&server).is_some() {
+                self.routed.event(&server, room, told.position);
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of a user of this server.
+    fn own_user(&self, user: UserSerial) -> Result<Option<OwnedUserId>, StoreError> {
+        let user_id = model::user_id(self.view, user)?.unwrap_or_default();
+        let user_id = UserId::parse(user_id).ok();
+        let own = self.federation.own_name();
+        Ok(user_id.filter(|user_id| user_id.server_name() == own))
+    }
+
+    fn receipt(
+        &mut self,
+        position: Position,
+        room: RoomSerial,
+        user: UserSerial,
+    ) -> Result<(), StoreError> {
+        let servers = rooms::servers_in(self.view, room)?;
+        if !servers.is_empty() && self.own_user(user)?.is_some() {
+            let notice = Notice::Receipts(room, user, position);
+            self.routed
+                .notices
+                .push((servers.into_iter().collect(), notice));
+        }
+        Ok(())
+    }
+
+    fn devices(&mut self, position: Position, user: UserSerial) -> Result<(), StoreError> {
+        let Some(user_id) = self.own_user(user)? else {
+            return Ok(());
+        };
+        let servers = rooms::servers_met_by(self.view, user)?;
+        let servers: Vec<String> = servers
+            .into_iter()
+            .filter(|server| self.federation.may_tell(server).is_some())
+            .collect();
+        // Who comes later asks for everything.
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let known = match self.routed.published.get(&user) {
+            Some(known) => Some(known.clone()),
+            None => self.view.get(&PUBLISHED_DEVICES_BY_USER, &user)?,
+        };
+        let Some(news) = device_news::news(self.view, &user_id, known, position)? else {
+            return Ok(());
+        };
+        for server in servers {
+            let devices = news.devices.iter().map(|device| ServerEdu::Device {
+                user,
+                device_id: device.device_id.clone(),
+                stream_id: device.stream_id,
+                previous: device.previous,
+            });
+            let keys = news.signing_keys.then_some(ServerEdu::SigningKeys { user });
+            let edus = devices.chain(keys);
+            let edus = edus.map(|edu| (server.clone(), position, edu));
+            self.routed.edus.extend(edus);
+        }
+        self.routed.published.insert(user, news.record);
+        Ok(())
+    }
+}

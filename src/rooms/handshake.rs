@@ -1,0 +1,342 @@
+//! Memberships that this server makes together with another: of users of others in its
+//! rooms, and of its own users in rooms of others (server-server API, "Joining Rooms",
+//! "Inviting to a room", "Leaving Rooms", "Knocking upon a room").
+
+use graph::{Draft, Event, MAX_JSON_DEPTH, Template, Version, canonical};
+use model::{Membership, RoomSerial, tables};
+use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
+use store::{Latest, Read as _};
+
+use crate::{
+    AppendError, EventReader, NewEvent, Rooms, Sender, Viewer,
+    membership::{DECIDED, member_event},
+    profile,
+    residents::residents,
+    restricted, room_record, room_serial, server_acl,
+    staging::Staging,
+    standing,
+    state::shown_outside,
+    user_serial,
+};
+
+/// An invitation of a user of another server: made, and not in the room yet.
+pub struct Invitation {
+    /// The room.
+    pub room: RoomSerial,
+    /// Its version.
+    pub version: Version,
+    /// The event, signed by this server.
+    pub event: Event,
+    /// What the invited one is shown of the room, each event as JSON.
+    pub state: Vec<String>,
+}
+
+impl Rooms {
+    /// Whether a room is this server's to let somebody into: somebody of it is there, or
+    /// nobody at all.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn is_here(&self, room_id: &RoomId) -> Result<bool, AppendError> {
+        let room_id = room_id.to_owned();
+        let read = move |latest: &Latest| {
+            let Some(room) = room_serial(latest, room_id.as_str())? else {
+                return Ok(false);
+            };
+            let head = latest.get(&tables::HEAD_BY_ROOM, &room)?;
+            Ok::<_, AppendError>(head.is_some_and(|head| head.joined_here > 0 || head.joined == 0))
+        };
+        self.inner.store.prepare(read).await
+    }
+
+    /// A room in which this server is and in which another server may take part.
+    ///
+    /// # Errors
+    /// [`AppendError::NotFound`] if this server is not in the room,
+    /// [`AppendError::Forbidden`] if its ACL does not let the other server take part.
+    pub async fn room_for(
+        &self,
+        room_id: &RoomId,
+        server: &ServerName,
+    ) -> Result<(RoomSerial, Version), AppendError> {
+        let (room_id, server) = (room_id.to_owned(), server.to_owned());
+        let read = move |latest: &Latest| room_for(latest, &room_id, &server);
+        self.inner.store.prepare(read).await
+    }
+
+    /// The draft of a membership that a user of another server wants: of a join, a leave or
+    /// a knock. Its room's version and its JSON.
+    ///
+    /// # Errors
+    /// As [`Rooms::room_for`]; [`AppendError::IncompatibleVersion`] if the room's version
+    /// is none of `versions`; what the room's rules say; of a join also
+    /// [`AppendError::UnableToAuthoriseJoin`] and [`AppendError::UnableToGrantJoin`].
+    pub async fn draft_membership(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+        membership: Membership,
+        versions: Option<Vec<String>>,
+    ) -> Result<(Version, String), AppendError> {
+        let rooms = self.clone();
+        let (room_id, user_id) = (room_id.to_owned(), user_id.to_owned());
+        let make = move |latest: &Latest| {
+            let (room, version) = room_for(latest, &room_id, user_id.server_name())?;
+            if versions.is_some_and(|known| !known.iter().any(|it| it == version.as_str())) {
+                return Err(AppendError::IncompatibleVersion(version));
+            }
+            let now = rooms.inner.clock.now().0;
+            let mut staging = Staging::load(latest, room, now)?;
+            let mut content = profile::membership(membership.name(), None);
+            if membership == Membership::Join {
+                let user = user_serial(latest, user_id.as_str())?;
+                let who = (user_id.as_ref(), user);
+                restricted::authorise(&rooms, latest, &mut staging, who, &mut content)?;
+            }
+            let draft = Draft {
+                event_type: "m.room.member".to_owned(),
+                state_key: Some(user_id.to_string()),
+                content,
+                sender: user_id,
+                redacts: None,
+                origin_server_ts: now,
+                sticky: None,
+            };
+            Ok((version, staging.template(latest, draft)?))
+        };
+        self.inner.store.prepare(make).await
+    }
+
+    /// Whether this server lets a user of another one into a restricted room in the name of
+    /// one of its own users, `member`: that is what its signature on the join says.
+    ///
+    /// # Errors
+    /// As the join of one of its own users.
+    pub async fn grants_join(
+        &self,
+        room: RoomSerial,
+        user_id: &UserId,
+        member: &UserId,
+    ) -> Result<(), AppendError> {
+        let rooms = self.clone();
+        let (user_id, member) = (user_id.to_owned(), member.to_owned());
+        let check = move |latest: &Latest| {
+            let now = rooms.inner.clock.now().0;
+            let mut staging = Staging::load(latest, room, now)?;
+            let user = user_serial(latest, user_id.as_str())?;
+            let who = (user_id.as_ref(), user);
+            restricted::check_grant(&rooms, latest, &mut staging, who, &member)
+        };
+        self.inner.store.prepare(check).await
+    }
+
+    /// Adds this server's signature to an event that another server has made and this one
+    /// lets pass; see [`graph::countersign`].
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] if the bytes are no event's.
+    pub fn countersign(&self, event: &[u8], version: Version) -> Result<String, AppendError> {
+        let (key, name) = (&self.inner.key, &self.inner.server_name);
+        Ok(graph::countersign(event, version, key, name)?)
+    }
+
+    /// What a membership of one of this server's users says in a room of other servers,
+    /// with the profile. `about` is as [`Rooms::join`] takes it.
+    ///
+    /// # Errors
+    /// [`AppendError::Suspended`] and [`AppendError::GuestsForbidden`]: what guests may do
+    /// there is not known before somebody is in the room.
+    pub async fn membership_elsewhere(
+        &self,
+        sender: &Sender,
+        membership: Membership,
+        about: &[u8],
+    ) -> Result<CanonicalJsonObject, AppendError> {
+        let mut content = canonical(about, MAX_JSON_DEPTH)?;
+        content.retain(|field, _| !DECIDED.contains(&field.as_str()));
+        content.extend(profile::membership(membership.name(), None));
+        let user = sender.user;
+        let read = move |latest: &Latest| {
+            if membership != Membership::Leave {
+                standing::may_go_elsewhere(latest, user)?;
+                profile::add(latest, user, &mut content)?;
+            }
+            Ok(content)
+        };
+        self.inner.store.prepare(read).await
+    }
+
+    /// Makes what another server has drafted an event of this server: signed, allowed by
+    /// nobody yet. Of the draft's content only who authorises it is taken over.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`] if the draft is not usable.
+    pub fn propose(
+        &self,
+        version: Version,
+        room_id: &RoomId,
+        sender: &UserId,
+        template: Template,
+        mut content: CanonicalJsonObject,
+    ) -> Result<Event, AppendError> {
+        let Template {
+            parents,
+            auth_events,
+            content: wanted,
+        } = template;
+        let authorised_by = wanted.get(restricted::AUTHORISED_BY);
+        if let Some(member) = authorised_by.filter(|_| version.knows_restricted_joins()) {
+            content.insert(restricted::AUTHORISED_BY.to_owned(), member.clone());
+        }
+        let draft = self.own_membership(sender, content);
+        let (key, name) = (&self.inner.key, &self.inner.server_name);
+        let event = graph::propose(version, room_id, draft, parents, &auth_events, key, name)?;
+        Ok(event)
+    }
+
+    /// The event by which a user of this server goes out of a room of which no server
+    /// answers: it rests on `before`, the invitation or knock, alone, and no other server
+    /// ever sees it.
+    ///
+    /// # Errors
+    /// [`AppendError::Refused`], which no event is known to cause.
+    pub fn leave_alone(&self, sender: &UserId, before: &Event) -> Result<Event, AppendError> {
+        let template = Template {
+            parents: graph::Parents {
+                prev_events: vec![before.event_id().to_owned()],
+                depth: before.depth() + 1,
+            },
+            auth_events: vec![before.event_id().to_owned()],
+            content: CanonicalJsonObject::new(),
+        };
+        let content = profile::membership("leave", None);
+        let (version, room_id) = (before.version(), before.room_id().to_owned());
+        self.propose(version, &room_id, sender, template, content)
+    }
+
+    fn own_membership(&self, sender: &UserId, content: CanonicalJsonObject) -> Draft {
+        Draft {
+            event_type: "m.room.member".to_owned(),
+            state_key: Some(sender.to_string()),
+            content,
+            sender: sender.to_owned(),
+            redacts: None,
+            origin_server_ts: self.inner.clock.now().0,
+            sticky: None,
+        }
+    }
+
+    /// Makes the invitation of a user of another server. It enters the room by
+    /// [`Rooms::receive`](crate::Rooms), when that server has signed it too.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub async fn propose_invitation(
+        &self,
+        sender: &Sender,
+        room_id: &RoomId,
+        target: &UserId,
+        content: CanonicalJsonObject,
+    ) -> Result<Invitation, AppendError> {
+        let rooms = self.clone();
+        let (sender, room_id, target) = (sender.clone(), room_id.to_owned(), target.to_owned());
+        let make = move |latest: &Latest| {
+            let invited = member_event(&target, content);
+            rooms.invitation(latest, &sender, &room_id, target, invited)
+        };
+        self.inner.store.prepare(make).await
+    }
+
+    fn invitation(
+        &self,
+        latest: &Latest,
+        sender: &Sender,
+        room_id: &OwnedRoomId,
+        target: OwnedUserId,
+        invited: NewEvent,
+    ) -> Result<Invitation, AppendError> {
+        let unknown = || AppendError::UnknownRoom;
+        let room = room_serial(latest, room_id.as_str())?.ok_or_else(unknown)?;
+        if !server_acl::acl_allows(latest, room, target.server_name())? {
+            return Err(AppendError::Forbidden(format!(
+                "the room takes nobody of {}",
+                target.server_name()
+            )));
+        }
+        let now = self.inner.clock.now().0;
+        let mut staging = Staging::load(latest, room, now)?;
+        staging.stage(self, latest, sender, invited)?;
+        let version = staging.version;
+        let staged = staging.events.pop().ok_or_else(unknown)?;
+        drop(staging);
+        let event = std::sync::Arc::into_inner(staged.event).ok_or_else(unknown)?;
+        let viewer = Viewer {
+            user: sender.user,
+            device: None,
+        };
+        let reader = EventReader::new(latest, room, self.inner.store.secret(), viewer, now)?;
+        Ok(Invitation {
+            state: shown_outside(&reader, sender.user_id.as_str())?,
+            room,
+            version,
+            event,
+        })
+    }
+
+    /// What somebody who has knocked is shown of a room, each event as JSON.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn knock_state(&self, room: RoomSerial) -> Result<Vec<String>, AppendError> {
+        let rooms = self.clone();
+        let read = move |latest: &Latest| {
+            let viewer = Viewer {
+                user: model::UserSerial(0),
+                device: None,
+            };
+            let secret = rooms.inner.store.secret();
+            let reader = EventReader::new(latest, room, secret, viewer, 0)?;
+            Ok::<_, AppendError>(shown_outside(&reader, "")?)
+        };
+        self.inner.store.prepare(read).await
+    }
+
+    /// The servers that are in a room of which this server knows, this one left out.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn other_residents(
+        &self,
+        room_id: &RoomId,
+    ) -> Result<Vec<ruma_common::OwnedServerName>, AppendError> {
+        let room_id = room_id.to_owned();
+        let read = move |latest: &Latest| {
+            let Some(room) = room_serial(latest, room_id.as_str())? else {
+                return Ok(Vec::new());
+            };
+            Ok::<_, AppendError>(residents(latest, room)?)
+        };
+        self.inner.store.prepare(read).await
+    }
+}
+
+fn room_for(
+    latest: &Latest,
+    room_id: &RoomId,
+    server: &ServerName,
+) -> Result<(RoomSerial, Version), AppendError> {
+    let absent = || AppendError::NotFound("nobody of this server is in such a room".to_owned());
+    let room = room_serial(latest, room_id.as_str())?.ok_or_else(absent)?;
+    let head = latest.get(&tables::HEAD_BY_ROOM, &room)?;
+    if head.is_none_or(|head| head.joined_here == 0) {
+        return Err(absent());
+    }
+    let found = (room, room_record(latest, room)?.1);
+    if server_acl::acl_allows(latest, found.0, server)? {
+        Ok(found)
+    } else {
+        Err(AppendError::Forbidden(format!(
+            "the room does not let {server} take part"
+        )))
+    }
+}

@@ -1,0 +1,149 @@
+//! What the service manager is told, and the sockets that it hands over.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use harness::{Api, Config, Server};
+use tempfile::TempDir;
+
+/// A server with a service manager, as far as it can tell.
+struct Managed {
+    folder: TempDir,
+    manager: UnixDatagram,
+    child: Child,
+}
+
+impl Managed {
+    fn start(address: &str, environment: &[(&str, &str)], wrapper: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("cairn.toml");
+        let text = Config::default().text(&folder.path().join("data"), address);
+        std::fs::write(&config, text).unwrap();
+        let socket = folder.path().join("notify");
+        let manager = UnixDatagram::bind(&socket).unwrap();
+        manager
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let binary = Server::binary();
+        let mut words = wrapper.to_vec();
+        words.push(binary.to_str().unwrap());
+        let child = Command::new(words[0])
+            .args(&words[1..])
+            .args(["serve", "--json", "--config"])
+            .arg(&config)
+            .env("NOTIFY_SOCKET", &socket)
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Self {
+            folder,
+            manager,
+            child,
+        }
+    }
+
+    fn heard(&self) -> String {
+        let mut bytes = [0; 512];
+        let length = self.manager.recv(&mut bytes).unwrap_or_else(|error| {
+            let log = std::fs::read_to_string(self.folder.path().join("log"));
+            panic!("{error}: {}", log.unwrap_or_default())
+        });
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    }
+
+    /// Waits for something that begins so, past what may come between.
+    fn hear(&self, beginning: &str) -> String {
+        for _ in 0..100 {
+            let heard = self.heard();
+            if heard.starts_with(beginning) {
+                return heard;
+            }
+            assert!(heard.starts_with("WATCHDOG=1"), "{heard}");
+        }
+        panic!("no {beginning}");
+    }
+
+    fn address(&mut self) -> String {
+        let output = self.child.stdout.take().unwrap();
+        let line = BufReader::new(output).lines().next().unwrap().unwrap();
+        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+        said["address"].as_str().unwrap().to_owned()
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.child.id())])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Managed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_manager_hears_of_each_state() {
+    // An eighth of a second of watchdog would be too short for a busy machine.
+    let mut server = Managed::start("127.0.0.1:0", &[("WATCHDOG_USEC", "3000000")], &[]);
+    let address = server.address();
+    assert!(server.hear("READY=1").contains("STATUS="));
+    // Ready means that it answers.
+    let api = Api::new(&format!("http://{address}"));
+    api.get("versions").await.ok();
+    assert!(server.heard().starts_with("WATCHDOG=1"));
+    server.signal("HUP");
+    assert!(server.hear("RELOADING=1").contains("MONOTONIC_USEC="));
+    server.hear("READY=1");
+    server.signal("TERM");
+    server.hear("STOPPING=1");
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_watchdog_of_somebody_else_is_not_fed() {
+    let environment = [("WATCHDOG_USEC", "300000"), ("WATCHDOG_PID", "1")];
+    let server = Managed::start("127.0.0.1:0", &environment, &[]);
+    server.hear("READY=1");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.signal("TERM");
+    assert!(server.heard().starts_with("STOPPING=1"));
+}
+
+#[tokio::test]
+async fn a_socket_that_is_handed_over_is_served() {
+    // Bound here, as systemd binds it; port 1 to 1023 would need the same and root.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    // systemd's own tool hands a socket over at the first connection.
+    let wrapper = [
+        "systemd-socket-activate",
+        "-l",
+        &address,
+        "-E",
+        "NOTIFY_SOCKET",
+    ];
+    let server = Managed::start(&address, &[], &wrapper);
+    let api = Api::new(&format!("http://{address}"));
+    let mut answered = false;
+    for _ in 0..100 {
+        let request = api.request(reqwest::Method::GET, "versions");
+        if let Ok(answer) = api.try_request(request).await {
+            answer.ok();
+            answered = true;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(answered);
+    server.hear("READY=1");
+}
