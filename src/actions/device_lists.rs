@@ -58,7 +58,7 @@ impl Actions {
             let actions = self.clone();
             asking.spawn(async move {
                 let server = list.user_id.server_name().to_owned();
-                actions.fetch_list(&server, &list).await.map(drop)
+                actions.fetch_list(&server, &list).await
             });
         }
         while let Some(asked) = asking.join_next().await {
@@ -100,49 +100,36 @@ impl Actions {
         lists: Vec<DeviceListToFetch>,
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let mut is_there = true;
         for list in lists {
-            if !is_there {
-                self.accounts.device_list_not_fetched(&list).await?;
-                continue;
-            }
             if begun.elapsed() >= TURN {
                 self.stale_devices.notify_one();
                 return Ok(());
             }
-            is_there = self.fetch_list(server, &list).await?;
+            self.fetch_list(server, &list).await?;
         }
         Ok(())
     }
 
-    /// Fetches one list. Returns whether its server answered.
+    /// Fetches one list.
     async fn fetch_list(
         &self,
         server: &ServerName,
         list: &DeviceListToFetch,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(), StoreError> {
         let request = get_devices::Request::new(list.user_id.clone());
         let ask = Ask::new("device_list").within(WAIT).up_to(LIST_BYTES);
         match self.peers.ask(server, request, ask).await {
-            Ok(answer) => {
-                self.accounts.device_list_fetched(list, answer).await?;
-                Ok(true)
-            }
+            Ok(answer) => self.accounts.device_list_fetched(list, answer).await,
             Err(PeerError::Status {
                 status: StatusCode::NOT_FOUND | StatusCode::FORBIDDEN,
                 ..
-            }) => {
-                self.accounts.forget_device_list(list).await?;
-                Ok(true)
+            }) => self.accounts.forget_device_list(list).await,
+            Err(PeerError::LeftAlone { until, .. }) => {
+                self.accounts.postpone_device_list(list, until).await
             }
             Err(error) => {
                 log::debug!("the devices of {} are not known: {error}", list.user_id);
-                self.accounts.device_list_not_fetched(list).await?;
-                let is_there = matches!(
-                    error,
-                    PeerError::Status { .. } | PeerError::BadAnswer(_) | PeerError::BadRequest(_)
-                );
-                Ok(is_there)
+                self.accounts.device_list_not_fetched(list).await
             }
         }
     }

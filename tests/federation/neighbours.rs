@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use harness::{Api, Config, Server, Synapse, SynapseConfig};
 use rcgen::{
@@ -27,10 +28,19 @@ pub(crate) struct Neighbour {
     pub(crate) door: Api,
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on and that no other test of this process was given. It is below
+/// those that the system gives to connections, or one of them could take it before its server
+/// listens.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(97);
+        let number = number.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl World {

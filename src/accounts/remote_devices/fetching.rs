@@ -14,7 +14,11 @@ use ruma_federation_api::device::get_devices::v1::Response;
 use runtime::Timestamp;
 use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
 
-use super::{MAX_DEVICES, announce, checks, put_list, shown::Acquaintances, stale_now, updates};
+use super::{
+    MAX_DEVICES, announce, checks, put_list,
+    shown::{Acquaintances, is_true},
+    stale_now, updates,
+};
 use crate::{
     Accounts,
     cross_signing::{MASTER, SELF_SIGNING},
@@ -69,10 +73,13 @@ impl Accounts {
             let mut acquaintances = Acquaintances::of(view, Some(viewer));
             let mut shared = Vec::new();
             for user_id in users {
-                if let Some(user) = view.get(&USER_BY_ID, &user_id.to_string())?
+                let Some(user) = view.get(&USER_BY_ID, &user_id.to_string())? else {
+                    continue;
+                };
+                if !is_true(view, &mut acquaintances, user)?
                     && acquaintances.share_room(user, u64::MAX)?
                 {
-                    shared.push(user);
+                    shared.push((user, view.get(&REMOTE_DEVICE_LIST_BY_USER, &user)?));
                 }
             }
             Ok::<_, StoreError>(shared)
@@ -82,8 +89,8 @@ impl Accounts {
             let some = some.to_vec();
             self.store()
                 .commit_later(move |latest, position, batch| {
-                    for user in some {
-                        follow(latest, position, batch, user, now)?;
+                    for (user, seen) in some {
+                        follow(latest, position, batch, (user, seen), now)?;
                     }
                     Ok::<_, StoreError>(())
                 })
@@ -151,8 +158,9 @@ impl Accounts {
             kept.collect::<Result<BTreeMap<_, _>, StoreError>>()
         });
         let is_other = kept.await? != fetched.devices;
+        // Waited for, so that who asks from now on finds it.
         self.store()
-            .commit_later(move |latest, position, batch| {
+            .commit(move |latest, position, batch| {
                 keep(latest, position, batch, now, &list, (fetched, is_other))
             })
             .await
@@ -167,8 +175,30 @@ impl Accounts {
         list: &DeviceListToFetch,
     ) -> Result<(), StoreError> {
         let doubled = FIRST_WAIT.saturating_mul(1 << list.failures.min(16));
-        let wait = u64::try_from(doubled.min(LONGEST_WAIT).as_millis()).unwrap_or(u64::MAX);
-        let (list, retry_at) = (list.clone(), self.now().saturating_add(wait));
+        let at = Timestamp(self.now()).plus(doubled.min(LONGEST_WAIT));
+        self.retry_device_list(list, list.failures.saturating_add(1), at)
+            .await
+    }
+
+    /// Notes that a list cannot be fetched before some time: its server is left alone.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn postpone_device_list(
+        &self,
+        list: &DeviceListToFetch,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.retry_device_list(list, list.failures, until).await
+    }
+
+    async fn retry_device_list(
+        &self,
+        list: &DeviceListToFetch,
+        failures: u32,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let list = list.clone();
         self.store()
             .commit_later(move |latest, _, batch| {
                 let Some(before) = latest.get(&REMOTE_DEVICE_LIST_BY_USER, &list.user)? else {
@@ -178,8 +208,8 @@ impl Accounts {
                 if let Some(stale) = &mut after.stale
                     && stale.marked_at == list.marked_at
                 {
-                    stale.failures = list.failures.saturating_add(1);
-                    stale.retry_at = retry_at;
+                    stale.failures = failures;
+                    stale.retry_at = at.0;
                     put_list(batch, list.user, Some(&before), &after);
                 }
                 Ok(())
@@ -232,11 +262,12 @@ fn follow(
     latest: &Latest,
     position: Position,
     batch: &mut Batch,
-    user: UserSerial,
+    (user, seen): (UserSerial, Option<RemoteDeviceListRecord>),
     now: u64,
 ) -> Result<(), StoreError> {
     let before = latest.get(&REMOTE_DEVICE_LIST_BY_USER, &user)?;
-    if before.as_ref().is_some_and(|list| list.stale.is_some()) {
+    // What was fetched meanwhile may be true: who asks next finds out.
+    if before != seen || before.as_ref().is_some_and(|list| list.stale.is_some()) {
         return Ok(());
     }
     let mut list = before.clone().unwrap_or(RemoteDeviceListRecord {

@@ -78,7 +78,7 @@ pub fn kept_keys(
 }
 
 /// Whether the kept list of a user is whole and new.
-fn is_true<R: Read>(
+pub(super) fn is_true<R: Read>(
     view: &R,
     acquaintances: &mut Acquaintances<'_, R>,
     user: UserSerial,

@@ -28,6 +28,7 @@ struct Neighbours {
 }
 
 fn keys_of(user_id: &UserId, device_id: &str) -> Value {
+    let user_id = user_id.as_str();
     json!({
         "user_id": user_id, "device_id": device_id, "algorithms": [],
         "keys": { format!("ed25519:{device_id}"): device_id },
@@ -156,6 +157,8 @@ async fn a_list_is_fetched_once_and_follows_the_updates() {
     n.fetched(&lists[0], 3, &["A", "B"]).await;
     assert_eq!(n.kept().unwrap(), ["A", "B"]);
     assert!(n.to_fetch().await.is_empty());
+    assert!(!n.follow().await, "it is true");
+    assert_eq!(n.kept().unwrap(), ["A", "B"]);
 
     let keys = |id: &str| json!({ "keys": keys_of(&n.bob_id, id) });
     let before = n.house.position();
