@@ -29,6 +29,14 @@ use crate::Actions;
 /// What became of an event of a transaction: nothing, or why it is not part of its room.
 pub type Outcome = Result<(), String>;
 
+/// What became of an event that has all it rests on.
+pub(crate) enum Completed {
+    /// It is part of the room, or known not to be.
+    Taken,
+    /// The rules refuse it, for this reason.
+    Rejected(String),
+}
+
 /// How often an event's surroundings are completed before it is given up.
 const ROUNDS: usize = 4;
 
@@ -138,11 +146,12 @@ impl Actions {
             }
         };
         for (event_id, arrival) in ids.into_iter().zip(arrivals) {
-            let outcome = self.complete(place, arrival, true).await;
-            if let Err(reason) = &outcome {
+            let completed = self.complete(place, arrival, true).await;
+            if let Ok(Completed::Rejected(reason)) | Err(reason) = &completed {
                 log::info!("{origin} sent {event_id}, which is not accepted: {reason}");
             }
-            outcomes.push((event_id, outcome));
+            // What is rejected has been dealt with: it need not come again.
+            outcomes.push((event_id, completed.map(drop)));
         }
         outcomes
     }
@@ -197,13 +206,15 @@ impl Actions {
         place: Place<'_>,
         arrival: Arrival,
         between: bool,
-    ) -> Outcome {
+    ) -> Result<Completed, String> {
         let mut arrival = arrival;
         let (mut asked, mut fetched) = (false, false);
         for _ in 0..ROUNDS {
             let incoming = match arrival {
-                Arrival::Accepted(_) | Arrival::SoftFailed(_) | Arrival::Known => return Ok(()),
-                Arrival::Rejected(reason) => return Err(reason),
+                Arrival::Accepted(_) | Arrival::SoftFailed(_) | Arrival::Known => {
+                    return Ok(Completed::Taken);
+                }
+                Arrival::Rejected(reason) => return Ok(Completed::Rejected(reason)),
                 Arrival::MissingAuth(_, mut incoming) if fetched => {
                     incoming.is_given_up = true;
                     *incoming
@@ -235,8 +246,8 @@ impl Actions {
             arrival = self.receive_one(place, incoming).await?;
         }
         match arrival {
-            Arrival::Accepted(_) | Arrival::SoftFailed(_) | Arrival::Known => Ok(()),
-            Arrival::Rejected(reason) => Err(reason),
+            Arrival::Accepted(_) | Arrival::SoftFailed(_) | Arrival::Known => Ok(Completed::Taken),
+            Arrival::Rejected(reason) => Ok(Completed::Rejected(reason)),
             Arrival::MissingAuth(missing, _) | Arrival::MissingPrev(missing, _) => {
                 Err(not_told(&missing))
             }
@@ -268,7 +279,7 @@ impl Actions {
                 Ok(arrival) => Box::pin(self.complete(place, arrival, false)).await,
                 Err(reason) => Err(reason),
             };
-            if let Err(reason) = outcome {
+            if let Ok(Completed::Rejected(reason)) | Err(reason) = outcome {
                 log::info!("{event_id} of {} is not accepted: {reason}", place.room_id);
             }
         }

@@ -365,6 +365,7 @@ fn stripped(events: &[Box<RawValue>]) -> Vec<String> {
         state_key: String,
         #[serde(borrow)]
         content: &'a RawValue,
+        origin_server_ts: Option<u64>,
     }
     let mut bytes = 0;
     let mut shown = Vec::new();
@@ -372,13 +373,20 @@ fn stripped(events: &[Box<RawValue>]) -> Vec<String> {
         let Ok(fields) = serde_json::from_str::<Fields<'_>>(event.get()) else {
             continue;
         };
-        let json = serde_json::json!({
+        let mut json = serde_json::json!({
             "type": fields.event_type,
             "sender": fields.sender,
             "state_key": fields.state_key,
             "content": fields.content,
-        })
-        .to_string();
+        });
+        if let Some(sent_at) = fields
+            .origin_server_ts
+            .filter(|_| fields.event_type == "m.room.create")
+        {
+            // MSC4311.
+            json["origin_server_ts"] = sent_at.into();
+        }
+        let json = json.to_string();
         bytes += json.len();
         if bytes > MOST_BYTES {
             break;

@@ -161,6 +161,11 @@ impl JoinRules {
             let Some(room) = room_serial(view, &room_id)? else {
                 continue;
             };
+            // Where nobody of this server is any more, it does not know who is.
+            let head = view.get(&tables::HEAD_BY_ROOM, &room)?;
+            if head.is_none_or(|head| head.joined_here == 0) {
+                continue;
+            }
             known += 1;
             let Some(user) = user else {
                 continue;

@@ -9,7 +9,10 @@ use serde_json::value::RawValue;
 use store::Snapshot;
 
 use super::HandshakeError;
-use crate::{Actions, receiving::Place};
+use crate::{
+    Actions,
+    receiving::{Completed, Place},
+};
 
 /// An event that another server has sent, with what its request says of it.
 #[derive(Clone, Copy, Debug)]
@@ -222,10 +225,12 @@ impl Actions {
             Some(Arrival::SoftFailed(_)) => Err(HandshakeError::Rejected(
                 "its state does not allow this any more".to_owned(),
             )),
-            Some(arrival) => {
-                let completed = self.complete(place, arrival, true).await;
-                completed.map_err(HandshakeError::Rejected)
-            }
+            Some(arrival) => match self.complete(place, arrival, true).await {
+                Ok(Completed::Taken) => Ok(()),
+                Ok(Completed::Rejected(reason)) | Err(reason) => {
+                    Err(HandshakeError::Rejected(reason))
+                }
+            },
             None => Ok(()),
         }
     }
