@@ -330,7 +330,10 @@ async fn a_queue_stays_short_and_the_newest_of_each_room_are_told() {
     }
     // At most ten wait; once too many did, one of each room.
     eventually("a short queue", || (house.waiting() <= 10).then_some(())).await;
-    assert!(house.counted("coalesced") >= 71);
+    eventually("all looked at", || {
+        (house.counted("coalesced") >= 71).then_some(())
+    })
+    .await;
     gateway.answers(200);
     gateway.received.lock().clear();
     let mut told = Vec::new();

@@ -203,7 +203,9 @@ pub(crate) fn contradiction(error: AppendError) -> AppendError {
         AppendError::Refused(Reason::Forbidden(text)) | AppendError::Forbidden(text) => {
             AppendError::InvalidRoomState(text)
         }
-        AppendError::Refused(Reason::BadFormat(text)) => AppendError::InvalidRoomState(text),
+        AppendError::Refused(Reason::BadFormat(text)) | AppendError::Invalid(text) => {
+            AppendError::InvalidRoomState(text)
+        }
         other => other,
     }
 }

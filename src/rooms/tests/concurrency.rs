@@ -90,7 +90,7 @@ async fn sixty_four_senders_make_one_chain() {
         position = event.meta.position;
         count += 1;
     }
-    assert_eq!(count, 64 * 11 + 6);
+    assert_eq!(count, 64 * 11 + 5);
     let head = view.get(&tables::HEAD_BY_ROOM, &serial).unwrap().unwrap();
     assert_eq!((head.state, head.depth, head.joined), (state, count, 65));
     assert_eq!(head.extremities.len(), 1);
