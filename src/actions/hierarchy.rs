@@ -135,10 +135,9 @@ impl Actions {
                 continue;
             };
             let Some(told) = told else {
-                match others.entry(room_id).or_default() {
-                    // At least its parent's server told what it is.
-                    Some(other) => other.has_no_children(),
-                    None => {}
+                // At least its parent's server may have told what it is.
+                if let Some(other) = others.entry(room_id).or_default() {
+                    other.has_no_children();
                 }
                 continue;
             };

@@ -139,9 +139,9 @@ impl Drop for Teller {
 /// A number of bytes for people.
 pub(crate) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
-        ..1_024 => return format!("{bytes} B"),
-        ..1_048_576 => (1_024, "KiB"),
-        ..1_073_741_824 => (1_048_576, "MiB"),
+        0..=1_023 => return format!("{bytes} B"),
+        1_024..=1_048_575 => (1_024, "KiB"),
+        1_048_576..=1_073_741_823 => (1_048_576, "MiB"),
         _ => (1_073_741_824, "GiB"),
     };
     let tenths = bytes.saturating_mul(10) / unit;
@@ -152,9 +152,9 @@ pub(crate) fn size(bytes: u64) -> String {
 pub(crate) fn duration(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
     match seconds {
-        ..60 => format!("{seconds} s"),
-        ..3_600 => format!("{minutes} min {} s", seconds % 60),
-        ..86_400 => format!("{hours} h {} min", minutes % 60),
+        0..=59 => format!("{seconds} s"),
+        60..=3_599 => format!("{minutes} min {} s", seconds % 60),
+        3_600..=86_399 => format!("{hours} h {} min", minutes % 60),
         _ => format!("{} days {} h", hours / 24, hours % 24),
     }
 }

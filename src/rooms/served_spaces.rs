@@ -58,19 +58,18 @@ impl Rooms {
     }
 }
 
+/// A room's part of the answer, and its children.
+type Entry = (String, Vec<Child>);
+
 /// A room as another server is given it, with its children if they are wanted, only those
 /// that are suggested or all. None if the room is not known here, and none within if the
 /// server may not know of it.
-#[expect(
-    clippy::option_option,
-    reason = "not known, and known but not told, are two answers"
-)]
 fn served_entry(
     view: &impl Read,
     room_id: &str,
     server: &ServerName,
     suggested_only: Option<bool>,
-) -> Result<Option<Option<(String, Vec<Child>)>>, ReadError> {
+) -> Result<Option<Option<Entry>>, ReadError> {
     let room = match room_serial(view, room_id)? {
         Some(room) if view.contains(&tables::HEAD_BY_ROOM, &room)? => room,
         _ => return Ok(None),

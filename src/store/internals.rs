@@ -146,7 +146,7 @@ impl Store {
                 }
                 let level0 = database
                     .db
-                    .property_int_value_cf(handle, &num_files_at_level(0))?;
+                    .property_int_value_cf(handle, num_files_at_level(0))?;
                 let level0 = (family.name(), "level0_files", level0.unwrap_or(0));
                 found.families.push(level0);
             }

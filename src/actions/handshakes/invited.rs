@@ -107,12 +107,12 @@ fn check_create(
     if !version.room_id_is_create_event() {
         return Ok(());
     }
-    let is_create = |event: &Box<RawValue>| {
+    let is_create = |event: &RawValue| {
         Unchecked::read(event.get().as_bytes(), version).is_ok_and(|event| {
             event.event_type() == "m.room.create" && event.room_id() == sent.room_id
         })
     };
-    if state.iter().take(MOST_EVENTS).any(is_create) {
+    if state.iter().take(MOST_EVENTS).any(|event| is_create(event)) {
         Ok(())
     } else {
         Err(HandshakeError::Invalid(

@@ -127,8 +127,11 @@ mod tests {
         }
     }
 
-    /// The changes as (device, number, number before), and whether the keys changed.
-    fn told(news: &DeviceNews) -> (Vec<(&str, u64, Option<u64>)>, bool) {
+    /// A device, its number, and the number before.
+    type Told<'a> = (&'a str, u64, Option<u64>);
+
+    /// The changes, and whether the keys changed.
+    fn told(news: &DeviceNews) -> (Vec<Told<'_>>, bool) {
         let devices = news.devices.iter();
         let devices = devices.map(|one| (one.device_id.as_str(), one.stream_id, one.previous));
         (devices.collect(), news.signing_keys)

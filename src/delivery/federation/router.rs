@@ -144,7 +144,7 @@ impl Federation {
 
     async fn follow(&self, stop: &Stop) -> Result<(), StoreError> {
         let mut consumer = self.consumer().await?;
-        for server in self.store().read_long(|view| waiting::names(view)).await? {
+        for server in self.store().read_long(waiting::names).await? {
             self.ring_or_forget(&server).await?;
         }
         // Records that concern no other server since the place was stored last.

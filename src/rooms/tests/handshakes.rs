@@ -224,7 +224,7 @@ async fn what_was_said_before_is_hidden_where_the_room_says_so() {
         assert_eq!(body(&before), seen);
         assert!(body(&after));
         let served = room.rooms.served(&view, &room.room_id, other()).unwrap();
-        let page = served.backfill(&[after.clone()], 100).unwrap();
+        let page = served.backfill(std::slice::from_ref(&after), 100).unwrap();
         assert_eq!(parsed(&page[0])["content"]["body"], "after");
         let hidden = page.iter().any(|json| json.contains("\"before\""));
         assert_eq!(hidden, seen);
