@@ -43,6 +43,14 @@ fn free_port() -> u16 {
     }
 }
 
+impl Neighbour {
+    /// Starts the server again; the door for servers is at another port then.
+    pub(crate) fn restart(&mut self) {
+        self.server.restart();
+        self.door = Api::new(&self.server.urls()[2]);
+    }
+}
+
 impl World {
     /// A world in which so many servers can be that need no configuration to be found: each
     /// is called `localhost` with its port.

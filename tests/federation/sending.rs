@@ -55,7 +55,7 @@ async fn messages_outlive_crashes_until_their_server_is_there() {
     let alice = a.api.register_as("alice").await;
     send_to_device(&alice, "1", json!({ "n": 1.5 })).await;
     a.server.kill9();
-    a.server.restart();
+    a.restart();
     send_to_device(&alice, "1", json!({ "n": 1.5 })).await;
     let waits = eventually("it waits", 30, async || {
         waiting(&a, "peer.test").filter(|waiting| waiting["has_transaction"] == true)
@@ -85,7 +85,7 @@ async fn messages_outlive_crashes_until_their_server_is_there() {
     );
     a.server.kill9();
     peer.on_transactions(200, json!({ "pdus": {} }));
-    a.server.restart();
+    a.restart();
     // Heard from, it is tried at once.
     let profile = "/_matrix/federation/v1/query/profile?user_id=%40alice%3Aa.test";
     let heard = peer.get(&a.door, "a.test", profile).await;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -216,6 +217,9 @@ fn python_with_synapse(cache: &Path) -> PathBuf {
     if let Some(python) = std::env::var_os("CAIRN_SYNAPSE_PYTHON") {
         return python.into();
     }
+    // Tests run beside each other, and one installs for all.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _turn = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = cache.join(SYNAPSE.replace("==", "-"));
     let python = folder.join("bin/python");
     let complete = folder.join("complete");

@@ -17,8 +17,6 @@ use super::{Appservices, TellError, interest::Interested};
 const NAME: &str = "application services";
 /// Records that are looked at in one go.
 const BATCH: usize = 64;
-/// How long records come together before they are looked at.
-const GATHER: Duration = Duration::from_millis(20);
 /// How many records that nobody is interested in are passed before the place is stored,
 /// and…
 const STORE_AFTER: usize = 1_024;
@@ -89,7 +87,7 @@ impl Appservices {
             let records = consumer.next(BATCH)?;
             let Some(last) = records.last().map(|record| record.position) else {
                 tokio::select! {
-                    () = consumer.changed() => tokio::time::sleep(GATHER).await,
+                    () = consumer.changed() => {}
                     () = stop.stopped() => {}
                     _ = changes.changed() => changes.mark_changed(),
                     // Quiet: a good time.
