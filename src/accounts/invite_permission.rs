@@ -83,7 +83,7 @@ fn filtered(json: &[u8], inviter: &str) -> InvitePermission {
         (&filters.blocked_servers, server, InvitePermission::Block),
     ] {
         let mut patterns = patterns.iter().take(MAX_PATTERNS);
-        if patterns.any(|pattern| matches(pattern.as_bytes(), name.as_bytes())) {
+        if patterns.any(|pattern| matches_pattern(pattern.as_bytes(), name.as_bytes())) {
             return permission;
         }
     }
@@ -93,7 +93,7 @@ fn filtered(json: &[u8], inviter: &str) -> InvitePermission {
 /// Whether a name matches a pattern, in which `*` stands for any text and `?` for any
 /// character. Goes back to the last `*` only, so it takes no longer than both lengths
 /// multiplied.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut read, mut star) = (0, 0, None);
     while read < name.len() {
         match pattern.get(at) {

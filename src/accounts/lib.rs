@@ -94,7 +94,7 @@ pub use self::{
     guests::GuestProof,
     ignored_users::{ignored_users, ignored_users_position},
     invitations::{Invitation, InvitationError, NewInvitation},
-    invite_permission::{InvitePermission, invite_permission},
+    invite_permission::{InvitePermission, invite_permission, matches_pattern},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
     login_tokens::{LoginToken, NewDevice},
     names::UsernameError,

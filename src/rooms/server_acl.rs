@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use accounts::matches_pattern;
 use model::RoomSerial;
 use ruma_common::ServerName;
 use serde_json::{Map, Value};
@@ -43,7 +44,7 @@ impl ServerAcl {
         }
         let any = |patterns: &[String]| {
             let mut patterns = patterns.iter();
-            patterns.any(|pattern| is_like(pattern.as_bytes(), host.as_bytes()))
+            patterns.any(|pattern| matches_pattern(pattern.as_bytes(), host.as_bytes()))
         };
         !any(&self.deny) && any(&self.allow)
     }
@@ -61,33 +62,6 @@ pub fn acl_allows(
 ) -> Result<bool, ReadError> {
     let content: Option<Map<String, Value>> = current_content(view, room, "m.room.server_acl")?;
     Ok(content.is_none_or(|content| ServerAcl::new(&content).allows(server)))
-}
-
-/// Whether a name matches a pattern, in which `*` stands for any text and `?` for any
-/// character. Goes back to the last `*` only.
-fn is_like(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut at, mut read, mut star) = (0, 0, None);
-    while read < name.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, read));
-                at += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == name[read] => {
-                at += 1;
-                read += 1;
-            }
-            _ => {
-                let Some((star_at, begun)) = star else {
-                    return false;
-                };
-                star = Some((star_at, begun + 1));
-                at = star_at + 1;
-                read = begun + 1;
-            }
-        }
-    }
-    pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]

@@ -161,14 +161,8 @@ impl Consumer {
         position: Position,
         rows: impl FnOnce(&Latest, &mut Batch) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let name = self.name.clone();
-        self.store
-            .commit(move |latest, _, batch| {
-                rows(latest, batch)?;
-                batch.put(&CURSOR_BY_CONSUMER, &name, &position);
-                Ok::<_, StoreError>(())
-            })
-            .await?;
+        let done = done_with(self.name.clone(), position, rows);
+        self.store.commit(done).await?;
         self.cursor = position;
         Ok(())
     }
@@ -183,14 +177,8 @@ impl Consumer {
         position: Position,
         rows: impl FnOnce(&Latest, &mut Batch) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let name = self.name.clone();
-        self.store
-            .commit_later(move |latest, _, batch| {
-                rows(latest, batch)?;
-                batch.put(&CURSOR_BY_CONSUMER, &name, &position);
-                Ok::<_, StoreError>(())
-            })
-            .await?;
+        let done = done_with(self.name.clone(), position, rows);
+        self.store.commit_later(done).await?;
         self.cursor = position;
         Ok(())
     }
@@ -315,4 +303,16 @@ fn trim_step(
         }
     }
     Ok((found, false))
+}
+/// Writes the rows that were made of records, and that a consumer is done with these.
+fn done_with(
+    name: String,
+    position: Position,
+    rows: impl FnOnce(&Latest, &mut Batch) -> Result<(), StoreError> + Send + 'static,
+) -> impl FnOnce(&Latest, Position, &mut Batch) -> Result<(), StoreError> + Send + 'static {
+    move |latest, _, batch| {
+        rows(latest, batch)?;
+        batch.put(&CURSOR_BY_CONSUMER, &name, &position);
+        Ok(())
+    }
 }

@@ -72,14 +72,8 @@ impl Actions {
         let request = event_auth::Request::new(place.room_id.to_owned(), event_id.to_owned());
         let ask = Ask::new("event_auth").within(WAIT).up_to(EVENTS_BYTES);
         let answer = self.peers.ask(place.origin, request, ask).await;
-        let events = self
-            .usable(place, answer.map_err(unanswered)?.auth_chain)
-            .await;
-        self.rooms
-            .keep_outliers(place.room, events)
-            .await
-            .map_err(told)?;
-        Ok(())
+        let events = answer.map_err(unanswered)?.auth_chain;
+        self.keep_usable(place, events).await
     }
 
     /// The ids of the state after an event that is not held here with its state, all of
@@ -145,12 +139,7 @@ impl Actions {
         let answer = answer.map_err(unanswered)?;
         let mut events = answer.auth_chain;
         events.extend(answer.pdus);
-        let events = self.usable(place, events).await;
-        self.rooms
-            .keep_outliers(place.room, events)
-            .await
-            .map_err(told)?;
-        Ok(())
+        self.keep_usable(place, events).await
     }
 
     /// Fetches events one by one and keeps those that can be had.
@@ -168,12 +157,18 @@ impl Actions {
                 Err(error) => log::debug!("{event_id} is not to be had: {error}"),
             }
         }
+        self.keep_usable(place, events).await
+    }
+
+    /// Keeps what is usable of some events for its place in auth chains and states.
+    async fn keep_usable(
+        &self,
+        place: Place<'_>,
+        events: Vec<Box<RawValue>>,
+    ) -> Result<(), String> {
         let events = self.usable(place, events).await;
-        self.rooms
-            .keep_outliers(place.room, events)
-            .await
-            .map_err(told)?;
-        Ok(())
+        let kept = self.rooms.keep_outliers(place.room, events).await;
+        kept.map(drop).map_err(told)
     }
 
     /// The events that are of the room and signed; the others are logged and left out.
