@@ -108,6 +108,20 @@ pub(crate) async fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Optio
     }
 }
 
+/// Waits until a consumer follows the log. A new one begins where the log ends then, so what is
+/// written before that is none of its concern.
+pub(crate) async fn until_follows(store: &Store, consumer: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let consumers = store.internals().await.unwrap().unread;
+        if consumers.iter().any(|(name, _)| name == consumer) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not in time: {consumer}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// A server where alice speaks and bob has pushers.
 struct House {
     store: Store,
@@ -187,7 +201,7 @@ impl House {
     }
 
     /// Starts push; before, nothing is sent.
-    fn push(&self, options: PushOptions) {
+    async fn push(&self, options: PushOptions) {
         let outgoing = OutgoingOptions {
             private_networks: vec!["127.0.0.0/8".parse().unwrap()],
             ..OutgoingOptions::default()
@@ -203,6 +217,7 @@ impl House {
         };
         let push = Push::new(parts, options, &self.metrics);
         self.tasks.spawn("push", |stop| push.run(stop));
+        until_follows(&self.store, "push").await;
     }
 
     async fn stop(&mut self) {
@@ -290,7 +305,7 @@ fn sender(session: &Session) -> Sender {
 async fn what_waits_is_sent_in_its_order_by_the_next_start() {
     let gateway = Gateway::start(500).await;
     let mut house = House::new().await;
-    house.push(PushOptions::default());
+    house.push(PushOptions::default()).await;
     house.say(&house.room, "before there was a pusher").await;
     house.pusher(&gateway, "key").await;
     let first = house.say(&house.room, "first").await;
@@ -304,7 +319,7 @@ async fn what_waits_is_sent_in_its_order_by_the_next_start() {
     let third = house.say(&house.room, "third").await;
     gateway.answers(200);
     gateway.received.lock().clear();
-    house.push(PushOptions::default());
+    house.push(PushOptions::default()).await;
     for expected in [first, second, third] {
         assert_eq!(gateway.next().await["event_id"], expected);
     }
@@ -318,7 +333,7 @@ async fn what_waits_is_sent_in_its_order_by_the_next_start() {
 async fn a_queue_stays_short_and_the_newest_of_each_room_are_told() {
     let gateway = Gateway::start(503).await;
     let mut house = House::new().await;
-    house.push(PushOptions::default());
+    house.push(PushOptions::default()).await;
     house.pusher(&gateway, "key").await;
     let other = house.room().await;
     house.say(&house.room, "begins to fail").await;
@@ -359,7 +374,7 @@ async fn what_is_too_old_is_given_up_and_counted() {
         give_up_after: 60,
         retry_delay_max: 1,
     };
-    house.push(options);
+    house.push(options).await;
     house.pusher(&gateway, "key").await;
     house.say(&house.room, "old").await;
     house.until_counted("failed", 1).await;
@@ -378,7 +393,7 @@ async fn what_is_too_old_is_given_up_and_counted() {
 async fn one_failing_gateway_holds_up_its_own_pushers_alone() {
     let (good, bad) = (Gateway::start(200).await, Gateway::start(500).await);
     let mut house = House::new().await;
-    house.push(PushOptions::default());
+    house.push(PushOptions::default()).await;
     house.pusher(&bad, "bad").await;
     house.pusher(&good, "good").await;
     for text in ["one", "two", "three"] {
@@ -404,7 +419,7 @@ async fn one_failing_gateway_holds_up_its_own_pushers_alone() {
 async fn a_deleted_pusher_takes_its_queue_along() {
     let gateway = Gateway::start(500).await;
     let mut house = House::new().await;
-    house.push(PushOptions::default());
+    house.push(PushOptions::default()).await;
     house.pusher(&gateway, "key").await;
     house.say(&house.room, "hello").await;
     house.until_counted("failed", 1).await;

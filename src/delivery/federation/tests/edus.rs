@@ -52,13 +52,13 @@ async fn messages_to_devices_wait_until_they_are_taken() {
     // Before anything runs it is there, once.
     assert_eq!(send("t").await.unwrap().queued, 0);
     assert_eq!(house.waiting("b.test").unwrap().others, 1);
-    house.start();
+    house.start().await;
     let first = house.neighbours.next("b.test").await;
     house.until_counted("failed", 1).await;
     house.stop().await;
     house.clock.advance(10_000);
     house.neighbours.answer("b.test", 200, "{}");
-    house.start();
+    house.start().await;
     let again = house.neighbours.next("b.test").await;
     assert_eq!(again, first);
     let edu = &again.body["edus"][0];
@@ -83,7 +83,7 @@ async fn typing_and_reading_are_told_to_those_in_the_room() {
     let mut house = shared().await;
     let room = house.room.clone();
     let message = house.say(&room, "hello").await;
-    house.start();
+    house.start().await;
     // The follower of typing must be there first.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let bob = sender(&house.bob);
@@ -122,7 +122,7 @@ async fn who_does_not_answer_is_not_told_later_who_typed() {
     let mut house = shared().await;
     let room = house.room.clone();
     house.neighbours.answer("b.test", 503, "{}");
-    house.start();
+    house.start().await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let bob = sender(&house.bob);
     house
@@ -154,7 +154,7 @@ async fn who_does_not_answer_is_not_told_later_who_typed() {
 #[tokio::test]
 async fn presence_is_told_to_those_who_share_a_room() {
     let mut house = shared().await;
-    house.start();
+    house.start().await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     let bob = sender(&house.bob);
     let status = Some("here".to_owned());
@@ -200,7 +200,7 @@ async fn upload(house: &House, session: &Session, seed: u8) {
 #[tokio::test]
 async fn changes_of_devices_are_told_in_a_chain() {
     let mut house = shared().await;
-    house.start();
+    house.start().await;
     upload(&house, &house.alice, 1).await;
     let first = next_edu(&house, "b.test", "m.device_list_update").await;
     assert_eq!(first["user_id"], "@alice:a.test");
@@ -247,7 +247,7 @@ async fn changes_of_devices_are_told_in_a_chain() {
 #[tokio::test]
 async fn new_signing_keys_are_told() {
     let mut house = shared().await;
-    house.start();
+    house.start().await;
     let public = Base64::<Standard, _>::new(vec![3; 32]).encode();
     let key = json!({
         "user_id": house.alice.user_id,

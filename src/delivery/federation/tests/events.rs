@@ -11,7 +11,7 @@ use crate::forget_server;
 async fn each_server_gets_what_happened_while_it_was_in_the_room() {
     let mut house = House::new(&["b.test", "c.test"]).await;
     let room = house.room.clone();
-    house.start();
+    house.start().await;
     house.say(&room, "among ourselves").await;
     house.members(&room, "b.test", 2).await;
     house.say(&room, "one").await;
@@ -46,7 +46,7 @@ async fn a_transaction_is_the_same_until_it_is_taken() {
     let room = house.room.clone();
     house.members(&room, "b.test", 1).await;
     house.neighbours.answer("b.test", 500, "{}");
-    house.start();
+    house.start().await;
     house.say(&room, "one").await;
     let first = house.neighbours.next("b.test").await;
     house.until_counted("failed", 1).await;
@@ -63,7 +63,7 @@ async fn a_transaction_is_the_same_until_it_is_taken() {
     house.say(&room, "three").await;
     house.neighbours.answer("b.test", 200, "{}");
     house.clock.advance(10_000);
-    house.start();
+    house.start().await;
     assert_eq!(house.neighbours.next("b.test").await, first);
     let second = house.neighbours.next("b.test").await;
     assert_ne!(second.id, first.id);
@@ -82,7 +82,7 @@ async fn many_events_come_in_their_order_in_several_transactions() {
     let mut house = House::new(&["b.test"]).await;
     let room = house.room.clone();
     house.members(&room, "b.test", 1).await;
-    house.start();
+    house.start().await;
     house.say(&room, "from here on").await;
     house.neighbours.next("b.test").await;
     house.stop().await;
@@ -90,7 +90,7 @@ async fn many_events_come_in_their_order_in_several_transactions() {
     for name in &names {
         house.say(&room, name).await;
     }
-    house.start();
+    house.start().await;
     let mut got = Vec::new();
     while got.len() < 120 {
         let next = house.neighbours.next("b.test").await;
@@ -112,7 +112,7 @@ async fn who_was_away_gets_the_newest_of_each_room() {
         house.members(room, "b.test", 1).await;
     }
     house.neighbours.answer("b.test", 503, "{}");
-    house.start();
+    house.start().await;
     house.say(&room, "the first").await;
     let first = house.neighbours.next("b.test").await;
     house.until_counted("failed", 1).await;
@@ -151,7 +151,7 @@ async fn who_was_away_for_a_moment_gets_all() {
     let room = house.room.clone();
     house.members(&room, "b.test", 1).await;
     house.neighbours.answer("b.test", 503, "{}");
-    house.start();
+    house.start().await;
     house.say(&room, "0").await;
     house.until_counted("failed", 1).await;
     for number in 1..=20 {
@@ -181,7 +181,7 @@ async fn one_that_says_nothing_keeps_nobody_waiting() {
         house.members(&room, server, 1).await;
     }
     house.neighbours.silence("b.test");
-    house.start();
+    house.start().await;
     for text in ["one", "two", "three"] {
         house.say(&room, text).await;
         assert_eq!(bodies(&house.neighbours.next("c.test").await.body), [text]);
@@ -197,7 +197,7 @@ async fn one_that_says_nothing_keeps_nobody_waiting() {
     // What is not answered is sent again after a stop.
     house.stop().await;
     house.neighbours.answer("b.test", 200, "{}");
-    house.start();
+    house.start().await;
     assert_eq!(bodies(&house.neighbours.next("b.test").await.body), ["one"]);
     assert_eq!(
         bodies(&house.neighbours.next("b.test").await.body),
@@ -218,7 +218,7 @@ async fn a_thousand_servers_that_are_gone_cost_no_task() {
         house.members(&room, server, 1).await;
     }
     house.members(&room, "b.test", 1).await;
-    house.start();
+    house.start().await;
     house.say(&room, "hello").await;
     let next = house.neighbours.next("b.test").await;
     assert_eq!(bodies(&next.body), ["hello"]);
@@ -248,7 +248,7 @@ async fn who_is_sent_away_is_told_by_the_users_server_alone() {
     let mut house = House::new(&["b.test", "c.test"]).await;
     let room = house.room.clone();
     house.members(&room, "c.test", 1).await;
-    house.start();
+    house.start().await;
     let alice = house.alice();
     let bad = user("@bad:b.test");
     house.rooms.ban(&alice, &room, &bad, None).await.unwrap();
@@ -293,7 +293,7 @@ async fn refused_events_are_counted_and_not_sent_again() {
         200,
         r#"{"pdus":{"$one":{"error":"no"},"$two":{}}}"#,
     );
-    house.start();
+    house.start().await;
     house.say(&room, "one").await;
     house.neighbours.next("b.test").await;
     house.until_settled("b.test").await;
@@ -310,7 +310,7 @@ async fn a_server_that_takes_nothing_is_asked_less_and_less() {
     house
         .neighbours
         .answer("b.test", 403, r#"{"errcode":"M_FORBIDDEN"}"#);
-    house.start();
+    house.start().await;
     house.say(&room, "one").await;
     let first = house.neighbours.next("b.test").await;
     house.until_counted("refused", 1).await;
@@ -333,7 +333,7 @@ async fn what_cannot_be_read_is_given_up_in_the_end() {
     house
         .neighbours
         .answer("b.test", 400, r#"{"errcode":"M_BAD_JSON"}"#);
-    house.start();
+    house.start().await;
     house.say(&room, "poison").await;
     for attempts in 1..=16 {
         house.until_counted("refused", attempts).await;
@@ -359,7 +359,7 @@ async fn what_waits_can_be_forgotten_and_is_for_those_not_spoken_to() {
     let room = house.room.clone();
     house.members(&room, "b.test", 1).await;
     house.neighbours.answer("b.test", 503, "{}");
-    house.start();
+    house.start().await;
     house.say(&room, "one").await;
     house.until_counted("failed", 1).await;
     house.say(&room, "two").await;
@@ -373,10 +373,12 @@ async fn what_waits_can_be_forgotten_and_is_for_those_not_spoken_to() {
     house.say(&room, "three").await;
     eventually("it waits again", || house.waiting("b.test")).await;
     house.stop().await;
-    house.start_with(FederationOptions {
-        denied_servers: vec!["b.*".to_owned()],
-        ..FederationOptions::default()
-    });
+    house
+        .start_with(FederationOptions {
+            denied_servers: vec!["b.*".to_owned()],
+            ..FederationOptions::default()
+        })
+        .await;
     house.until_settled("b.test").await;
     house.say(&room, "four").await;
     house.stop().await;

@@ -24,7 +24,7 @@ use store::{Read as _, Store, StoreError, StoreOptions};
 use tempfile::TempDir;
 
 use super::{Federation, FederationParts, WaitingServer, waiting_servers};
-use crate::tests::{PATIENCE, eventually};
+use crate::tests::{PATIENCE, eventually, until_follows};
 use neighbours::Neighbours;
 
 /// A server `a.test` with alice and bob in one room.
@@ -146,11 +146,11 @@ impl House {
     }
 
     /// Starts sending; before, nothing is sent.
-    fn start(&self) {
-        self.start_with(FederationOptions::default());
+    async fn start(&self) {
+        self.start_with(FederationOptions::default()).await;
     }
 
-    fn start_with(&self, options: FederationOptions) {
+    async fn start_with(&self, options: FederationOptions) {
         let outgoing = OutgoingOptions {
             trusted_roots: vec![self.neighbours.root.clone()],
             private_networks: vec!["127.0.0.0/8".parse().unwrap()],
@@ -179,6 +179,7 @@ impl House {
         };
         let federation = Federation::new(parts, options, &self.metrics);
         self.tasks.spawn("federation", |stop| federation.run(stop));
+        until_follows(&self.store, "federation").await;
     }
 
     async fn stop(&mut self) {
