@@ -49,6 +49,12 @@ pub fn pushers_scope() -> Scope {
     Scope { kind: 5, serial: 2 }
 }
 
+/// The scope of whether this server has anything to do with others: woken when one is met
+/// in a room, and when something waits for one.
+pub fn neighbours_scope() -> Scope {
+    Scope { kind: 5, serial: 3 }
+}
+
 /// The scope of a file that is waited for. Files with the same beginning of their
 /// media ids share it, which only wakes somebody in vain.
 pub fn media_scope(media_id: &str) -> Scope {
@@ -205,6 +211,9 @@ impl LogEntry {
         let mut bytes = Vec::with_capacity(24);
         store::Value::encode(self, &mut bytes);
         batch.log(bytes);
+        if matches!(self, Self::ToServer { .. }) {
+            batch.wake(neighbours_scope());
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
-//! own, 10 to 49 ids and events, 50 to 79, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
+//! own, 10 to 49 ids and events, 50 to 79, 129, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
 //! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
 //! push, 174 to 181 and 183 to 199 other servers.
 
@@ -123,6 +123,9 @@ tables! {
     /// The newest commit that brought a room a relation that is bundled: no event that
     /// came later has one.
     NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
+    /// The newest commit in which forks of a room's graph met, so that its state became
+    /// another than the events alone say: most rooms have none.
+    NEWEST_FORK_BY_ROOM: RoomSerial => Position, 129, Family::Index;
     /// The rooms in the lists of other networks, by the network's instance id.
     PUBLISHED_ROOM_BY_NETWORK: (String, RoomSerial) => (), 142, Family::Scan;
     /// What a user is told of a room in which nobody of this server is, by an invitation or

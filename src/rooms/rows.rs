@@ -249,8 +249,11 @@ fn event_rows(
     if !staged.is_new {
         return Ok(());
     }
-    let mut tell = |change: &RoomChange| progress.changes.room(batch, room, change);
     let arrival = staged.arrival.as_ref();
+    if arrival.is_some_and(|it| it.head_before.is_some() || it.head_after.is_some()) {
+        batch.put(&tables::NEWEST_FORK_BY_ROOM, &room, &progress.position);
+    }
+    let mut tell = |change: &RoomChange| progress.changes.room(batch, room, change);
     if let Some(root) = arrival.and_then(|arrival| arrival.head_before) {
         tell(&RoomChange::State { root });
     }

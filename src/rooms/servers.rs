@@ -73,6 +73,9 @@ impl Servers {
             _ => {}
         }
         if known != Some(record) {
+            if known.is_none() {
+                batch.wake(model::neighbours_scope());
+            }
             batch.put(&tables::SERVER_BY_ROOM, &key, &record);
             self.rows.insert(server.clone(), record);
         }

@@ -212,6 +212,13 @@ impl<'a> RoomReader<'a> {
         let Some(least) = positions.filter(|position| *position > 0).min() else {
             return Ok(forks);
         };
+        let newest = self
+            .reader
+            .view
+            .get(&tables::NEWEST_FORK_BY_ROOM, &self.reader.room)?;
+        if newest.is_none_or(|newest| newest.0 < least) {
+            return Ok(forks);
+        }
         let in_log_order = self.since.is_some();
         let first = events.first().map(|event| event.serial);
         let from = (self.reader.room, Position(least), 0);

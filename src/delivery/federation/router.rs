@@ -8,7 +8,7 @@ use std::{
 use accounts::MAX_SERVER_ROWS;
 use model::{
     EventSerial, LogEntry, PublishedDevicesRecord, RoomSerial, RoomServerRecord, ServerEdu,
-    UserSerial, WaitingRoomRecord,
+    UserSerial, WaitingRoomRecord, neighbours_scope,
     tables::{
         EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, PUBLISHED_DEVICES_BY_USER, SERVER_BY_ROOM,
         TRANSACTION_BY_SERVER, WAITING_ROOM_BY_SERVER,
@@ -144,6 +144,9 @@ impl Federation {
 
     async fn follow(&self, stop: &Stop) -> Result<(), StoreError> {
         let mut consumer = self.consumer().await?;
+        // Subscribe first, read second.
+        let mut neighbours = self.store().watch(&[neighbours_scope()]);
+        let (mut is_alone, mut stored) = (true, Position(0));
         for server in self.store().read_long(waiting::names).await? {
             self.ring_or_forget(&server).await?;
         }
@@ -156,6 +159,17 @@ impl Federation {
             }
             if stop.is_stopping() {
                 return Ok(());
+            }
+            if is_alone {
+                is_alone = self.pass_alone(&mut consumer, &mut stored).await?;
+                if is_alone {
+                    tokio::select! {
+                        () = neighbours.changed() => {}
+                        () = stop.stopped() => {}
+                        () = tokio::time::sleep(STORE_WITHOUT) => {}
+                    }
+                    continue;
+                }
             }
             let records = consumer.next(BATCH)?;
             let Some(last) = records.last().map(|record| record.position) else {
@@ -201,17 +215,32 @@ impl Federation {
         waiting::forget(self.store(), server).await
     }
 
+    /// While this server has met no other one, nothing that happens is of interest: passes
+    /// all of it, and the log is not kept for it. Returns whether that is still so.
+    async fn pass_alone(
+        &self,
+        consumer: &mut Consumer,
+        stored: &mut Position,
+    ) -> Result<bool, StoreError> {
+        let read = |view: &Snapshot| {
+            let has_met = view.scan(&SERVER_BY_ROOM, &()).next().transpose()?;
+            let is_alone = has_met.is_none() && waiting::names(view)?.is_empty();
+            Ok::<_, StoreError>(is_alone.then_some(view.position()))
+        };
+        let Some(now) = self.store().read(read).await? else {
+            return Ok(false);
+        };
+        pass(consumer, now, stored).await?;
+        Ok(true)
+    }
+
     /// Passes everything: no other server is told, and the log must not be kept for it.
     async fn skip(&self, stop: &Stop) -> Result<(), StoreError> {
         let mut consumer = self.consumer().await?;
         let mut stored = Position(0);
         while !stop.is_stopping() {
             let now = self.store().snapshot().position();
-            // Storing the place is a commit itself.
-            if now.0 > stored.0 + 1 {
-                consumer.pass(now);
-                consumer.store().await?;
-                stored = now;
+            if pass(&mut consumer, now, &mut stored).await? {
                 self.discard().await?;
             }
             tokio::select! {
@@ -278,6 +307,23 @@ impl Federation {
             })
             .await
     }
+}
+
+/// Goes on after `now` and stores that, unless nothing happened since it was `stored` last.
+/// Returns whether it was stored.
+async fn pass(
+    consumer: &mut Consumer,
+    now: Position,
+    stored: &mut Position,
+) -> Result<bool, StoreError> {
+    consumer.pass(now);
+    // Storing the place is a commit itself.
+    if now.0 <= stored.0 + 1 {
+        return Ok(false);
+    }
+    consumer.store().await?;
+    *stored = now;
+    Ok(true)
 }
 
 /// Looks at records of the log, on one snapshot.

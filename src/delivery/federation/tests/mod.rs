@@ -11,7 +11,7 @@ use accounts::{
 };
 use graph::SigningKey;
 use model::{
-    RoomSerial, RoomServerRecord,
+    RoomSerial, RoomServerRecord, neighbours_scope,
     tables::{ROOM_BY_SERVER, SERVER_BY_ROOM},
 };
 use outgoing::{Outgoing, OutgoingOptions};
@@ -134,6 +134,7 @@ impl House {
                     left_at: if joined == 0 { position.0 } else { 0 },
                 };
                 batch.put(&SERVER_BY_ROOM, &key, &record);
+                batch.wake(neighbours_scope());
                 let by_server = (key.1.clone(), key.0);
                 match joined {
                     0 => batch.delete(&ROOM_BY_SERVER, &by_server),
