@@ -25,6 +25,9 @@ use crate::{
 /// How long a commit that nobody waits for may stay unsynced.
 const LATER: Duration = Duration::from_millis(500);
 
+/// How many commits the writer makes before it syncs.
+const GROUP: usize = 256;
+
 /// Work for the writer's thread.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
@@ -142,8 +145,15 @@ impl Shared {
     /// already: saves waking the syncer.
     pub(crate) fn sync_here(&self) {
         let mut progress = self.progress.lock();
-        if progress.waiting.is_empty() || progress.syncing || progress.stopped.is_some() {
+        if progress.syncing || progress.stopped.is_some() {
             // Whoever syncs now lets the syncer go on with those who came meanwhile.
+            return;
+        }
+        if progress.waiting.is_empty() {
+            if progress.written > progress.synced {
+                // Nobody waits; the syncer sees to it in time.
+                self.written.notify_one();
+            }
             return;
         }
         progress = self.sync(progress);
@@ -282,12 +292,17 @@ impl Writing {
     }
 }
 
-/// The life of the writer's thread, which commits for those who must not block:
-/// returns when all senders are gone.
+/// The life of the writer's thread, which commits for those who must not block: all who
+/// wait, and then one sync for all of them on the same thread. Who comes meanwhile would
+/// have to wait for the next sync anyway. Returns when all senders are gone.
 pub(crate) fn run_writer(shared: &Shared, mut jobs: mpsc::Receiver<Job>) {
     while let Some(job) = jobs.blocking_recv() {
         job();
-        shared.sync_soon();
+        for _ in 1..GROUP {
+            let Ok(job) = jobs.try_recv() else { break };
+            job();
+        }
+        shared.sync_here();
     }
     shared.close();
 }
