@@ -5,6 +5,7 @@ mod build;
 mod forks;
 mod handshake;
 mod json;
+mod owned;
 mod receipt;
 mod received;
 mod redaction;
