@@ -29,6 +29,7 @@ mod redaction;
 mod resolution;
 mod signing;
 mod version;
+mod vouching;
 
 pub use self::{
     auth::{

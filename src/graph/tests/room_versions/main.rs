@@ -15,3 +15,4 @@ mod room;
 mod rules;
 mod stored;
 mod stories;
+mod vouching;
