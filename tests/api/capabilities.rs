@@ -11,7 +11,7 @@ async fn the_versions_include_those_of_today() {
         .iter()
         .filter_map(|version| version.as_str())
         .collect();
-    for version in ["v1.11"] {
+    for version in ["v1.11", "v1.18", "v1.19"] {
         assert!(listed.contains(&version), "{listed:?}");
     }
     assert!(
