@@ -124,7 +124,9 @@ pub use self::{
     signatures::SignatureFailure,
     standing::standing,
     tags::tags,
-    to_device::{SentToDevices, ToDeviceError, to_device},
+    to_device::{
+        QueuedMessage, SentToDevices, ToDeviceError, forget_told, to_device, to_device_at,
+    },
     turn::{TurnCredentials, TurnOptions, turn_credentials},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
     user_directory::{FoundUser, FoundUsers, search_users},

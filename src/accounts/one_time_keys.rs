@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    DeviceSerial, FallbackKeyRecord, KeyCountsRecord, device_scope,
+    DeviceSerial, FallbackKeyRecord, KeyCountsRecord, LogEntry, UserSerial, device_scope,
     tables::{
         DEVICE_BY_USER, FALLBACK_KEY_BY_DEVICE, KEY_COUNTS_BY_DEVICE, ONE_TIME_KEY_BY_DEVICE,
         ONE_TIME_KEY_BY_ID, USER_BY_ID,
@@ -13,6 +13,7 @@ use ruma_common::{
     OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedServerName, OwnedUserId,
     encryption::OneTimeKey, serde::Raw,
 };
+use services::Services;
 use store::{Batch, Latest, Position, Read, StoreError};
 
 use crate::{
@@ -209,6 +210,8 @@ struct Claim {
     device_id: OwnedDeviceId,
     device: DeviceSerial,
     algorithm: String,
+    /// The user, if an application service is told what becomes of the keys.
+    for_service: Option<UserSerial>,
 }
 
 impl Accounts {
@@ -231,9 +234,10 @@ impl Accounts {
                 is_local
             })
             .collect();
+        let services = self.services().clone();
         let mut claims = self
             .store()
-            .prepare(move |latest| resolve(latest, local))
+            .prepare(move |latest| resolve(latest, &services, local))
             .await?
             .into_iter();
         loop {
@@ -264,6 +268,7 @@ impl Accounts {
 /// The claims on devices that exist.
 fn resolve(
     latest: &Latest,
+    services: &Services,
     wanted: Vec<(OwnedUserId, BTreeMap<OwnedDeviceId, OneTimeKeyAlgorithm>)>,
 ) -> Result<Vec<Claim>, StoreError> {
     let mut claims = Vec::new();
@@ -271,6 +276,7 @@ fn resolve(
         let Some(user) = latest.get(&USER_BY_ID, &user_id.to_string())? else {
             continue;
         };
+        let for_service = services.encrypts_for(&user_id).then_some(user);
         for (device_id, algorithm) in devices {
             let record = latest.get(&DEVICE_BY_USER, &(user, device_id.to_string()))?;
             claims.extend(record.map(|record| Claim {
@@ -278,6 +284,7 @@ fn resolve(
                 device_id,
                 device: record.serial,
                 algorithm: algorithm.to_string(),
+                for_service,
             }));
         }
     }
@@ -356,5 +363,9 @@ fn give(
     batch.put(&KEY_COUNTS_BY_DEVICE, device, &counts);
     // The device is to make new ones.
     batch.wake(device_scope(*device));
+    if let Some(user) = claim.for_service {
+        let device = *device;
+        LogEntry::ServiceKeys { user, device }.write(batch);
+    }
     Ok(Some(given))
 }

@@ -43,12 +43,14 @@ impl Accounts {
             ));
         }
         let server_name = self.inner.server_name.clone();
+        let services = self.services().clone();
         let outgoing = self
             .store()
             .prepare(move |latest| {
                 let mut messages = content.messages;
                 messages.retain(|user_id, _| user_id.server_name() == server_name);
-                resolve(latest, content.sender.as_str(), &event_type, &messages)
+                let from = (content.sender.as_str(), event_type.as_str());
+                resolve(latest, &services, from, &messages)
             })
             .await?;
         if outgoing.is_empty() {

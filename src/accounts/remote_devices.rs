@@ -13,7 +13,8 @@ pub use fetching::{DeviceListToFetch, DeviceListsToFetch};
 pub use shown::{KeptKeys, RemoteKeySet, kept_keys, shown_answer};
 
 use model::{
-    Changes, DeviceListRecord, Membership, RemoteDeviceListRecord, StaleDeviceList, UserSerial,
+    Changes, DeviceListRecord, LogEntry, Membership, RemoteDeviceListRecord, StaleDeviceList,
+    UserSerial,
     tables::{
         DEVICE_CHANGE_BY_USER, MEMBERSHIP_BY_USER, REMOTE_DEVICE_LIST_BY_USER,
         STALE_DEVICE_LIST_BY_TIME,
@@ -40,7 +41,8 @@ fn announce(
             changes.device_list(batch, room, user, before);
         }
     }
-    // No row of the user's own, and none in the log: both are for this server's users.
+    changes.log(batch, &LogEntry::RemoteDeviceList { user });
+    // No row of the user's own: that is for this server's users.
     let record = DeviceListRecord {
         position: position.0,
         number: 0,

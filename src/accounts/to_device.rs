@@ -13,6 +13,7 @@ use model::{
 use ruma_client_api::to_device::send_event_to_device::v3::Messages;
 use ruma_common::{OwnedServerName, TransactionId, to_device::DeviceIdOrAllDevices};
 use serde_json::{Value, value::RawValue};
+use services::Services;
 use sha2::{Digest as _, Sha256};
 use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
 
@@ -62,12 +63,17 @@ pub struct SentToDevices {
     pub remote: BTreeSet<OwnedServerName>,
 }
 
+/// Where a message waits for its device.
+pub type QueuedMessage = (DeviceSerial, Position, u32);
+
 /// A message on its way to a device of this server.
 pub(crate) struct Outgoing {
     user: UserSerial,
     device_id: String,
     device: DeviceSerial,
     json: Vec<u8>,
+    /// Whether an application service is told of it.
+    for_service: bool,
 }
 
 /// The messages for a device behind `after`, oldest first, at most about `limit`, as JSON for its sync, and the position that stands for having got
@@ -97,6 +103,62 @@ pub fn to_device(
     Ok((messages, snapshot.position().max(after)))
 }
 
+/// The messages for a device that came with a commit and still wait for it: where each waits, and its JSON.
+///
+/// # Errors
+/// If the database fails.
+pub fn to_device_at(
+    view: &impl Read,
+    device: DeviceSerial,
+    position: Position,
+) -> Result<Vec<(QueuedMessage, Vec<u8>)>, StoreError> {
+    view.scan(&TO_DEVICE_BY_DEVICE, &(device, position))
+        .collect()
+}
+
+/// Deletes messages that an application service was told in place of the device.
+///
+/// # Errors
+/// If the database fails.
+pub fn forget_told(
+    latest: &Latest,
+    batch: &mut Batch,
+    told: &[QueuedMessage],
+) -> Result<(), StoreError> {
+    let mut gone = BTreeMap::<DeviceSerial, ToDeviceQueueRecord>::new();
+    for key in told {
+        // The device may have fetched it itself.
+        let Some(json) = latest.get(&TO_DEVICE_BY_DEVICE, key)? else {
+            continue;
+        };
+        batch.delete(&TO_DEVICE_BY_DEVICE, key);
+        let gone = gone.entry(key.0).or_default();
+        gone.messages += 1;
+        gone.bytes += u64::try_from(json.len()).unwrap_or(u64::MAX);
+    }
+    for (device, gone) in gone {
+        forget_usage(latest, batch, device, gone)?;
+    }
+    Ok(())
+}
+
+/// A device's queue is shorter by so much.
+fn forget_usage(
+    latest: &Latest,
+    batch: &mut Batch,
+    device: DeviceSerial,
+    gone: ToDeviceQueueRecord,
+) -> Result<(), StoreError> {
+    if let Some(known) = latest.get(&TO_DEVICE_QUEUE_BY_DEVICE, &device)? {
+        let left = ToDeviceQueueRecord {
+            messages: known.messages.saturating_sub(gone.messages),
+            bytes: known.bytes.saturating_sub(gone.bytes),
+        };
+        batch.put(&TO_DEVICE_QUEUE_BY_DEVICE, &device, &left);
+    }
+    Ok(())
+}
+
 impl Accounts {
     /// Sends messages to devices (`PUT /sendToDevice/{eventType}/{txnId}`). The same transaction id of the same device does nothing again. Unknown users and
     /// devices are left out, and a device that has not fetched its messages for so long that its queue is full gets no more. What is for users of other
@@ -123,13 +185,14 @@ impl Accounts {
         let (sender, kind) = (session.user_id.to_string(), event_type.to_owned());
         let server_name = self.inner.server_name.clone();
         let random = self.inner.random.clone();
+        let services = self.services().clone();
         let (outgoing, remote) = self
             .store()
             .prepare(move |latest| {
                 let (local, remote): (Messages, Messages) = messages
                     .into_iter()
                     .partition(|(user_id, _)| user_id.server_name() == server_name);
-                let outgoing = resolve(latest, &sender, &kind, &local)?;
+                let outgoing = resolve(latest, &services, (&sender, &kind), &local)?;
                 let remote = server_messages::for_servers(&random, &sender, &kind, &remote)?;
                 Ok::<_, ToDeviceError>((outgoing, remote))
             })
@@ -202,12 +265,13 @@ fn transaction_hash(event_type: &str, transaction_id: &TransactionId) -> [u8; 32
 /// The messages for devices that exist, written as their syncs will show them.
 pub(crate) fn resolve(
     latest: &Latest,
-    sender: &str,
-    event_type: &str,
+    services: &Services,
+    (sender, event_type): (&str, &str),
     messages: &Messages,
 ) -> Result<Vec<Outgoing>, ToDeviceError> {
     let mut outgoing = Vec::new();
     for (user_id, contents) in messages {
+        let for_service = services.encrypts_for(user_id);
         let user = latest.get(&USER_BY_ID, &user_id.to_string())?;
         for (device_id, content) in contents {
             let json = message(sender, event_type, content.json())?;
@@ -221,6 +285,7 @@ pub(crate) fn resolve(
                     device_id,
                     device,
                     json,
+                    for_service,
                 });
             };
             match device_id {
@@ -321,6 +386,7 @@ pub(crate) fn queue(
             device_id,
             device,
             json,
+            for_service,
         } = message;
         let known = match queues.get(&device) {
             Some(known) => *known,
@@ -345,6 +411,9 @@ pub(crate) fn queue(
             continue;
         }
         batch.put(&TO_DEVICE_BY_DEVICE, &(device, position, number), &json);
+        if for_service && !queues.contains_key(&device) {
+            changes.log(batch, &LogEntry::ToServiceDevice { user, device });
+        }
         queues.insert(device, usage);
         queued += 1;
     }
@@ -379,14 +448,10 @@ fn delete_some(
         deleted += 1;
         bytes = bytes.saturating_add(u64::try_from(json.len()).unwrap_or(u64::MAX));
     }
-    let known = latest.get(&TO_DEVICE_QUEUE_BY_DEVICE, &device)?;
-    if let Some(known) = known.filter(|_| deleted > 0) {
-        let gone = u64::try_from(deleted).unwrap_or(u64::MAX);
-        let left = ToDeviceQueueRecord {
-            messages: known.messages.saturating_sub(gone),
-            bytes: known.bytes.saturating_sub(bytes),
-        };
-        batch.put(&TO_DEVICE_QUEUE_BY_DEVICE, &device, &left);
+    if deleted > 0 {
+        let messages = u64::try_from(deleted).unwrap_or(u64::MAX);
+        let gone = ToDeviceQueueRecord { messages, bytes };
+        forget_usage(latest, batch, device, gone)?;
     }
     Ok(deleted)
 }

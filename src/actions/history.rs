@@ -150,10 +150,12 @@ impl Actions {
     pub(crate) async fn take_history(&self, place: Place<'_>, mut events: Vec<Received>) -> bool {
         events.sort_by_key(|received| received.event.depth());
         let mut came = false;
-        for received in events {
-            let event_id = received.event.event_id().to_owned();
-            let mut incoming = Incoming::new(received);
-            incoming.is_history = true;
+        let events = events.into_iter().map(|received| Incoming {
+            is_history: true,
+            ..Incoming::new(received)
+        });
+        for incoming in self.recommended(place.room, events.collect()).await {
+            let event_id = incoming.received.event.event_id().to_owned();
             match self.take_piece(place, incoming).await {
                 Ok(is_new) => came |= is_new,
                 Err(reason) => log::info!("{event_id} of {}: {reason}", place.room_id),

@@ -23,6 +23,7 @@ mod joining;
 mod letters;
 mod moderation;
 mod notices;
+mod policy_servers;
 mod profiles;
 mod receiving;
 mod remote;
@@ -77,7 +78,8 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// Verbs over these accounts, rooms, files and other servers.
+    /// Verbs over these accounts, rooms, files and other servers. From then on the rooms
+    /// ask policy servers by way of `peers`.
     pub fn new(
         accounts: Accounts,
         rooms: Rooms,
@@ -87,6 +89,7 @@ impl Actions {
         random: Random,
         metrics: &Metrics,
     ) -> Self {
+        rooms.ask_policy_servers(Arc::new(policy_servers::PolicyServers(peers.clone())));
         Self {
             accounts,
             rooms,

@@ -134,9 +134,11 @@ impl Actions {
                 Err(error) => outcomes.push((event_id, Err(error.to_string()))),
             }
         }
+        let (ids, incoming): (Vec<_>, Vec<_>) = incoming.into_iter().unzip();
+        // Before others have to wait for it.
+        let incoming = self.recommended(room, incoming).await;
         let turn = self.turns.of(room);
         let _turn = turn.lock().await;
-        let (ids, incoming): (Vec<_>, Vec<_>) = incoming.into_iter().unzip();
         let arrivals = match self.rooms.receive(room, incoming).await {
             Ok(arrivals) => arrivals,
             Err(error) => {
@@ -272,9 +274,10 @@ impl Actions {
                 return;
             }
         };
-        for received in events {
-            let event_id = received.event.event_id().to_owned();
-            let arrived = self.receive_one(place, Incoming::new(received)).await;
+        let events = events.into_iter().map(Incoming::new).collect();
+        for incoming in self.recommended(place.room, events).await {
+            let event_id = incoming.received.event.event_id().to_owned();
+            let arrived = self.receive_one(place, incoming).await;
             let outcome = match arrived {
                 Ok(arrival) => Box::pin(self.complete(place, arrival, false)).await,
                 Err(reason) => Err(reason),

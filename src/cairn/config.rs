@@ -20,6 +20,7 @@ use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
+use graph::Version;
 use mail::MailOptions;
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
@@ -38,9 +39,6 @@ use self::{
     options::{ListenerOptions, LogOptions},
     source::{Problem, Source},
 };
-
-/// The room versions in which this server can create a room.
-const ROOM_VERSIONS: [&str; 7] = ["6", "7", "8", "9", "10", "11", "12"];
 
 /// An event may have 65,536 bytes, and its escaped JSON somewhat more.
 const SMALLEST_BODY_LIMIT: u64 = 131_072;
@@ -313,8 +311,9 @@ fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Problem> {
         );
     }
     let version = document.rooms.default_version.as_str();
-    if !ROOM_VERSIONS.contains(&version) {
-        let known = ROOM_VERSIONS.join(", ");
+    let stable = || Version::SUPPORTED.into_iter().filter(|it| it.is_stable());
+    if !stable().any(|it| it.as_str() == version) {
+        let known = stable().map(Version::as_str).collect::<Vec<_>>().join(", ");
         report(
             &["rooms", "default_version"],
             format!("rooms of version `{version}` cannot be created here; choose one of {known}"),

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use ::rooms::Rooms;
 use actions::Contacts;
+use graph::Version;
 use ruma_client_api::discovery::get_capabilities::v3 as get;
 use serde_json::{Map, Value, json};
 use web::{Part, RawJson, Reply, Routes, User};
 
 use crate::{ClientParts, ServerInfo, answers};
-
-/// The room versions that rooms can have, all of them stable.
-const ROOM_VERSIONS: [&str; 7] = ["6", "7", "8", "9", "10", "11", "12"];
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new().on(get_capabilities)
@@ -25,9 +23,13 @@ async fn get_capabilities(
     caller: User,
     _: get::Request,
 ) -> Reply<RawJson> {
-    let available: Map<String, Value> = ROOM_VERSIONS
+    let stability = |version: &Version| match version.is_stable() {
+        true => Value::from("stable"),
+        false => Value::from("unstable"),
+    };
+    let available: Map<String, Value> = Version::SUPPORTED
         .iter()
-        .map(|version| ((*version).to_owned(), Value::from("stable")))
+        .map(|version| (version.to_string(), stability(version)))
         .collect();
     let (max_delay, max_scheduled) = rooms.delay_limits();
     Ok(answers::json(&json!({ "capabilities": {

@@ -7,9 +7,8 @@ use web::{Anonymous, Part, Reply, Routes};
 
 use crate::{ClientParts, ServerInfo};
 
-/// The newest version of which everything is there that a server must have. Of v1.18 and v1.19
-/// policy servers are missing; what else they brought is below.
-const NEWEST: u32 = 17;
+/// The newest version of which everything is there that a server must have.
+const NEWEST: u32 = 19;
 
 /// What an older client may use before the version that has it.
 const FEATURES: &[&str] = &[

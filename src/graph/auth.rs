@@ -10,7 +10,10 @@ use ruma_state_res::{
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::{Draft, Event, Reason, Version, canonical_text};
+use crate::{
+    Draft, Event, Reason, Version, canonical_text,
+    owned::{self, AsOwnState},
+};
 
 /// The (type, state key) pairs whose current state, where there is any, goes into the `auth_events` of a draft (server-server API, "Auth
 /// events selection").
@@ -188,10 +191,15 @@ pub fn authorise_by_state(
     fetch_state: impl Fn(&str, &str) -> Option<Arc<Event>>,
 ) -> Result<(), Reason> {
     let rules = &event.version().rules().authorization;
-    check_state_dependent_auth_rules(rules, event, |event_type, state_key| {
+    let fetch = |event_type: &_, state_key: &str| {
+        let event_type: &ruma_events::StateEventType = event_type;
         fetch_state(&event_type.to_string(), state_key)
-    })
-    .map_err(Reason::Forbidden)
+    };
+    if !owned::is_owned(event) {
+        return check_state_dependent_auth_rules(rules, event, fetch).map_err(Reason::Forbidden);
+    }
+    check_state_dependent_auth_rules(rules, AsOwnState(event), fetch).map_err(Reason::Forbidden)?;
+    owned::may_set(event, fetch_state)
 }
 
 /// Why the events that an event names as allowing it do not allow it.

@@ -16,6 +16,7 @@ use crate::{Reason, Version, json};
 
 /// An event that this server has made or verified: its canonical JSON in the form that servers exchange (without `unsigned`), and its
 /// header, read from that JSON. Nothing of it changes ever.
+#[derive(Clone)]
 pub struct Event {
     json: Box<str>,
     version: Version,

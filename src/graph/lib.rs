@@ -1,4 +1,4 @@
-//! What a room's event graph is made of, for room versions 1 to 12: canonical JSON, hashes, signatures, event ids, redaction, power levels,
+//! What a room's event graph is made of, for room versions 1 to 12 and the two of MSC3757: canonical JSON, hashes, signatures, event ids, redaction, power levels,
 //! authorisation rules and state resolution.
 //!
 //! Place in the order: a pure floor. Only `ruma-common`, `ruma-events`, `ruma-signatures` and `ruma-state-res` lie below. Nothing here reads a
@@ -21,6 +21,7 @@ mod draft;
 mod event;
 mod handshake;
 mod json;
+mod owned;
 mod power;
 mod reason;
 mod received;
@@ -28,6 +29,7 @@ mod redaction;
 mod resolution;
 mod signing;
 mod version;
+mod vouching;
 
 pub use self::{
     auth::{

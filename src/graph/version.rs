@@ -35,15 +35,19 @@ pub enum Version {
     V9,
     /// Room version 10: `knock_restricted`, power levels are integers only.
     V10,
+    /// Room version `org.matrix.msc3757.10`, which is 10 with state that is owned (MSC3757).
+    Owned10,
     /// Room version 11: the creator is the sender of the create event, new redaction rules.
     V11,
+    /// Room version `org.matrix.msc3757.11`, which is 11 with state that is owned (MSC3757).
+    Owned11,
     /// Room version 12: creators stand above all power levels, the room id is the hash of the create event.
     V12,
 }
 
 impl Version {
     /// All versions whose rules are known, oldest first.
-    pub const KNOWN: [Self; 12] = [
+    pub const KNOWN: [Self; 14] = [
         Self::V1,
         Self::V2,
         Self::V3,
@@ -54,18 +58,22 @@ impl Version {
         Self::V8,
         Self::V9,
         Self::V10,
+        Self::Owned10,
         Self::V11,
+        Self::Owned11,
         Self::V12,
     ];
 
     /// The versions that rooms are created in, oldest first.
-    pub const SUPPORTED: [Self; 7] = [
+    pub const SUPPORTED: [Self; 9] = [
         Self::V6,
         Self::V7,
         Self::V8,
         Self::V9,
         Self::V10,
+        Self::Owned10,
         Self::V11,
+        Self::Owned11,
         Self::V12,
     ];
 
@@ -98,7 +106,7 @@ impl Version {
             .find(|version| version.number() == number)
     }
 
-    /// The version as a number, 1 to 12: for stored records.
+    /// The version as a number, 1 to 14: for stored records.
     pub fn number(self) -> u8 {
         match self {
             Self::V1 => 1,
@@ -113,6 +121,8 @@ impl Version {
             Self::V10 => 10,
             Self::V11 => 11,
             Self::V12 => 12,
+            Self::Owned10 => 13,
+            Self::Owned11 => 14,
         }
     }
 
@@ -131,6 +141,8 @@ impl Version {
             Self::V10 => "10",
             Self::V11 => "11",
             Self::V12 => "12",
+            Self::Owned10 => "org.matrix.msc3757.10",
+            Self::Owned11 => "org.matrix.msc3757.11",
         }
     }
 
@@ -149,6 +161,10 @@ impl Version {
             Self::V10 => RoomVersionId::V10,
             Self::V11 => RoomVersionId::V11,
             Self::V12 => RoomVersionId::V12,
+            // Any text of this length is an id; what has no name in ruma is kept as it is.
+            Self::Owned10 | Self::Owned11 => {
+                RoomVersionId::try_from(self.as_str()).unwrap_or(RoomVersionId::V11)
+            }
         }
     }
 
@@ -164,18 +180,21 @@ impl Version {
             Self::V7 => &RoomVersionRules::V7,
             Self::V8 => &RoomVersionRules::V8,
             Self::V9 => &RoomVersionRules::V9,
-            Self::V10 => &RoomVersionRules::V10,
-            Self::V11 => &RoomVersionRules::V11,
+            Self::V10 | Self::Owned10 => &RoomVersionRules::V10,
+            Self::V11 | Self::Owned11 => &RoomVersionRules::V11,
             Self::V12 => &RoomVersionRules::V12,
         }
     }
 
-    /// Whether the specification calls the version stable: for `m.room_versions` of the capabilities.
+    /// Whether the specification has the version: for `m.room_versions` of the capabilities.
     pub fn is_stable(self) -> bool {
-        matches!(
-            self.rules().disposition,
-            ruma_common::room_version_rules::RoomVersionDisposition::Stable
-        )
+        !self.has_owned_state()
+    }
+
+    /// Whether a user id followed by `_` at the beginning of a state key means that the state is that user's, and whether who has more power than
+    /// its owner may set it (MSC3757).
+    pub fn has_owned_state(self) -> bool {
+        matches!(self, Self::Owned10 | Self::Owned11)
     }
 
     /// Whether the room's creators stand above every power level and may not be listed in one (since 12). The same versions

@@ -203,6 +203,27 @@ pub enum LogEntry {
         /// The server's name.
         server: String,
     },
+    /// A to-device message was queued for a device of a user of an application service that
+    /// is told of that.
+    ToServiceDevice {
+        /// Whose.
+        user: UserSerial,
+        /// The device.
+        device: DeviceSerial,
+    },
+    /// Keys were given out of a device of a user of an application service that is told of
+    /// that.
+    ServiceKeys {
+        /// Whose.
+        user: UserSerial,
+        /// The device.
+        device: DeviceSerial,
+    },
+    /// The devices or keys of another server's user changed.
+    RemoteDeviceList {
+        /// Whose.
+        user: UserSerial,
+    },
 }
 
 impl LogEntry {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventSerial, RoomSerial, UserSerial, record::stored};
+use crate::{DeviceSerial, EventSerial, RoomSerial, UserSerial, record::stored};
 
 /// Something that waits to be sent to an application service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,26 @@ pub enum ServiceNews {
         user: UserSerial,
         /// Whether the service may learn of private ones.
         with_private: bool,
+    },
+    /// Messages for a device of one of its users, of the commit under whose position this
+    /// stands.
+    ToDevice {
+        /// Whose.
+        user: UserSerial,
+        /// The device.
+        device: DeviceSerial,
+    },
+    /// Keys of a device of one of its users were given out.
+    Keys {
+        /// Whose.
+        user: UserSerial,
+        /// The device.
+        device: DeviceSerial,
+    },
+    /// The devices or keys of somebody changed whom its users may write to.
+    DeviceList {
+        /// Whose.
+        user: UserSerial,
     },
 }
 

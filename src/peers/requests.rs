@@ -177,9 +177,36 @@ impl Peers {
         content: &[u8],
         ask: Ask,
     ) -> Result<Bytes, PeerError> {
+        self.send_text(server, Method::PUT, path, content, ask)
+            .await
+    }
+
+    /// [`Peers::put_text`] as a `POST`.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn post_text(
+        &self,
+        server: &ServerName,
+        path: &str,
+        content: &[u8],
+        ask: Ask,
+    ) -> Result<Bytes, PeerError> {
+        self.send_text(server, Method::POST, path, content, ask)
+            .await
+    }
+
+    async fn send_text(
+        &self,
+        server: &ServerName,
+        method: Method,
+        path: &str,
+        content: &[u8],
+        ask: Ask,
+    ) -> Result<Bytes, PeerError> {
         let content = canonical(content);
         let content = content.map_err(|error| PeerError::BadRequest(error.to_string()))?;
-        self.exchange(server, Method::PUT, path, Some(content), ask)
+        self.exchange(server, method, path, Some(content), ask)
             .await
     }
 

@@ -1,11 +1,15 @@
 //! The one way into a room.
 
+use std::sync::Arc;
+
+use graph::Event;
 use model::{DeviceSerial, EventSerial, RoomSerial, UserSerial, tables};
 use ruma_common::{CanonicalJsonObject, OwnedEventId, OwnedUserId};
 use store::{Latest, Read, Writing, Written};
 
 use crate::{
     AppendError, Rooms, Viewer,
+    policy::{PolicyServer, Unjudged},
     queue::RoomEnd,
     rows::{self, Extra},
     staging::Staging,
@@ -112,6 +116,16 @@ enum Prepared {
     Nothing(Staging, Option<Appended>),
     /// The transaction id has made this event already.
     SentBefore(Appended, Option<RoomEnd>),
+    /// New events that the room's policy server has to look at before.
+    Unjudged(Arc<PolicyServer>, Vec<Arc<Event>>),
+}
+
+/// What a writer leaves.
+enum Outcome {
+    /// What was asked for; durable when the write is, if there was one.
+    Done(Vec<Appended>, Option<Written>),
+    /// Nothing yet.
+    Unjudged(Unjudged),
 }
 
 impl Rooms {
@@ -174,14 +188,22 @@ impl Rooms {
         plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError> + Send + 'static,
     ) -> Result<(Vec<Appended>, Option<Written>), AppendError> {
         let rooms = self.clone();
-        let sender = sender.clone();
-        self.inner
+        let acting = (sender.clone(), transaction.clone());
+        let outcome = self
+            .inner
             .queues
             .write(&self.inner.store, room, move |writing, end| {
-                let acting = (&sender, transaction.as_ref());
+                let acting = (&acting.0, acting.1.as_ref());
                 rooms.append_now(writing, room, end, acting, extra, plan)
             })
-            .await
+            .await?;
+        match outcome {
+            Outcome::Done(appended, written) => Ok((appended, written)),
+            Outcome::Unjudged(unjudged) => {
+                self.append_unjudged(room, sender, transaction, unjudged)
+                    .await
+            }
+        }
     }
 
     fn append_now(
@@ -192,22 +214,28 @@ impl Rooms {
         (sender, transaction): (&Sender, Option<&Transaction>),
         extra: Extra,
         plan: impl FnOnce(&Latest, &mut Staging) -> Result<Plan, AppendError>,
-    ) -> Result<(Vec<Appended>, Option<Written>), AppendError> {
+    ) -> Result<Outcome, AppendError> {
         let latest = writing.latest();
         match self.prepare(latest, room, end.take(), sender, transaction, plan)? {
             Prepared::New(staging) => {
                 let (appended, written) =
                     self.write_staging(writing, staging, sender, transaction, extra, end)?;
-                Ok((appended, Some(written)))
+                Ok(Outcome::Done(appended, Some(written)))
             }
             Prepared::Nothing(staging, found) => {
                 *end = Some(staging.into_end());
-                Ok((found.into_iter().collect(), None))
+                Ok(Outcome::Done(found.into_iter().collect(), None))
             }
             Prepared::SentBefore(earlier, kept) => {
                 *end = kept;
-                Ok((vec![earlier], None))
+                Ok(Outcome::Done(vec![earlier], None))
             }
+            // The end as it was staged is no end of the room.
+            Prepared::Unjudged(policy, events) => Ok(Outcome::Unjudged(Unjudged {
+                policy,
+                events,
+                extra,
+            })),
         }
     }
 
@@ -231,13 +259,21 @@ impl Rooms {
             Some(end) => Staging::on(end, room, now),
             None => Staging::load(latest, room, now)?,
         };
+        // Before anything is staged: the room as it is now names who has to look at it.
+        let policy = staging.policy_server(self, latest)?;
         match plan(latest, &mut staging)? {
             Plan::Nothing(found) => Ok(Prepared::Nothing(staging, found)),
             Plan::Events(events) => {
                 for event in events {
                     staging.stage(self, latest, sender, event)?;
                 }
-                Ok(Prepared::New(staging))
+                Ok(match policy {
+                    Some(policy) if Unjudged::is_any(&policy, &staging) => {
+                        let events = staging.events.into_iter().map(|staged| staged.event);
+                        Prepared::Unjudged(policy, events.collect())
+                    }
+                    _ => Prepared::New(staging),
+                })
             }
         }
     }
@@ -277,7 +313,7 @@ impl Rooms {
 }
 
 /// The event that a repeated request has made the first time.
-fn sent_before(
+pub(crate) fn sent_before(
     latest: &Latest,
     room: RoomSerial,
     event: EventSerial,

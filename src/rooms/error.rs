@@ -3,6 +3,8 @@
 use graph::Reason;
 use store::StoreError;
 
+use crate::PolicyError;
+
 /// Why an event did not enter a room, or another change was not made. Nothing was
 /// written.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,9 @@ pub enum AppendError {
     /// The user takes no invitation of the sender (403 `M_INVITE_BLOCKED`).
     #[error("this user takes no invitations")]
     InviteBlocked,
+    /// The room's policy server does not recommend the event, or cannot be asked.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The forks of the room's graph cannot be brought together.
     #[error("the state of this room cannot be resolved: {0}")]
     Unresolved(String),

@@ -258,8 +258,12 @@ impl Rooms {
             if !seen.insert(next.clone()) {
                 continue;
             }
-            let whole = depth < max_depth;
-            let (json, children) = match entry(view, &next, user, (request, whole), others)? {
+            let wanted = Wanted {
+                suggested_only: request.suggested_only,
+                children: depth < max_depth,
+                json: met >= token.given && page.rooms.len() < limit,
+            };
+            let (json, children) = match entry(view, &next, user, wanted, others)? {
                 Entry::Shown(json, children) => (json, children),
                 Entry::Unknown => {
                     if let Ok(room_id) = OwnedRoomId::try_from(next) {
@@ -275,11 +279,9 @@ impl Rooms {
                 page.next = Some(token.to_string());
                 break;
             }
-            if met >= token.given {
-                page.rooms.push(json);
-            }
+            page.rooms.extend(json);
             met += 1;
-            if whole {
+            if wanted.children {
                 let children = children.into_iter().rev();
                 open.extend(children.map(|(room_id, via)| (room_id, via, depth + 1)));
             }
@@ -293,37 +295,51 @@ type Known = (String, Vec<OwnedServerName>);
 
 /// What is found under a room id.
 enum Entry {
-    /// The room's part of the answer, and its children in their order.
-    Shown(String, Vec<Known>),
+    /// The room's part of the answer, if it was wanted, and its children in their order.
+    Shown(Option<String>, Vec<Known>),
     /// The user may not know of it, or nobody does.
     Hidden,
     /// Another server must be asked.
     Unknown,
 }
 
-/// What is found under a room id; `whole`: its children are needed too.
+/// What is needed of a room. Of those that earlier pages have given, and of the one after
+/// the page, only what is below them.
+#[derive(Clone, Copy)]
+struct Wanted {
+    suggested_only: bool,
+    /// The walk goes on to its children.
+    children: bool,
+    /// It is part of the answer.
+    json: bool,
+}
+
+/// What is found under a room id.
 fn entry(
     view: &impl Read,
     room_id: &str,
     user: UserSerial,
-    (request, whole): (&HierarchyRequest, bool),
+    wanted: Wanted,
     others: &OtherRooms,
 ) -> Result<Entry, ReadError> {
     let known = match room_serial(view, room_id)? {
         Some(room) if view.contains(&tables::HEAD_BY_ROOM, &room)? => room,
-        _ => return other_entry(view, room_id, user, (request, whole), others),
+        _ => return other_entry(view, room_id, user, wanted, others),
     };
     let (_, version) = room_record(view, known)?;
     if !is_accessible(view, known, version, user)? {
         return Ok(Entry::Hidden);
     }
-    let children = if is_space(view, known)? {
-        children(view, known, request.suggested_only)?
+    let children = if (wanted.children || wanted.json) && is_space(view, known)? {
+        children(view, known, wanted.suggested_only)?
     } else {
         Vec::new()
     };
-    let summary = Value::Object(summary(view, known, room_id, version)?).to_string();
-    let json = with_children(&summary, &children);
+    let mut json = None;
+    if wanted.json {
+        let summary = Value::Object(summary(view, known, room_id, version)?).to_string();
+        json = Some(with_children(&summary, &children));
+    }
     Ok(Entry::Shown(json, known_children(children)))
 }
 
@@ -332,7 +348,7 @@ fn other_entry(
     view: &impl Read,
     room_id: &str,
     user: UserSerial,
-    (request, whole): (&HierarchyRequest, bool),
+    wanted: Wanted,
     others: &OtherRooms,
 ) -> Result<Entry, ReadError> {
     let Ok(room_id) = <&RoomId>::try_from(room_id) else {
@@ -346,15 +362,15 @@ fn other_entry(
     if !other.is_accessible(view, user)? {
         return Ok(Entry::Hidden);
     }
-    if whole && other.is_space() && other.children.is_none() {
+    if wanted.children && other.is_space() && other.children.is_none() {
         return Ok(Entry::Unknown);
     }
     let children = other.children.iter().flatten();
     let mut children: Vec<&Child> = children
-        .filter(|child| child.suggested || !request.suggested_only)
+        .filter(|child| child.suggested || !wanted.suggested_only)
         .collect();
     children.sort_by(|one, other| one.key().cmp(&other.key()));
-    let json = other.json(&children);
+    let json = wanted.json.then(|| other.json(&children));
     let known = children
         .iter()
         .map(|child| (child.room_id.clone(), child.via.clone()));

@@ -128,6 +128,7 @@ impl Rooms {
                 extremity_ids: Vec::new(),
                 state: Default::default(),
                 levels: None,
+                policy: None,
             },
             room,
             self.inner.clock.now().0,

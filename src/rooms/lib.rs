@@ -47,6 +47,7 @@ mod outside;
 mod place;
 mod placing;
 mod plain;
+mod policy;
 mod power_levels;
 mod presence;
 mod profile;
@@ -110,6 +111,7 @@ pub use notify::{PushSubject, member_name};
 pub use options::RoomsOptions;
 pub use outside::{KnownOutside, Outside, outside_record};
 pub use place::PlaceToken;
+pub use policy::{POLICY_KEY, PolicyError, PolicyServer, PolicyServers, Signing};
 pub use presence::{Present, RemotePresence, ShownPresence};
 pub use public_rooms::{Networks, PublicRoom, PublicRoomsPage, PublicRoomsRequest};
 pub use receipts::{ReadMarkers, ReceiptKind, RemoteReceipt};
@@ -146,7 +148,7 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -187,6 +189,7 @@ struct Inner {
     /// The transaction ids of events below this serial are forgotten already.
     forgotten: AtomicU64,
     rules: notify::RulesCache,
+    policy_servers: OnceLock<Arc<dyn PolicyServers>>,
     /// Serials by room id; neither ever changes.
     serials: Mutex<HashMap<OwnedRoomId, RoomSerial>>,
     /// The time of the newest room made here, in ms since the Unix epoch.
@@ -215,6 +218,7 @@ impl Rooms {
                 ignored: ignored::IgnoredCache::default(),
                 forgotten: AtomicU64::new(0),
                 rules: notify::RulesCache::default(),
+                policy_servers: OnceLock::new(),
                 serials: Mutex::default(),
                 last_creation: AtomicU64::new(0),
                 store,

@@ -1,6 +1,6 @@
 //! Who is and was in a room.
 
-use model::{Membership, tables};
+use model::{EventSerial, Membership, tables};
 use ruma_common::RoomId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,6 +10,9 @@ use crate::{
     Access, ClientEvent, EMPTY_STATE, EventReader, PlaceToken, ReadError, Rooms, StateAt, Viewer,
     Visibility, form::quoted, state::visible_state, visibility::not_in_the_room,
 };
+
+/// How many events are read together.
+const STEP: usize = 500;
 
 /// Which memberships are wanted. With both fields, either is enough.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,11 +63,12 @@ impl Rooms {
             Some(at) => state_at(&reader, at)?,
         };
         let mut members = Vec::new();
-        for (_, serial) in state.of_type(&reader, "m.room.member")? {
-            if let Some(event) = reader.load(serial)?
-                && filter.allows(reader.membership_of(&event)?)
-            {
-                members.push(reader.json(&event, true)?);
+        let state = state.of_type(&reader, "m.room.member")?;
+        for some in state.chunks(STEP) {
+            for event in reader.load_many(&serials(some))? {
+                if filter.allows(reader.membership_of(&event)?) {
+                    members.push(reader.json(&event, true)?);
+                }
             }
         }
         Ok(members)
@@ -86,23 +90,31 @@ impl Rooms {
             return Err(not_in_the_room());
         };
         let mut out = String::from("{");
-        for (user_id, serial) in StateAt::Current.of_type(&reader, "m.room.member")? {
-            let Some(event) = reader.load(serial)? else {
-                continue;
-            };
-            if reader.membership_of(&event)? != Some(Membership::Join) {
-                continue;
+        let state = StateAt::Current.of_type(&reader, "m.room.member")?;
+        for some in state.chunks(STEP) {
+            let mut events = reader.load_many(&serials(some))?.into_iter().peekable();
+            for (user_id, serial) in some {
+                let Some(event) = events.next_if(|event| event.serial == *serial) else {
+                    continue;
+                };
+                if reader.membership_of(&event)? != Some(Membership::Join) {
+                    continue;
+                }
+                if out.len() > 1 {
+                    out.push(',');
+                }
+                out.push_str(&quoted(user_id));
+                out.push(':');
+                out.push_str(&profile(&reader, &event)?);
             }
-            if out.len() > 1 {
-                out.push(',');
-            }
-            out.push_str(&quoted(&user_id));
-            out.push(':');
-            out.push_str(&profile(&reader, &event)?);
         }
         out.push('}');
         Ok(out)
     }
+}
+
+fn serials(state: &[(String, EventSerial)]) -> Vec<EventSerial> {
+    state.iter().map(|(_, serial)| *serial).collect()
 }
 
 /// The profile that a membership gives, under the names that this one answer has.

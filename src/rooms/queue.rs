@@ -7,10 +7,12 @@ use std::{
 };
 
 use graph::{Event, PowerLevels, Version};
-use model::{EventSerial, RoomHead, RoomRecord, RoomSerial};
+use model::{EventSerial, RoomHead, RoomRecord, RoomSerial, StateRoot};
 use parking_lot::Mutex;
 use store::{Store, StoreError, Writing};
 use tokio::sync::oneshot;
+
+use crate::PolicyServer;
 
 /// Rooms kept after their last writer has gone, so that the next one need not read.
 const KEPT: usize = 512;
@@ -35,6 +37,9 @@ pub(crate) type KeptState = HashMap<(String, String), KeptEvent>;
 /// The current power levels and the event that gives them, if there is one.
 pub(crate) type KeptLevels = (Option<EventSerial>, Arc<PowerLevels>);
 
+/// The policy server that the room uses, if it does, and the state that says so.
+pub(crate) type KeptPolicy = (StateRoot, Option<Arc<PolicyServer>>);
+
 /// What a writer of a room knows about its end. Holds only what was written.
 pub(crate) struct RoomEnd {
     pub(crate) record: RoomRecord,
@@ -44,6 +49,7 @@ pub(crate) struct RoomEnd {
     pub(crate) extremity_ids: Vec<ruma_common::OwnedEventId>,
     pub(crate) state: KeptState,
     pub(crate) levels: Option<KeptLevels>,
+    pub(crate) policy: Option<KeptPolicy>,
 }
 
 /// What one writer does: reads, computes and commits.

@@ -68,8 +68,8 @@ impl Incoming {
 pub enum Arrival {
     /// It is part of the room.
     Accepted(Appended),
-    /// It is allowed where it stands, and not by the room's current state: kept, and not
-    /// shown.
+    /// It is allowed where it stands, and not by the room's current state, or not recommended
+    /// by the room's policy server: kept, and not shown.
     SoftFailed(Appended),
     /// The rules refuse it, for this reason. It is kept, so as to know that.
     Rejected(String),
@@ -84,7 +84,7 @@ pub enum Arrival {
 }
 
 /// Whether an event may be placed.
-enum Checked {
+pub(crate) enum Checked {
     Placed(Placed),
     Known,
     Refused(&'static str),
@@ -209,7 +209,8 @@ impl Staging {
         Ok(KnownEvents::new(latest, self.room, self.version, room_id))
     }
 
-    fn check_incoming(
+    /// Whether an event may have its place here, and what becomes of it there.
+    pub(crate) fn check_incoming(
         &mut self,
         rooms: &Rooms,
         latest: &Latest,
@@ -244,15 +245,21 @@ impl Staging {
                 });
             }
         };
+        let policy = self.policy_server(rooms, latest)?;
         let nodes = std::mem::take(&mut self.nodes);
         let secret = rooms.inner.store.secret();
         let mut maps = StateMaps::new(latest, self.room, secret).with_fresh(nodes);
         let judged = self.judge(&known, &mut maps, incoming, refused);
         self.nodes = maps.into_fresh();
-        let judged = match judged? {
+        let mut judged = match judged? {
             Ok(judged) => judged,
             Err(missing) => return Ok(Checked::MissingPrev(missing)),
         };
+        if judged.status == EventStatus::Accepted
+            && policy.is_some_and(|policy| !policy.recommends(event))
+        {
+            judged.status = EventStatus::SoftFailed;
+        }
         Ok(Checked::Placed(Placed {
             known: held.map(|held| held.serial),
             generation,

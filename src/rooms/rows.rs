@@ -230,7 +230,7 @@ fn event_rows(
     let sender = user(progress, context, latest, batch, event.sender().as_str())?;
     match annotation_rows(staged, sender, latest, batch) {
         // What other servers let in stands, counted once.
-        Err(AppendError::DuplicateAnnotation) if staged.arrival.is_some() => {}
+        Err(AppendError::DuplicateAnnotation) if context.sender.is_none() => {}
         done => done?,
     }
     if let Some(relation) = &staged.relation {

@@ -16,7 +16,7 @@ use crate::{
     event::{checked, load_event},
     form::MAX_STICKY,
     power_levels::names_creator,
-    queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
+    queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptPolicy, KeptState, RoomEnd},
     relations::{Relation, RelationKeys, relates, thread_of},
     room_record, standing,
 };
@@ -106,6 +106,7 @@ pub(crate) struct Staging {
     pub(crate) nodes: HashMap<StateRoot, Vec<u8>>,
     pub(crate) kept: KeptState,
     pub(crate) levels: Option<KeptLevels>,
+    pub(crate) policy: Option<KeptPolicy>,
 }
 
 impl Staging {
@@ -126,6 +127,7 @@ impl Staging {
             nodes: HashMap::new(),
             kept: end.state,
             levels: end.levels,
+            policy: end.policy,
         }
     }
 
@@ -148,6 +150,7 @@ impl Staging {
             extremity_ids,
             state: KeptState::new(),
             levels: None,
+            policy: None,
         };
         Ok(Self::on(end, room, now))
     }
@@ -176,6 +179,7 @@ impl Staging {
             extremity_ids: Vec::new(),
             state: KeptState::new(),
             levels: None,
+            policy: None,
         };
         let mut staging = Self::on(end, room, now);
         staging.new_room = true;
@@ -509,6 +513,7 @@ impl Staging {
             extremity_ids: self.extremity_ids,
             state: self.kept,
             levels: self.levels,
+            policy: self.policy,
         }
     }
 }

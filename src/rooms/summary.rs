@@ -17,6 +17,12 @@ use crate::{
     visibility::is_world_readable,
 };
 
+/// A stored event, of which the content is wanted.
+#[derive(Deserialize)]
+struct Whole<T> {
+    content: T,
+}
+
 /// The content of a current state event with an empty state key, or what its redaction
 /// has left of it; none if there is none of this form.
 ///
@@ -31,11 +37,14 @@ pub(crate) fn current_content<T: DeserializeOwned>(
     let Some(serial) = view.get(&tables::STATE_BY_ROOM, &key)? else {
         return Ok(None);
     };
-    let event = load_event(view, serial)?;
     if view.contains(&tables::REDACTION_BY_EVENT, &serial)? {
+        let event = load_event(view, serial)?;
         return Ok(graph::redact(&event)?.content_as().ok());
     }
-    Ok(event.content_as().ok())
+    // Of most nothing but the content is needed.
+    let stored = view.get(&tables::EVENT_BY_SERIAL, &serial)?;
+    let whole = stored.and_then(|stored| serde_json::from_slice::<Whole<T>>(&stored.json).ok());
+    Ok(whole.map(|whole| whole.content))
 }
 
 /// The join rules of a room; none if it has none.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use model::{RoomChange, RoomSerial, tables};
+use model::{EventSerial, RoomChange, RoomSerial, tables};
 use ruma_common::{EventId, RoomId, api::Direction};
 use store::{Position, Read, StoreError};
 
@@ -73,6 +73,9 @@ pub struct Context {
     /// The state at the last of these events, as JSON.
     pub state: Vec<String>,
 }
+
+/// A row of a timeline.
+type PlaceRow = Result<((RoomSerial, u64, u64), EventSerial), StoreError>;
 
 /// A walk along the timeline, as far as it went.
 struct Walk {
@@ -264,6 +267,53 @@ fn first_gap<R: Read>(
     Ok(PlaceToken::at(depth.saturating_add(1), 0))
 }
 
+/// Some rows of a timeline, and the place of the one after them, unless that is the end.
+struct Step {
+    places: Vec<PlaceToken>,
+    serials: Vec<EventSerial>,
+    next: Option<PlaceToken>,
+}
+
+/// The next rows of a timeline, at most so many.
+fn step(
+    rows: &mut std::iter::Peekable<impl Iterator<Item = PlaceRow>>,
+    most: usize,
+    until: u64,
+    request: &PageRequest,
+) -> Result<Step, StoreError> {
+    let mut step = Step {
+        places: Vec::new(),
+        serials: Vec::new(),
+        next: None,
+    };
+    while let Some(row) = rows.peek() {
+        let Ok(((_, depth, tie_break), serial)) = row else {
+            rows.next().transpose()?;
+            continue;
+        };
+        let place = PlaceToken {
+            depth: *depth,
+            tie_break: *tie_break,
+            until,
+        };
+        let is_over = request.to.is_some_and(|to| match request.direction {
+            Direction::Forward => place >= to,
+            Direction::Backward => place < to,
+        });
+        if is_over {
+            break;
+        }
+        if step.places.len() >= most {
+            step.next = Some(place);
+            break;
+        }
+        step.places.push(place);
+        step.serials.push(*serial);
+        rows.next();
+    }
+    Ok(step)
+}
+
 /// Gathers what the viewer may and wants to see, from a gap on.
 fn walk<R: Read>(
     reader: &EventReader<'_, R>,
@@ -282,6 +332,7 @@ fn walk<R: Read>(
             .view
             .scan_back(&tables::EVENT_BY_PLACE, &prefix, Some(&from)),
     };
+    let mut rows = rows.peekable();
     let limit = request.limit.clamp(1, MAX_LIMIT);
     let mut found = Walk {
         events: Vec::new(),
@@ -290,39 +341,37 @@ fn walk<R: Read>(
     if !request.filter.allows_room(&reader.room_id) {
         return Ok(found);
     }
-    let (mut last, mut is_thinned) = (None, false);
-    for (examined, row) in rows.enumerate() {
-        let ((_, depth, tie_break), serial) = row?;
-        let place = PlaceToken {
-            depth,
-            tie_break,
-            until: start.until,
-        };
-        let is_over = request.to.is_some_and(|to| match request.direction {
-            Direction::Forward => place >= to,
-            Direction::Backward => place < to,
-        });
-        if is_over {
-            break;
+    let (mut last, mut is_thinned, mut examined) = (None, false, 0);
+    loop {
+        // As many as the page still has room for are read together.
+        let room = (limit - found.events.len()).min(MAX_EXAMINED - examined);
+        let step = step(&mut rows, room, start.until, request)?;
+        examined += step.places.len();
+        let mut events = reader.load_many(&step.serials)?.into_iter().peekable();
+        for (place, serial) in step.places.into_iter().zip(step.serials) {
+            last = Some(place);
+            let Some(event) = events.next_if(|event| event.serial == serial) else {
+                continue;
+            };
+            if event.meta.position > start.until {
+                continue;
+            }
+            if !request.filter.allows(&event.stored.json) {
+                is_thinned = true;
+            } else if visibility.allows(&event)? && !reader.is_ignored(&event)? {
+                found.events.push(event);
+            }
         }
-        if found.events.len() >= limit || examined >= MAX_EXAMINED {
-            found.next = Some(match request.direction {
-                Direction::Forward => place,
-                Direction::Backward => place.above(),
-            });
-            return Ok(found);
-        }
-        last = Some(place);
-        let Some(event) = reader.load(serial)? else {
-            continue;
-        };
-        if event.meta.position > start.until {
-            continue;
-        }
-        if !request.filter.allows(&event.stored.json) {
-            is_thinned = true;
-        } else if visibility.allows(&event)? && !reader.is_ignored(&event)? {
-            found.events.push(event);
+        match step.next {
+            None => break,
+            Some(next) if found.events.len() >= limit || examined >= MAX_EXAMINED => {
+                found.next = Some(match request.direction {
+                    Direction::Forward => next,
+                    Direction::Backward => next.above(),
+                });
+                return Ok(found);
+            }
+            Some(_) => {}
         }
     }
     // A page that a filter has thinned tells where it stopped: there may be more for

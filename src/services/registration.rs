@@ -21,6 +21,9 @@ const MAX_ENTRIES: usize = 1_000;
 /// How services asked for ephemeral data before it was in the specification.
 const OLD_RECEIVE_EPHEMERAL: [&str; 2] = ["de.sorunome.msc2409.push_ephemeral", "push_ephemeral"];
 
+/// How services ask for what encryption needs (MSC3202, "Unstable prefix").
+const ENCRYPTS: &str = "org.matrix.msc3202";
+
 /// Why a file is no registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrationError {
@@ -66,11 +69,14 @@ pub struct Registration {
     pub rate_limited: bool,
     /// The networks that it leads to.
     pub protocols: Vec<String>,
-    /// Whether it wants typing notifications and receipts.
+    /// Whether it wants typing notifications, receipts and presence.
     pub receive_ephemeral: bool,
     /// Whether it asked for them by the name they had before they were specified, and so
     /// looks for them under that name too.
     pub wants_old_names: bool,
+    /// Whether it has encrypted conversations by way of its transactions: it wants messages to
+    /// devices of its users, changes of device lists and counts of keys there (MSC4203, MSC3202).
+    pub encrypts: bool,
 }
 
 impl Registration {
@@ -102,6 +108,7 @@ impl Registration {
             protocols: file.list("protocols", |node| text(node, "protocols"))?,
             receive_ephemeral: receive_ephemeral(&file)?,
             wants_old_names: file.get("receive_ephemeral").is_none(),
+            encrypts: file.truth(ENCRYPTS)?.unwrap_or(false),
             id,
         })
     }
@@ -294,6 +301,7 @@ hs_token: 312000
 sender_localpart: "_irc_bot" # Will result in @_irc_bot:example.org
 rate_limited: no
 receive_ephemeral: true
+org.matrix.msc3202: true
 protocols: [irc]
 something.else: { of: [other, servers] }
 namespaces:
@@ -316,6 +324,7 @@ namespaces:
         assert_eq!(registration.hs_token.reveal(), "312000");
         assert_eq!(registration.sender_localpart, "_irc_bot");
         assert!(!registration.rate_limited && registration.receive_ephemeral);
+        assert!(registration.encrypts);
         assert_eq!(registration.protocols, ["irc"]);
         assert!(registration.namespaces.rooms.is_empty());
         assert!(registration.namespaces.users[0].is_exclusive());
@@ -330,6 +339,7 @@ namespaces:
         let registration = Registration::parse(text).unwrap();
         assert!(registration.url.is_none() && registration.protocols.is_empty());
         assert!(registration.rate_limited && registration.receive_ephemeral);
+        assert!(!registration.encrypts);
         assert!(registration.namespaces.users.is_empty());
     }
 
@@ -377,17 +387,17 @@ namespaces:
             ),
             (
                 WHOLE.replace("[irc]", "irc"),
-                9,
+                10,
                 "`protocols` must be a list",
             ),
             (
                 WHOLE.replace("exclusive: true", "exclusive: 1"),
-                13,
+                14,
                 "`exclusive` must be true or false",
             ),
             (
                 WHOLE.replace("@_irc_bridge_.*", "@_irc(.*"),
-                14,
+                15,
                 "`regex` is not usable",
             ),
             ("[]".to_owned(), 1, "the file must be a map"),

@@ -172,6 +172,13 @@ impl Services {
         self.inner.changed.subscribe()
     }
 
+    /// Whether a user is one of a service that is told what concerns the user's devices.
+    pub fn encrypts_for(&self, user_id: &UserId) -> bool {
+        let all = self.all();
+        let mut encrypting = all.iter().filter(|service| service.registration.encrypts);
+        encrypting.any(|service| service.has_user(user_id))
+    }
+
     /// The service with this id.
     pub fn by_id(&self, id: &str) -> Option<Arc<Service>> {
         self.all()

@@ -1,6 +1,7 @@
 //! Application services: who they are, what they may do, what they are told and asked.
 
 mod acting;
+mod encrypting;
 mod queries;
 mod registering;
 mod surviving;

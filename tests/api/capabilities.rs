@@ -11,7 +11,9 @@ async fn the_versions_include_those_of_today() {
         .iter()
         .filter_map(|version| version.as_str())
         .collect();
-    assert!(listed.contains(&"v1.11"), "{listed:?}");
+    for version in ["v1.11", "v1.18", "v1.19"] {
+        assert!(listed.contains(&version), "{listed:?}");
+    }
     assert!(
         listed.iter().all(|version| version.starts_with(['v', 'r'])),
         "{listed:?}"
@@ -27,6 +29,12 @@ async fn the_capabilities_name_the_room_versions() {
     for version in ["6", "7", "8", "9", "10", "11", "12"] {
         assert_eq!(
             versions["available"][version], "stable",
+            "version {version}"
+        );
+    }
+    for version in ["org.matrix.msc3757.10", "org.matrix.msc3757.11"] {
+        assert_eq!(
+            versions["available"][version], "unstable",
             "version {version}"
         );
     }

@@ -32,9 +32,14 @@ impl Client {
     /// The user's requests to the server at `url`, which may have moved since the user
     /// was registered.
     pub(crate) fn new(url: &str, user: &User) -> Self {
+        Self::with_token(url, &user.access_token)
+    }
+
+    /// Requests with a token, be it an application service's.
+    pub(crate) fn with_token(url: &str, token: &str) -> Self {
         Self {
             address: url.trim_start_matches("http://").to_owned(),
-            token: user.access_token.clone(),
+            token: token.to_owned(),
         }
     }
 

@@ -17,9 +17,11 @@ mod disk;
 mod keys;
 mod load;
 mod media;
+mod members;
 mod options;
 mod people;
 mod process;
+mod reading;
 mod report;
 mod sends;
 mod sliding;
@@ -50,5 +52,7 @@ async fn measure(options: &Options) -> Report {
     sends::measure(options, &mut report).await;
     media::measure(options, &mut report).await;
     keys::measure(options, &mut report).await;
+    reading::measure(options, &mut report).await;
+    members::measure(options, &mut report).await;
     report
 }

@@ -40,10 +40,20 @@ pub(crate) enum Measure {
     KeyClaim,
     /// A message to each of 100 devices.
     ToDevice,
+    /// A page of a long timeline.
+    Messages,
+    /// The members of a large room.
+    Members,
+    /// The rooms of a space.
+    Hierarchy,
+    /// Coming into a room with many members, and going out.
+    JoinAndLeave,
+    /// Full-text search.
+    Search,
 }
 
 impl Measure {
-    const ALL: [(&'static str, Self); 16] = [
+    const ALL: [(&'static str, Self); 21] = [
         ("sends-in-many-rooms", Self::SendsInManyRooms),
         ("sends-in-one-room", Self::SendsInOneRoom),
         ("one-sender", Self::OneSender),
@@ -60,6 +70,11 @@ impl Measure {
         ("key-query", Self::KeyQuery),
         ("key-claim", Self::KeyClaim),
         ("to-device", Self::ToDevice),
+        ("messages", Self::Messages),
+        ("members", Self::Members),
+        ("hierarchy", Self::Hierarchy),
+        ("join-and-leave", Self::JoinAndLeave),
+        ("search", Self::Search),
     ];
 }
 

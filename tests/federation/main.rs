@@ -8,6 +8,7 @@ mod memberships;
 mod neighbours;
 mod operating;
 mod peer;
+mod policy_servers;
 mod recognising;
 mod sending;
 mod synapse;

@@ -1,6 +1,7 @@
 //! A small server of which a test says how it behaves, and that signs what it asks.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +32,29 @@ pub(crate) enum Behaviour {
     Endless,
     /// Sends on to a place.
     Redirect(String),
+    /// Answers with a status and JSON, by what it was sent.
+    By(Judge),
+}
+
+/// What a peer does with JSON that it was sent. It may take its time.
+#[derive(Clone)]
+pub(crate) struct Judge(Arc<dyn Fn(Value) -> Judging + Send + Sync>);
+
+type Judging = Pin<Box<dyn Future<Output = (u16, Value)> + Send>>;
+
+impl Judge {
+    pub(crate) fn new<F>(judge: impl Fn(Value) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = (u16, Value)> + Send + 'static,
+    {
+        Self(Arc::new(move |sent| Box::pin(judge(sent))))
+    }
+}
+
+impl std::fmt::Debug for Judge {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Judge")
+    }
 }
 
 /// Where transactions come, each with an id at the end.
@@ -277,11 +301,14 @@ async fn serve(
         };
         let behaviour = behaviours.lock().unwrap().get(path).cloned();
         let nothing = json!({ "errcode": "M_NOT_FOUND", "error": "nothing" });
-        answer(
-            &mut stream,
-            behaviour.unwrap_or(Behaviour::Json(404, nothing)),
-        )
-        .await?;
+        let behaviour = match behaviour {
+            Some(Behaviour::By(Judge(judge))) => {
+                let (status, told) = judge(serde_json::from_str(body).unwrap()).await;
+                Behaviour::Json(status, told)
+            }
+            other => other.unwrap_or(Behaviour::Json(404, nothing)),
+        };
+        answer(&mut stream, behaviour).await?;
         read.clear();
     }
 }
@@ -313,6 +340,7 @@ async fn answer(
             stream.write_all((head + &body).as_bytes()).await?;
         }
         Behaviour::Bytes(bytes) => stream.write_all(&bytes).await?,
+        Behaviour::By(_) => unreachable!("it has judged already"),
         Behaviour::Silence => tokio::time::sleep(Duration::from_secs(600)).await,
         Behaviour::Endless => {
             stream

@@ -24,7 +24,7 @@ pub(crate) struct Visitor<'a> {
 }
 
 /// An event as it is signed (room version 11 and later).
-fn redacted(event: &Value) -> Value {
+pub(crate) fn redacted(event: &Value) -> Value {
     const TOP: [&str; 12] = [
         "type",
         "room_id",

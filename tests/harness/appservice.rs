@@ -240,6 +240,23 @@ impl AppService {
         taken.flat_map(|asked| asked.ephemeral().to_vec()).collect()
     }
 
+    /// What the transactions that it has taken say under this name, oldest first.
+    pub fn told(&self, name: &str) -> Vec<Value> {
+        let attempts = self.attempts();
+        let taken = attempts.iter().filter(|asked| asked.status == 200);
+        taken
+            .filter_map(|asked| asked.body.get(name).cloned())
+            .collect()
+    }
+
+    /// The first of what the transactions say under this name that is wanted. Waits for it.
+    pub async fn until_told(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually(name, PATIENCE, async || {
+            self.told(name).into_iter().find(&wanted)
+        })
+        .await
+    }
+
     /// The first event of those taken that is wanted. Waits for it.
     pub async fn event(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually(what, PATIENCE, async || {

@@ -219,11 +219,12 @@ impl Actions {
             room_id,
             version,
         };
+        let incoming = self.recommended(room, vec![incoming]).await;
         let turn = self.turns.of(room);
         let _turn = turn.lock().await;
-        match self.rooms.receive(room, vec![incoming]).await?.pop() {
+        match self.rooms.receive(room, incoming).await?.pop() {
             Some(Arrival::SoftFailed(_)) => Err(HandshakeError::Rejected(
-                "its state does not allow this any more".to_owned(),
+                "its state or its policy server does not allow this".to_owned(),
             )),
             Some(arrival) => match self.complete(place, arrival, true).await {
                 Ok(Completed::Taken) => Ok(()),

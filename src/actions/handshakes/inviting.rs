@@ -95,10 +95,16 @@ impl Actions {
     ) -> Result<OwnedEventId, HandshakeError> {
         let server = target.server_name();
         self.peers.may_speak_to(server).map_err(PeerError::from)?;
-        let invitation = self
+        let mut invitation = self
             .rooms
             .propose_invitation(sender, room_id, target, content)
             .await?;
+        if let Some(policy) = self.rooms.policy_server(invitation.room).await? {
+            invitation.event = self
+                .rooms
+                .recommended_by(&policy, &invitation.event)
+                .await?;
+        }
         let signed = self.send_invitation(&invitation, target).await?;
         let part = (invitation.room, invitation.version);
         let event_id = signed.event.event_id().to_owned();

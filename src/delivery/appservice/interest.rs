@@ -7,8 +7,8 @@ use std::{
 };
 
 use model::{
-    EventSerial, MembershipRecord, RoomSerial, UserSerial,
-    tables::{ALIAS_BY_ROOM, EVENT_BY_SERIAL, MEMBER_BY_ROOM, MEMBERSHIP_BY_USER},
+    EventSerial, Membership, MembershipRecord, RoomSerial, UserSerial,
+    tables::{ALIAS_BY_ROOM, EVENT_BY_SERIAL, MEMBER_BY_ROOM, MEMBERSHIP_BY_USER, USER_BY_ID},
 };
 use ruma_common::UserId;
 use serde::Deserialize;
@@ -65,9 +65,13 @@ impl Interest {
         let mut interested = Interested::new();
         if let Some(target) = target {
             interested = of_user(services, &target);
-            if !interested.is_empty() {
-                // It may be one who was no member before.
-                self.rooms.remove(&room);
+            // It may be one who was no member before.
+            if !interested.is_empty()
+                && let Some(known) = self.rooms.get_mut(&room)
+                && let Some(user) = view.get(&USER_BY_ID, &target)?
+                && known.members.iter().all(|(member, _)| *member != user)
+            {
+                known.members.push((user, interested.clone()));
             }
         }
         interested.extend(self.in_room(view, services, room, at)?);
@@ -96,6 +100,29 @@ impl Interest {
         for row in view.scan(&ALIAS_BY_ROOM, &(room,)) {
             let ((_, alias), ()) = row?;
             interested.extend(matching(services, |service| service.has_alias(&alias)));
+        }
+        Ok(interested)
+    }
+
+    /// Who is interested in a user: those whose user it is, and those that are interested in
+    /// a room of the user's.
+    pub(super) fn in_user(
+        &mut self,
+        view: &Snapshot,
+        services: &[Arc<Service>],
+        user: UserSerial,
+        at: Position,
+    ) -> Result<Interested, StoreError> {
+        let user_id = model::user_id(view, user)?.unwrap_or_default();
+        let mut interested = of_user(services, &user_id);
+        for row in view.scan(&MEMBERSHIP_BY_USER, &(user,)) {
+            if interested.len() == services.len() {
+                break;
+            }
+            let ((_, room), record) = row?;
+            if record.membership == Membership::Join {
+                interested.extend(self.in_room(view, services, room, at)?);
+            }
         }
         Ok(interested)
     }
@@ -142,7 +169,7 @@ fn target(json: &[u8]) -> Option<String> {
     header.state_key.filter(|_| is_member)
 }
 
-fn of_user(services: &[Arc<Service>], user_id: &str) -> Interested {
+pub(super) fn of_user(services: &[Arc<Service>], user_id: &str) -> Interested {
     match UserId::parse(user_id) {
         Ok(user_id) => matching(services, |service| service.has_user(&user_id)),
         Err(_) => Interested::new(),
@@ -168,8 +195,6 @@ fn was_joined(record: &MembershipRecord, at: Position) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use model::Membership;
-
     use super::*;
 
     #[test]

@@ -1,13 +1,16 @@
 //! What application services are told, and asked (application service API).
 //!
 //! The `router` follows the log: for each event it finds out who is interested
-//! (`interest`) and writes a row for each service. A `courier` for each service makes
+//! (`interest`) and writes a row for each service; what is told soon or never waits in memory
+//! (`ephemeral`). A `courier` for each service makes
 //! transactions of its rows (`transaction`), stores each with its id before it is sent,
 //! and sends it until the service has confirmed it, in the order of the log. `asking` is
 //! what a service answers at once: whether it knows a user or an alias, pings, lookups.
 
 mod asking;
 mod courier;
+mod encryption;
+mod ephemeral;
 mod interest;
 mod options;
 mod router;
@@ -17,13 +20,9 @@ mod transaction;
 pub use asking::{AskError, PingError};
 pub use options::AppservicesOptions;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use accounts::Accounts;
-use model::RoomSerial;
 use outgoing::Outgoing;
 use parking_lot::Mutex;
 use prometheus::IntCounterVec;
@@ -33,6 +32,7 @@ use services::Services;
 use store::{Store, StoreError};
 use tokio::sync::{Notify, Semaphore};
 
+use ephemeral::Ephemeral;
 use interest::Interest;
 
 /// Questions to services at the same time, those that clients wait for.
@@ -68,8 +68,8 @@ struct Inner {
     /// What became of transactions.
     outcomes: IntCounterVec,
     couriers: Mutex<HashMap<String, Arc<Bell>>>,
-    /// The rooms in which who types has changed, by service; not stored.
-    typing: Mutex<HashMap<String, BTreeSet<RoomSerial>>>,
+    /// What services are told soon or never, by service; not stored.
+    ephemeral: Mutex<HashMap<String, Ephemeral>>,
     interest: Mutex<Interest>,
     questions: Semaphore,
 }
@@ -109,7 +109,7 @@ impl Appservices {
                 options,
                 outcomes,
                 couriers: Mutex::default(),
-                typing: Mutex::default(),
+                ephemeral: Mutex::default(),
                 interest: Mutex::default(),
                 questions: Semaphore::new(QUESTIONS),
             }),

@@ -1,6 +1,6 @@
 //! From the log to the services' queues.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use model::{
     LogEntry, RoomSerial, ServiceNews, UserSerial,
@@ -8,10 +8,13 @@ use model::{
 };
 use ruma_common::UserId;
 use runtime::Stop;
+use services::Service;
 use store::{Consumer, LogRecord, Position, Read as _, Snapshot, StoreError, Value as _};
-use tokio::sync::broadcast::error::RecvError;
 
-use super::{Appservices, TellError, interest::Interested};
+use super::{
+    Appservices, TellError,
+    interest::{Interested, of_user},
+};
 
 /// The consumer's name in the log.
 const NAME: &str = "application services";
@@ -38,9 +41,10 @@ struct Wanted {
 impl Appservices {
     /// Follows the log until the server stops.
     pub async fn run(self, stop: Stop) {
-        let typing = self.clone();
         let tasks = &self.inner.parts.tasks;
+        let (typing, presence) = (self.clone(), self.clone());
         tasks.spawn("appservice-typing", |stop| typing.follow_typing(stop));
+        tasks.spawn("appservice-presence", |stop| presence.follow_presence(stop));
         while !stop.is_stopping() {
             match self.follow(&stop).await {
                 Ok(()) => return,
@@ -235,6 +239,26 @@ impl Appservices {
                     }
                 }
             }
+            LogEntry::ToServiceDevice { user, device } => {
+                for place in encrypting_for(view, &services, user)? {
+                    want(place, ServiceNews::ToDevice { user, device });
+                }
+            }
+            LogEntry::ServiceKeys { user, device } => {
+                for place in encrypting_for(view, &services, user)? {
+                    want(place, ServiceNews::Keys { user, device });
+                }
+            }
+            LogEntry::DeviceList { user } | LogEntry::RemoteDeviceList { user } => {
+                if !services.iter().any(|it| it.registration.encrypts) {
+                    return Ok(());
+                }
+                for place in interest.in_user(view, &services, user, position)? {
+                    if services[place].registration.encrypts {
+                        want(place, ServiceNews::DeviceList { user });
+                    }
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -262,51 +286,18 @@ impl Appservices {
         }
         Ok(())
     }
+}
 
-    /// Follows who types, for the services that want to know.
-    async fn follow_typing(self, stop: Stop) {
-        let mut changes = self.rooms().typing_changes();
-        loop {
-            let room = tokio::select! {
-                () = stop.stopped() => return,
-                room = changes.recv() => room,
-            };
-            match room {
-                Ok(room) => {
-                    if let Err(error) = self.typing_changed(room).await {
-                        log::warn!("who types was not told: {error}");
-                    }
-                }
-                // Typing is worth nothing later.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
-            }
-        }
-    }
-
-    async fn typing_changed(&self, room: RoomSerial) -> Result<(), StoreError> {
-        let services = self.services().all();
-        let wants = |place: &usize| services[*place].registration.receive_ephemeral;
-        if !services.iter().any(|it| it.registration.receive_ephemeral) {
-            return Ok(());
-        }
-        let (appservices, all) = (self.clone(), services.clone());
-        let interested: Interested = self
-            .store()
-            .read(move |view| {
-                let mut interest = appservices.inner.interest.lock();
-                interest.in_room(view, &all, room, view.position())
-            })
-            .await?;
-        for place in interested.iter().filter(|place| wants(place)) {
-            let id = services[*place].id();
-            let mut typing = self.inner.typing.lock();
-            typing.entry(id.to_owned()).or_default().insert(room);
-            drop(typing);
-            self.ring(id);
-        }
-        Ok(())
-    }
+/// The services that are told what concerns a user's devices.
+fn encrypting_for(
+    view: &Snapshot,
+    services: &[Arc<Service>],
+    user: UserSerial,
+) -> Result<Interested, StoreError> {
+    let user_id = model::user_id(view, user)?.unwrap_or_default();
+    let mut places = of_user(services, &user_id);
+    places.retain(|place| services[*place].registration.encrypts);
+    Ok(places)
 }
 
 fn receipts(room: RoomSerial, user: UserSerial, with_private: bool) -> ServiceNews {

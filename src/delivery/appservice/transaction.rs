@@ -16,14 +16,12 @@ use serde_json::{Value, json};
 use services::Service;
 use store::{Position, Read as _, Snapshot, StoreError};
 
-use super::{Appservices, TellError};
+use super::{Appservices, TellError, encryption::Encryption, ephemeral::Ephemeral};
 
 /// The most rows that one transaction tells of.
 const MAX_ROWS: usize = 100;
 /// How long a transaction's body may be before it gets no more, in bytes.
 const FULL_BYTES: usize = 1024 * 1024;
-/// The most rooms of which one transaction tells who types.
-const MAX_TYPING: usize = 100;
 
 /// The key of a row.
 type Row = (String, Position, u32);
@@ -34,6 +32,7 @@ struct Draft {
     rows: Vec<Row>,
     events: Vec<String>,
     ephemeral: Vec<String>,
+    encryption: Encryption,
     /// The users of this server that memberships are about.
     users: BTreeSet<String>,
     bytes: usize,
@@ -59,17 +58,18 @@ impl Appservices {
             {
                 return Ok(Some(pending));
             }
-            let typing = self.take_typing(service.id());
+            let ephemeral = self.take_ephemeral(service.id());
             let (appservices, wanted) = (self.clone(), service.clone());
             let mut draft = self
                 .store()
-                .read(move |view| appservices.draft(view, &wanted, &typing))
+                .read(move |view| appservices.draft(view, &wanted, ephemeral))
                 .await?;
-            let is_empty = draft.events.is_empty() && draft.ephemeral.is_empty();
+            let is_empty = draft.is_empty();
             if is_empty && draft.rows.is_empty() {
                 return Ok(None);
             }
             let rows = std::mem::take(&mut draft.rows);
+            let told = std::mem::take(&mut draft.encryption.told);
             // Rows of which nothing is left to tell only make place.
             let transaction = (!is_empty).then(|| ServiceTransaction {
                 id: self.inner.parts.random.token(),
@@ -79,10 +79,11 @@ impl Appservices {
             });
             let (id, stored) = (service.id().to_owned(), transaction.clone());
             self.store()
-                .commit(move |_, _, batch| {
+                .commit(move |latest, _, batch| {
                     for row in rows {
                         batch.delete(&NEWS_BY_SERVICE, &row);
                     }
+                    accounts::forget_told(latest, batch, &told)?;
                     if let Some(transaction) = stored {
                         batch.put(&TRANSACTION_BY_SERVICE, &id, &transaction);
                     }
@@ -108,29 +109,11 @@ impl Appservices {
             .await
     }
 
-    /// The rooms in which who types has changed.
-    fn take_typing(&self, service: &str) -> BTreeSet<RoomSerial> {
-        let mut typing = self.inner.typing.lock();
-        let Some(rooms) = typing.get_mut(service) else {
-            return BTreeSet::new();
-        };
-        let mut taken = BTreeSet::new();
-        while taken.len() < MAX_TYPING
-            && let Some(room) = rooms.pop_first()
-        {
-            taken.insert(room);
-        }
-        if rooms.is_empty() {
-            typing.remove(service);
-        }
-        taken
-    }
-
     fn draft(
         &self,
         view: &Snapshot,
         service: &Service,
-        typing: &BTreeSet<RoomSerial>,
+        waiting: Ephemeral,
     ) -> Result<Draft, ReadError> {
         let sender = view.get(&USER_BY_ID, &service.sender.to_string())?;
         let viewer = Viewer {
@@ -176,21 +159,35 @@ impl Appservices {
                         draft.ephemeral(view, room, "m.receipt", &content)?;
                     }
                 }
+                ServiceNews::ToDevice { user, device } => {
+                    let told =
+                        draft
+                            .encryption
+                            .messages(view, service, (user, device), position)?;
+                    draft.bytes += told;
+                }
+                ServiceNews::Keys { user, device } => draft.encryption.keys(view, user, device)?,
+                ServiceNews::DeviceList { user } => draft.encryption.device_list(view, user)?,
             }
             if draft.bytes >= FULL_BYTES {
                 break;
             }
         }
-        for room in typing {
-            let (users, _) = self.rooms().typing(*room);
+        for room in waiting.typing {
+            let (users, _) = self.rooms().typing(room);
             let content = json!({ "user_ids": users }).to_string();
-            draft.ephemeral(view, *room, "m.typing", &content)?;
+            draft.ephemeral(view, room, "m.typing", &content)?;
         }
+        draft.ephemeral.extend(waiting.presence.into_values());
         Ok(draft)
     }
 }
 
 impl Draft {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.ephemeral.is_empty() && self.encryption.is_empty()
+    }
+
     fn event(
         &mut self,
         reader: &EventReader<'_, Snapshot>,
@@ -236,6 +233,7 @@ impl Draft {
             }
             body.push_str(&format!(r#","ephemeral":[{ephemeral}]"#));
         }
+        self.encryption.write(&mut body);
         body.push('}');
         body.into_bytes()
     }

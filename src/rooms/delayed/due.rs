@@ -9,7 +9,8 @@ use store::{Read, StoreError};
 
 use super::{DelayError, REMEMBERED, rows};
 use crate::{
-    AppendError, Rooms, Sender, append::Plan, rows::Extra, send::message_plan, staging::Staging,
+    AppendError, PolicyError, Rooms, Sender, append::Plan, rows::Extra, send::message_plan,
+    staging::Staging,
 };
 
 /// How long to wait at most before the clock is looked at again: somebody may have
@@ -17,6 +18,8 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait when something failed that has nothing to do with the event.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long a room's policy server may look at one: others are due meanwhile.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// How many that have ended are forgotten in one commit.
 const STEP: usize = 200;
 
@@ -67,7 +70,9 @@ impl Rooms {
         let outcome = if is_void {
             DelayedOutcome::Cancelled
         } else {
-            match self.deliver_delayed(&delay_id, record).await {
+            let delivery = self.deliver_delayed(&delay_id, record);
+            let delivered = tokio::time::timeout(LONGEST_LOOK, delivery).await;
+            match delivered.unwrap_or_else(|_| Err(took_too_long())) {
                 Ok(()) => return Ok(ControlFlow::Continue(())),
                 Err(error @ (DelayError::Store(_) | DelayError::Append(AppendError::Store(_)))) => {
                     return Err(error);
@@ -229,6 +234,11 @@ impl Rooms {
             }
         }
     }
+}
+
+fn took_too_long() -> DelayError {
+    let reason = "it takes too long".to_owned();
+    AppendError::from(PolicyError::Unanswered(reason)).into()
 }
 
 /// What is remembered of a refusal.

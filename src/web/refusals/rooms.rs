@@ -2,7 +2,7 @@
 
 use graph::Reason;
 use http::StatusCode;
-use rooms::{AppendError, ReadError};
+use rooms::{AppendError, PolicyError, ReadError};
 use ruma_common::api::error::ErrorCode;
 use search::SearchError;
 use sync::SyncError;
@@ -66,10 +66,51 @@ impl From<AppendError> for ApiError {
             AppendError::InviteBlocked => {
                 Self::new(StatusCode::FORBIDDEN, ErrorCode::InviteBlocked, text)
             }
+            AppendError::Policy(error) => error.into(),
             AppendError::Unresolved(detail) => Self::internal(detail),
             AppendError::Store(error) => error.into(),
         }
     }
+}
+
+/// What a policy server says goes to the client as it is, unless clients would take it for
+/// this server's word about their session.
+impl From<PolicyError> for ApiError {
+    fn from(error: PolicyError) -> Self {
+        let text = sentence(&error);
+        let PolicyError::Refused {
+            status,
+            errcode,
+            message,
+        } = error
+        else {
+            return Self::new(StatusCode::BAD_GATEWAY, ErrorCode::Unknown, text);
+        };
+        let errcode = errcode.map(ErrorCode::from);
+        match (status, errcode) {
+            (400 | 403 | 404 | 429, Some(errcode)) if !is_about_sessions(&errcode) => {
+                let status = StatusCode::from_u16(status).unwrap_or(BAD);
+                Self::new(status, errcode, message)
+            }
+            (400..500, _) => Self::forbidden(message),
+            _ => Self::new(StatusCode::BAD_GATEWAY, ErrorCode::Unknown, message),
+        }
+    }
+}
+
+/// Whether clients end or change their session when they see this code.
+fn is_about_sessions(errcode: &ErrorCode) -> bool {
+    matches!(
+        errcode.as_str(),
+        "M_UNKNOWN_TOKEN"
+            | "M_MISSING_TOKEN"
+            | "M_USER_LOCKED"
+            | "M_USER_SUSPENDED"
+            | "M_USER_DEACTIVATED"
+            | "M_CONSENT_NOT_GIVEN"
+            | "M_GUEST_ACCESS_FORBIDDEN"
+            | "M_RESOURCE_LIMIT_EXCEEDED"
+    )
 }
 
 impl From<ReadError> for ApiError {

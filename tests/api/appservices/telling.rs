@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Scene;
 
 /// A public room of alice's with a user of the service in it.
-async fn bridged(scene: &Scene) -> (User, User, String) {
+pub(super) async fn bridged(scene: &Scene) -> (User, User, String) {
     let alice = scene.server.api().register_as("alice").await;
     let room = alice.public_room().await;
     let bob = scene.service.user(&scene.server, "bob").await;
@@ -204,6 +204,39 @@ async fn typing_and_receipts_are_for_those_who_ask() {
     let all = Value::from(service.ephemeral());
     let private = format!("\"m.read.private\":{{\"{}\"", alice.user_id);
     assert!(!all.to_string().contains(&private), "{all}");
+}
+
+#[tokio::test]
+async fn presence_is_for_those_who_ask_and_share_a_room() {
+    let scene = Scene::new("irc", "receive_ephemeral: true").await;
+    let service = &scene.service;
+    let (alice, bob, _room) = bridged(&scene).await;
+    let carol = scene.server.api().register_as("carol").await;
+    let set = async |user: &User, status: &str| {
+        let path = format!("v3/presence/{}/status", escape(&user.user_id));
+        let body = json!({ "presence": "unavailable", "status_msg": status });
+        user.put(path, body).await.ok();
+    };
+    let presence = async |sender: &str, status: &str| {
+        harness::eventually("presence", 20, async || {
+            let all = service.ephemeral();
+            all.into_iter()
+                .find(|event| event["sender"] == sender && event["content"]["status_msg"] == status)
+        })
+        .await
+    };
+    // Nobody of the service is where carol is.
+    set(&carol, "alone").await;
+    set(&alice, "tea").await;
+    let event = presence(&alice.user_id, "tea").await;
+    assert_eq!(event["type"], "m.presence");
+    assert_eq!(event["content"]["presence"], "unavailable");
+    assert!(event["content"]["last_active_ago"].is_u64() && event.get("room_id").is_none());
+    // Its own users are its business wherever they are.
+    set(&bob, "here").await;
+    presence(&bob.user_id, "here").await;
+    let all = Value::from(service.ephemeral());
+    assert!(!all.to_string().contains(&carol.user_id), "{all}");
 }
 
 #[tokio::test]

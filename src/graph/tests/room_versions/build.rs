@@ -338,7 +338,7 @@ fn names_of_room_versions() {
         assert_eq!(Version::parse(version.as_str()), Ok(version));
         assert_eq!(Version::try_from(&version.id()), Ok(version));
         assert_eq!(Version::from_number(version.number()), Some(version));
-        assert!(version.is_stable());
+        assert_eq!(version.is_stable(), !version.has_owned_state());
     }
     for unknown in ["", "1", "5", "13", "06", "org.example"] {
         assert_eq!(
