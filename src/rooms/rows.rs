@@ -251,6 +251,9 @@ fn event_rows(
     }
     let mut tell = |change: &RoomChange| progress.changes.room(batch, room, change);
     let arrival = staged.arrival.as_ref();
+    if arrival.is_some_and(|arrival| !arrival.gaps.is_empty()) {
+        tell(&RoomChange::Gap);
+    }
     if let Some(root) = arrival.and_then(|arrival| arrival.head_before) {
         tell(&RoomChange::State { root });
     }
