@@ -40,7 +40,9 @@ use self::{
 };
 
 /// The room versions in which this server can create a room.
-const ROOM_VERSIONS: [&str; 7] = ["6", "7", "8", "9", "10", "11", "12"];
+const ROOM_VERSIONS: [&str; 12] = [
+    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12",
+];
 
 /// An event may have 65,536 bytes, and its escaped JSON somewhat more.
 const SMALLEST_BODY_LIMIT: u64 = 131_072;
@@ -514,9 +516,9 @@ mod tests {
                 "4: unknown key `cert` in [listener.tls]; the nearest known key is `key`",
             ),
             (
-                format!("{SMALL}[rooms]\ndefault_version = \"5\"\n"),
-                "5: rooms of version `5` cannot be created here; \
-                 choose one of 6, 7, 8, 9, 10, 11, 12",
+                format!("{SMALL}[rooms]\ndefault_version = \"13\"\n"),
+                "5: rooms of version `13` cannot be created here; \
+                 choose one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12",
             ),
             (
                 SMALL.replace("\"a.test\"", "\"a b\""),

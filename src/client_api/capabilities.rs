@@ -11,7 +11,9 @@ use web::{Part, RawJson, Reply, Routes, User};
 use crate::{ClientParts, ServerInfo, answers};
 
 /// The room versions that rooms can have, all of them stable.
-const ROOM_VERSIONS: [&str; 7] = ["6", "7", "8", "9", "10", "11", "12"];
+const ROOM_VERSIONS: [&str; 12] = [
+    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12",
+];
 
 pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new().on(get_capabilities)
