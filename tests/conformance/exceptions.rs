@@ -12,8 +12,8 @@ const REFUSALS: &[(&str, u16, &str, &str)] = &[
         NO_POLICY_SERVER,
     ),
     ("getWellknownPolicy", 404, "M_NOT_FOUND", NO_POLICY_SERVER),
-    ("redirectToSSO", 404, "M_NOT_FOUND", NO_PROVIDER),
-    ("redirectToIdP", 404, "M_NOT_FOUND", NO_PROVIDER),
+    ("redirectToSSO", 404, "M_UNRECOGNIZED", NO_PROVIDER),
+    ("redirectToIdP", 404, "M_UNRECOGNIZED", NO_PROVIDER),
     (
         "requestTokenToRegisterEmail",
         403,
