@@ -7,8 +7,8 @@ use model::{
 use ruma_common::{
     OwnedUserId, UserId,
     push::{
-        Action, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, RuleNotFoundError,
-        Ruleset,
+        Action, ConditionalPushRule, EventMatchConditionData, InsertPushRuleError, NewPushRule,
+        PushCondition, RemovePushRuleError, RuleKind, RuleNotFoundError, Ruleset, ScalarJsonValue,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,28 @@ fn defaults(user_id: &UserId, follows_threads: bool) -> Ruleset {
     if !follows_threads {
         rules.postcontent.clear();
     }
+    let all = std::mem::take(&mut rules.override_).into_iter();
+    rules.override_ = all.map(poll_by_pattern).collect();
+    let all = std::mem::take(&mut rules.underride).into_iter();
+    rules.underride = all.map(poll_by_pattern).collect();
     rules
+}
+
+/// A rule of polls (MSC3930) with its type as a pattern, as the proposal had it first and
+/// clients that match events themselves know it: what matches is the same.
+fn poll_by_pattern(mut rule: ConditionalPushRule) -> ConditionalPushRule {
+    if !rule.rule_id.starts_with(".org.matrix.msc3930.") {
+        return rule;
+    }
+    for condition in &mut rule.conditions {
+        if let PushCondition::EventPropertyIs(is) = condition
+            && let ScalarJsonValue::String(value) = &is.value
+        {
+            let pattern = EventMatchConditionData::new(is.key.clone(), value.clone());
+            *condition = pattern.into();
+        }
+    }
+    rule
 }
 
 /// The same rules with those of the server as they are now: what the user has made of

@@ -311,7 +311,7 @@ fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Problem> {
         );
     }
     let version = document.rooms.default_version.as_str();
-    let stable = || Version::SUPPORTED.into_iter().filter(|it| it.is_stable());
+    let stable = || Version::KNOWN.into_iter().filter(|it| it.is_stable());
     if !stable().any(|it| it.as_str() == version) {
         let known = stable().map(Version::as_str).collect::<Vec<_>>().join(", ");
         report(
@@ -513,9 +513,9 @@ mod tests {
                 "4: unknown key `cert` in [listener.tls]; the nearest known key is `key`",
             ),
             (
-                format!("{SMALL}[rooms]\ndefault_version = \"5\"\n"),
-                "5: rooms of version `5` cannot be created here; \
-                 choose one of 6, 7, 8, 9, 10, 11, 12",
+                format!("{SMALL}[rooms]\ndefault_version = \"13\"\n"),
+                "5: rooms of version `13` cannot be created here; \
+                 choose one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12",
             ),
             (
                 SMALL.replace("\"a.test\"", "\"a b\""),

@@ -27,7 +27,7 @@ async fn get_capabilities(
         true => Value::from("stable"),
         false => Value::from("unstable"),
     };
-    let available: Map<String, Value> = Version::SUPPORTED
+    let available: Map<String, Value> = Version::KNOWN
         .iter()
         .map(|version| (version.to_string(), stability(version)))
         .collect();

@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use ruma_client_api::session::{
     get_login_token::v1 as get_token, get_login_types::v3 as types, login::v3 as login,
     logout::v3 as logout, logout_all::v3 as logout_all, refresh_token::v3 as refresh,
+    sso_login::v3 as sso, sso_login_with_provider::v3 as sso_with_provider,
 };
 use ruma_common::{
     OwnedDeviceId,
@@ -27,6 +28,8 @@ pub(crate) fn routes() -> Routes<ClientParts> {
     Routes::new()
         .on(get_types)
         .on(make_token)
+        .on(redirect_to_sso)
+        .on(redirect_to_provider)
         .on(log_in)
         .on(refresh)
         .on(log_out)
@@ -51,6 +54,20 @@ async fn get_types(
         flows.push(types::LoginType::ApplicationService(service));
     }
     Ok(types::Response::new(flows))
+}
+
+/// `GET /_matrix/client/v3/login/sso/redirect`: there is no identity provider, and no
+/// kind of login names one.
+async fn redirect_to_sso(_: Anonymous, _: sso::Request) -> Reply<sso::Response> {
+    Err(ApiError::unrecognized())
+}
+
+/// `GET /_matrix/client/v3/login/sso/redirect/{idpId}`
+async fn redirect_to_provider(
+    _: Anonymous,
+    _: sso_with_provider::Request,
+) -> Reply<sso_with_provider::Response> {
+    Err(ApiError::unrecognized())
 }
 
 /// The body of `POST /login`. ruma's own type panics where `type` is missing.

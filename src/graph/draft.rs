@@ -66,7 +66,6 @@ pub struct Parents {
 /// - [`Reason::TooLarge`] if the type, the state key or the whole event is.
 /// - [`Reason::BadFormat`] if the draft contradicts itself: a room id too many or too few, a create event that has parents, is no state, or names
 ///   another version in its content, a target of something that is no redaction, a time beyond 2^53 - 1, too many parents, another server's sender.
-/// - [`Reason::UnsupportedVersion`] for a create event of a version that rooms are not created in.
 /// - [`Reason::Forbidden`] if a join claims to be authorised by a user of another server: that server would have to sign it.
 pub fn build(
     version: Version,
@@ -244,9 +243,6 @@ fn check_create(
             }
             Some(_) => Ok(()),
         };
-    }
-    if !Version::SUPPORTED.contains(&version) {
-        return Err(Reason::UnsupportedVersion(version.to_string()));
     }
     if room_id.is_none() != version.room_id_is_create_event() {
         return Err(bad(format!(

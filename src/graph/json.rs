@@ -370,11 +370,10 @@ mod tests {
             encoded(odd).as_deref(),
             Ok(r#"{"a":{"x":null},"b":1.5,"é":true}"#)
         );
-        for version in Version::SUPPORTED {
-            assert!(matches!(
-                read(odd.as_bytes(), version),
-                Err(Reason::BadFormat(_))
-            ));
+        for version in Version::KNOWN {
+            let refused = read(odd.as_bytes(), version);
+            let is_refused = matches!(refused, Err(Reason::BadFormat(_)));
+            assert_eq!(is_refused, version >= Version::V6, "{version}");
         }
         for not_json in [
             "",

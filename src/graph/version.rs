@@ -9,10 +9,10 @@ use ruma_common::{
 
 use crate::Reason;
 
-/// A room version. Its rules are all known here; rooms are created only in those of [`Version::SUPPORTED`].
+/// A room version. Its rules are all known here, and rooms can be created in it.
 ///
-/// Versions 1 to 5 do not enforce canonical JSON, so two servers may disagree on an event's hash: their old rooms can be taken part in, new ones
-/// are not made.
+/// Versions 1 to 5 do not enforce canonical JSON: other servers may send there what this one would not, whose own events are canonical in every
+/// version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// Room version 1: event ids that servers choose, the first state resolution.
@@ -46,7 +46,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// All versions whose rules are known, oldest first.
+    /// All versions, oldest first.
     pub const KNOWN: [Self; 14] = [
         Self::V1,
         Self::V2,
@@ -64,35 +64,11 @@ impl Version {
         Self::V12,
     ];
 
-    /// The versions that rooms are created in, oldest first.
-    pub const SUPPORTED: [Self; 9] = [
-        Self::V6,
-        Self::V7,
-        Self::V8,
-        Self::V9,
-        Self::V10,
-        Self::Owned10,
-        Self::V11,
-        Self::Owned11,
-        Self::V12,
-    ];
-
-    /// Reads the name of a version that rooms are created in, as it stands in `content.room_version` of a create event: `"12"`.
-    ///
-    /// # Errors
-    /// [`Reason::UnsupportedVersion`] for any other name, those of versions 1 to 5 too.
-    pub fn parse(name: &str) -> Result<Self, Reason> {
-        Self::SUPPORTED
-            .into_iter()
-            .find(|version| version.as_str() == name)
-            .ok_or_else(|| Reason::UnsupportedVersion(name.to_owned()))
-    }
-
-    /// Reads the name of any version whose rules are known: for rooms of other servers.
+    /// Reads the name of a version, as it stands in `content.room_version` of a create event: `"12"`.
     ///
     /// # Errors
     /// [`Reason::UnsupportedVersion`] for any other name.
-    pub fn parse_known(name: &str) -> Result<Self, Reason> {
+    pub fn parse(name: &str) -> Result<Self, Reason> {
         Self::KNOWN
             .into_iter()
             .find(|version| version.as_str() == name)

@@ -108,6 +108,9 @@ pub enum RoomChange {
         /// Its root.
         root: StateRoot,
     },
+    /// Events are missing here, or were when the next event of this commit came: whoever
+    /// follows the room sees a gap, however it is filled later.
+    Gap,
 }
 
 /// Something that changed for one user.

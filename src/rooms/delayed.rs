@@ -12,7 +12,7 @@ use std::time::Duration;
 use graph::{MAX_EVENT_BYTES, MAX_JSON_DEPTH, canonical};
 use model::{DelayedEventRecord, DelayedFailure, DelayedOutcome, Membership, UserSerial, tables};
 use ruma_common::RoomId;
-use store::{Read, StoreError};
+use store::{Read, Snapshot, StoreError};
 
 use crate::{AppendError, Rooms, Sender, room_record, send::transaction};
 
@@ -113,6 +113,11 @@ pub enum DelayAction {
     Restart,
 }
 
+/// The endpoint and room of a transaction id.
+fn delay_scope(event_type: &str, room_id: &str) -> String {
+    format!("delay/{event_type}/{room_id}")
+}
+
 impl Rooms {
     /// The longest delay, in ms, and how many events a user may have scheduled.
     pub fn delay_limits(&self) -> (u64, u64) {
@@ -141,7 +146,7 @@ impl Rooms {
         }
         check(&new)?;
         let room = self.room(room_id).await?;
-        let scope = format!("delay/{}/{room_id}", new.event_type);
+        let scope = delay_scope(&new.event_type, room_id.as_str());
         let transaction = match &new.transaction_id {
             Some(id) => transaction(sender, scope, id)?,
             None => None,
@@ -174,6 +179,26 @@ impl Rooms {
             .await?;
         self.inner.delayed.notify_one();
         Ok(delay_id)
+    }
+
+    /// The delay id that this transaction id of the sender's device got already, if it did.
+    ///
+    /// # Errors
+    /// [`AppendError::Invalid`] for a transaction id that is too long; if the database
+    /// fails.
+    pub async fn scheduled_before(
+        &self,
+        sender: &Sender,
+        room_id: &str,
+        event_type: &str,
+        transaction_id: &str,
+    ) -> Result<Option<String>, DelayError> {
+        let scope = delay_scope(event_type, room_id);
+        let Some(key) = transaction(sender, scope, transaction_id)? else {
+            return Ok(None);
+        };
+        let known = move |view: &Snapshot| view.get(&tables::DELAYED_EVENT_BY_TRANSACTION, &key);
+        Ok(self.inner.store.read(known).await?)
     }
 
     /// Sends, cancels or restarts a delayed event. `user` is who asks; the delay id alone

@@ -242,6 +242,20 @@ impl Rooms {
         &self.inner.store
     }
 
+    /// Whether `viewer` may look into a room.
+    ///
+    /// # Errors
+    /// [`ReadError::Forbidden`] if not, or if it is not known here.
+    pub fn may_read<R: Read>(
+        &self,
+        view: &R,
+        room_id: &RoomId,
+        viewer: Viewer,
+    ) -> Result<(), ReadError> {
+        let room = room_serial(view, room_id.as_str())?.ok_or_else(visibility::not_in_the_room)?;
+        Access::of(view, room, viewer.user).map(|_| ())
+    }
+
     /// The events of one room as `viewer` sees them.
     ///
     /// # Errors
@@ -333,6 +347,6 @@ pub fn room_record(view: &impl Read, room: RoomSerial) -> Result<(RoomRecord, Ve
     let record = view
         .get(&tables::ROOM_BY_SERIAL, &room)?
         .ok_or_else(|| ReadError::NotFound("this room is not known here".to_owned()))?;
-    let version = Version::parse_known(&record.version)?;
+    let version = Version::parse(&record.version)?;
     Ok((record, version))
 }

@@ -62,6 +62,8 @@ pub struct RoomCommit {
     /// Whether it concerns forks of the room's graph, so that the room's state is not what
     /// the events alone say.
     pub forked: bool,
+    /// Whether events are missing before its first.
+    pub has_gap: bool,
 }
 
 impl RoomCommit {
@@ -72,6 +74,7 @@ impl RoomCommit {
             receipts: Vec::new(),
             devices: Vec::new(),
             forked: false,
+            has_gap: false,
         }
     }
 
@@ -306,7 +309,7 @@ fn read(
         .iter()
         .filter_map(|(_, change)| match change {
             RoomChange::Event(change) => Some(change.event),
-            RoomChange::Receipt { .. } | RoomChange::State { .. } => None,
+            RoomChange::Receipt { .. } | RoomChange::State { .. } | RoomChange::Gap => None,
         })
         .collect();
     let mut events: HashMap<_, _> = load_events(view, room, &serials)?
@@ -328,6 +331,7 @@ fn read(
                 commit.receipts.push((user, kind, thread));
             }
             RoomChange::State { .. } => commit.forked = true,
+            RoomChange::Gap => commit.has_gap = true,
         }
     }
     let from = (room, Position(since.0 + 1), UserSerial(0));

@@ -3,7 +3,7 @@
 runtime::options! {
     /// What rooms are like when their creator does not say, and what clients may do there.
     pub struct RoomsOptions in "rooms" {
-        /// The room version of new rooms: "6" to "12".
+        /// The room version of new rooms: "1" to "12".
         pub default_version: String = "12".to_owned(),
         /// Whether people see who of those whom they share a room with is there.
         pub presence: bool = true,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use model::{Membership, RoomSerial, UserSerial, room_scope, tables, user_scope};
+use model::{DeviceSerial, Membership, RoomSerial, UserSerial, room_scope, tables, user_scope};
 use parking_lot::Mutex;
 use ruma_common::{OwnedUserId, ServerName, UserId, presence::PresenceState};
 use runtime::{Stop, Timestamp};
@@ -68,6 +68,8 @@ struct Presence {
     last_sync: Timestamp,
     /// How many of their syncs wait at this moment.
     waiting: usize,
+    /// Their devices that sync, or did a moment ago.
+    devices: BTreeMap<DeviceSerial, Syncing>,
     is_active: bool,
     /// Whether they have synced since the server started.
     has_synced: bool,
@@ -75,6 +77,16 @@ struct Presence {
     is_remote: bool,
     /// The number of the last change.
     sequence: u64,
+}
+
+/// A device that syncs.
+struct Syncing {
+    /// Whether it says that its user is idle.
+    is_idle: bool,
+    /// How many of its syncs wait at this moment.
+    waiting: usize,
+    /// When the last of its syncs began or ended.
+    last_sync: Timestamp,
 }
 
 /// Presence as somebody else sees it.
@@ -127,6 +139,49 @@ impl Presence {
         }
     }
 
+    /// Notes that a sync of a device begins. Whoever is idle or busy by their own word
+    /// stays so until they do something or a device says that they are back; and nobody
+    /// is idle by the word of one device while another one says that they are not.
+    fn begins(&mut self, device: DeviceSerial, is_idle: bool, now: Timestamp, gone: Duration) {
+        self.waiting += 1;
+        self.last_sync = now;
+        // That somebody comes is news, also of who has said before how they are.
+        self.has_synced = true;
+        self.devices
+            .retain(|_, it| it.waiting > 0 || now.since(it.last_sync) < gone);
+        let here = self.devices.entry(device).or_insert(Syncing {
+            is_idle: false,
+            waiting: 0,
+            last_sync: now,
+        });
+        let was_idle = std::mem::replace(&mut here.is_idle, is_idle);
+        (here.waiting, here.last_sync) = (here.waiting + 1, now);
+        let all_idle = self.devices.values().all(|it| it.is_idle);
+        let comes = self.state == PresenceState::Offline;
+        let returns = was_idle && !is_idle && self.state == PresenceState::Unavailable;
+        if comes || returns {
+            self.is_active = !is_idle;
+            self.last_active = now;
+            self.state = match is_idle {
+                true => PresenceState::Unavailable,
+                false => PresenceState::Online,
+            };
+        } else if is_idle && !was_idle && all_idle {
+            self.is_active = false;
+            self.state = PresenceState::Unavailable;
+        }
+    }
+
+    /// Notes that a sync of a device ends.
+    fn ends(&mut self, device: DeviceSerial, now: Timestamp) {
+        self.waiting = self.waiting.saturating_sub(1);
+        self.last_sync = now;
+        if let Some(here) = self.devices.get_mut(&device) {
+            here.waiting = here.waiting.saturating_sub(1);
+            here.last_sync = now;
+        }
+    }
+
     /// What time makes of it. Returns whether others see a difference.
     fn expire(&mut self, now: Timestamp, idle: Duration, gone: Duration) -> bool {
         let before = (self.state.clone(), self.is_active);
@@ -139,6 +194,7 @@ impl Presence {
         }
         if self.waiting == 0 && now.since(self.last_sync) >= gone {
             self.state = PresenceState::Offline;
+            self.devices.clear();
         } else if self.state == PresenceState::Online && now.since(self.last_active) >= idle {
             self.state = PresenceState::Unavailable;
         }
@@ -153,6 +209,7 @@ impl Presence {
 pub struct Present {
     rooms: Rooms,
     user: UserSerial,
+    device: DeviceSerial,
 }
 
 impl Drop for Present {
@@ -160,8 +217,7 @@ impl Drop for Present {
         let now = self.rooms.inner.clock.now();
         let mut state = self.rooms.inner.presences.state.lock();
         if let Some(presence) = state.users.get_mut(&self.user) {
-            presence.waiting = presence.waiting.saturating_sub(1);
-            presence.last_sync = now;
+            presence.ends(self.device, now);
         }
     }
 }
@@ -185,6 +241,7 @@ impl Rooms {
             last_active: now,
             last_sync: now,
             waiting: 0,
+            devices: BTreeMap::new(),
             is_active: false,
             has_synced: false,
             is_remote: false,
@@ -324,13 +381,15 @@ impl Rooms {
         })
     }
 
-    /// Notes that a sync of somebody begins, which says how they want to be shown.
+    /// Notes that a sync of somebody begins on a device, which says how they want to be
+    /// shown.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn present(
         &self,
         user: UserSerial,
+        device: DeviceSerial,
         wanted: PresenceState,
     ) -> Result<Option<Present>, StoreError> {
         if !self.has_presence()
@@ -339,21 +398,15 @@ impl Rooms {
             return Ok(None);
         }
         let now = self.inner.clock.now();
+        let gone = Duration::from_secs(self.inner.options.presence_offline_after);
+        let is_idle = wanted == PresenceState::Unavailable;
         let changed = self.change_presence(user, |presence| {
-            presence.waiting += 1;
-            presence.last_sync = now;
-            // That somebody comes is news, also of who has said before how they are.
-            presence.has_synced = true;
-            // Who is idle or busy by their own word stays so until they do something.
-            if presence.state == PresenceState::Offline {
-                presence.is_active = wanted == PresenceState::Online;
-                presence.state = wanted;
-                presence.last_active = now;
-            }
+            presence.begins(device, is_idle, now, gone);
         });
         let present = Present {
             rooms: self.clone(),
             user,
+            device,
         };
         if changed {
             let rooms = self.clone();

@@ -254,6 +254,9 @@ fn event_rows(
         batch.put(&tables::NEWEST_FORK_BY_ROOM, &room, &progress.position);
     }
     let mut tell = |change: &RoomChange| progress.changes.room(batch, room, change);
+    if arrival.is_some_and(|arrival| !arrival.gaps.is_empty()) {
+        tell(&RoomChange::Gap);
+    }
     if let Some(root) = arrival.and_then(|arrival| arrival.head_before) {
         tell(&RoomChange::State { root });
     }

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::{DecodeError, Read, Snapshot, StoreError};
 
-use crate::{ReadError, Rooms, append::Transaction, room_record};
+use crate::{
+    AppendError, ReadError, Rooms, Sender, append::Transaction, room_record, send::transaction,
+};
 
 /// How long a transaction id is remembered, in ms.
 const LIFETIME: u64 = 24 * 60 * 60 * 1_000;
@@ -32,6 +34,33 @@ struct Forgotten {
 }
 
 impl Rooms {
+    /// The event that this transaction id of the sender's device has made already, if it
+    /// has: whoever asks again need not say once more what.
+    ///
+    /// # Errors
+    /// [`AppendError::Invalid`] for a transaction id that is too long; if the database
+    /// fails.
+    pub async fn sent_before(
+        &self,
+        sender: &Sender,
+        room_id: &str,
+        event_type: &str,
+        transaction_id: &str,
+    ) -> Result<Option<String>, AppendError> {
+        let scope = send_scope(event_type, room_id);
+        let Some(key) = transaction(sender, scope, transaction_id)? else {
+            return Ok(None);
+        };
+        let sent = move |view: &Snapshot| {
+            let Some(sent) = view.get(&tables::EVENT_BY_TRANSACTION, &key)? else {
+                return Ok(None);
+            };
+            let stored = view.get(&tables::EVENT_BY_SERIAL, &sent.event)?;
+            Ok::<_, StoreError>(stored.map(|stored| stored.event_id))
+        };
+        Ok(self.inner.store.read(sent).await?)
+    }
+
     /// Forgets the transaction ids of events that were sent more than a day ago, and
     /// says how many. To be called now and then, by one caller.
     ///

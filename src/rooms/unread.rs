@@ -426,7 +426,7 @@ fn count_on(
         tally.looked_at += 1;
         match row? {
             (_, RoomChange::Receipt { user: whose, .. }) if whose == user => return Ok(None),
-            (_, RoomChange::Receipt { .. } | RoomChange::State { .. }) => {}
+            (_, RoomChange::Receipt { .. } | RoomChange::State { .. } | RoomChange::Gap) => {}
             ((_, position, _), RoomChange::Event(change)) => {
                 tally.add(user, position.0, &change, scales)?;
             }

@@ -125,7 +125,7 @@ impl<'a> Run<'a> {
         let shown = self.shown(&candidates)?;
         let next_batch = self.next_batch(&candidates, &shown);
         let mut found = Found {
-            count: candidates.hits.len(),
+            count: self.count(&candidates),
             highlights: self.words.clone(),
             groups: self.groups(&shown, next_batch.as_ref()),
             next_batch: next_batch.map(|token| token.to_string()),
@@ -328,18 +328,22 @@ impl<'a> Run<'a> {
         Ok(wanted.contains(&field) && self.words.iter().all(|word| all.contains(word)))
     }
 
-    fn token(&self, hit: &Hit, group: Option<(GroupKey, String)>) -> Token {
-        Token {
-            score: (self.question.order == Order::Rank).then_some(hit.score),
-            at: hit.at,
-            group,
-        }
+    /// How many results there are in all, as far as they were gathered.
+    fn count(&self, candidates: &Candidates) -> usize {
+        let first = self.from.as_ref().map(|token| token.count);
+        first.unwrap_or(candidates.hits.len())
     }
 
     fn next_batch(&self, candidates: &Candidates, shown: &Shown) -> Option<Token> {
         let group = self.from.as_ref().and_then(|token| token.group.clone());
+        let count = self.count(candidates);
         if let Some(hit) = &shown.stopped_at {
-            return Some(self.token(hit, group));
+            return Some(Token {
+                score: (self.question.order == Order::Rank).then_some(hit.score),
+                at: hit.at,
+                count,
+                group,
+            });
         }
         // Nothing above the floor: the next page begins below it.
         let is_recent = self.question.order == Order::Recent;
@@ -347,6 +351,7 @@ impl<'a> Run<'a> {
         Some(Token {
             score: None,
             at: floor,
+            count,
             group,
         })
     }

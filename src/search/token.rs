@@ -11,6 +11,8 @@ pub(crate) struct Token {
     pub(crate) score: Option<f64>,
     /// The event's place in the index.
     pub(crate) at: At,
+    /// How many results the first page counted: the pages behind it see fewer.
+    pub(crate) count: usize,
     /// The group that goes on, where one does.
     pub(crate) group: Option<(GroupKey, String)>,
 }
@@ -25,13 +27,14 @@ impl Token {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(5, '.');
+        let mut parts = text.splitn(6, '.');
         let score = match parts.next()? {
             "f" => None,
             score => Some(f64::from_bits(score.strip_prefix('k')?.parse().ok()?)),
         };
         let at = parts.next()?.parse().ok()?;
         let event = EventSerial(parts.next()?.parse().ok()?);
+        let count = parts.next()?.parse().ok()?;
         let group = match (parts.next(), parts.next()) {
             (None, None) => None,
             (Some("r"), Some(room)) => Some((GroupKey::Room, room.to_owned())),
@@ -42,6 +45,7 @@ impl Token {
         is_number.then_some(Self {
             score,
             at: (at, event),
+            count,
             group,
         })
     }
@@ -53,7 +57,7 @@ impl std::fmt::Display for Token {
             None => formatter.write_str("f")?,
             Some(score) => write!(formatter, "k{}", score.to_bits())?,
         }
-        write!(formatter, ".{}.{}", self.at.0, self.at.1.0)?;
+        write!(formatter, ".{}.{}.{}", self.at.0, self.at.1.0, self.count)?;
         match &self.group {
             None => Ok(()),
             Some((GroupKey::Room, room)) => write!(formatter, ".r.{room}"),
@@ -77,22 +81,24 @@ mod tests {
                 let token = Token {
                     score,
                     at: (12, EventSerial(34)),
+                    count: 56,
                     group,
                 };
                 assert_eq!(Token::parse(&token.to_string()), Some(token));
             }
         }
-        let nan = format!("k{}.1.2", f64::NAN.to_bits());
+        let nan = format!("k{}.1.2.3", f64::NAN.to_bits());
         for text in [
             "",
             "f",
             "f.1",
-            "f.1.x",
-            "f.1.2.r",
-            "f.1.2.x.y",
-            "k.1.2",
+            "f.1.x.3",
+            "f.1.2",
+            "f.1.2.3.r",
+            "f.1.2.3.x.y",
+            "k.1.2.3",
             &nan,
-            "g.1.2",
+            "g.1.2.3",
         ] {
             assert_eq!(Token::parse(text), None, "{text}");
         }

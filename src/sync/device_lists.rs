@@ -169,7 +169,7 @@ pub(crate) fn root_at(
                 let meta = snapshot.get(&tables::EVENT_META_BY_SERIAL, &change.event)?;
                 return Ok(meta.map(|meta| meta.state_before));
             }
-            RoomChange::Receipt { .. } => {}
+            RoomChange::Receipt { .. } | RoomChange::Gap => {}
         }
     }
     Ok(None)

@@ -169,10 +169,10 @@ fn suits(question: &Question) -> bool {
     !question.view.full_state && question.view.fields.is_none()
 }
 
-/// Whether nothing happened that changes what was there before.
+/// Whether nothing happened that changes what was there before, and nothing is missing.
 fn is_plain(news: &RoomNews) -> bool {
-    let forked = news.commits.iter().any(|commit| commit.forked);
-    !forked
+    let mut commits = news.commits.iter();
+    !commits.any(|commit| commit.forked || commit.has_gap)
         && !news
             .events()
             .any(|event| event.is_state || event.event_type == "m.room.redaction")

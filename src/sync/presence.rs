@@ -21,7 +21,8 @@ impl Sync {
         session: &Session,
         wanted: PresenceState,
     ) -> Result<Option<Present>, SyncError> {
-        Ok(self.inner.rooms.present(session.user, wanted).await?)
+        let (user, device) = (session.user, session.device);
+        Ok(self.inner.rooms.present(user, device, wanted).await?)
     }
 
     /// The presence of those who share a room with the user, as far as it changed since,

@@ -239,7 +239,7 @@ impl<'a> RoomReader<'a> {
                     }
                     last = None;
                 }
-                RoomChange::Receipt { .. } => {}
+                RoomChange::Receipt { .. } | RoomChange::Gap => {}
             }
         }
         Ok(forks)
@@ -276,7 +276,8 @@ impl<'a> RoomReader<'a> {
         }
     }
 
-    /// The newest events after `since`, newest first, and whether there were more.
+    /// The newest events after `since`, newest first, and whether there were more. What
+    /// came before a gap is left to who looks back, who has it filled.
     fn events_since(&self, since: Position) -> Result<(Vec<ClientEvent>, bool), SyncError> {
         let room = self.reader.room;
         let before = (room, Position(self.end.saturating_add(1)), 0);
@@ -290,8 +291,10 @@ impl<'a> RoomReader<'a> {
             if position <= since {
                 break;
             }
-            let RoomChange::Event(change) = change else {
-                continue;
+            let change = match change {
+                RoomChange::Event(change) => change,
+                RoomChange::Gap => return Ok((found, true)),
+                RoomChange::Receipt { .. } | RoomChange::State { .. } => continue,
             };
             if let Some(event) = self.wanted(change.event)? {
                 if found.len() == self.view.limit {
@@ -320,10 +323,12 @@ impl<'a> RoomReader<'a> {
     }
 
     /// The newest events that the viewer may see, newest first, and whether there
-    /// are more.
+    /// are more. A gap that nobody has filled yet ends them.
     fn newest_events(&self) -> Result<(Vec<ClientEvent>, bool), SyncError> {
         let room = self.reader.room;
         let visibility = Visibility::new(&self.reader)?;
+        let gap = rooms::gaps_below(self.reader.view, room, PlaceToken::END, 1)?;
+        let above_gap = gap.first().map(|gap| gap.above);
         let mut found = Vec::new();
         // Looking for what somebody may not see, or has filtered out, must end too.
         let most = self.view.limit.saturating_mul(10).max(1000);
@@ -345,13 +350,16 @@ impl<'a> RoomReader<'a> {
                     && self.view.timeline.allows(&event.stored.json)
                     && visibility.allows(&event)?
                     && !self.reader.is_ignored(&event)?;
-                if !shown {
-                    continue;
-                }
-                if found.len() == self.view.limit {
+                if shown && found.len() == self.view.limit {
                     return Ok((found, true));
                 }
-                found.push(event);
+                let ends_here = above_gap == Some(event.serial);
+                if shown {
+                    found.push(event);
+                }
+                if ends_here {
+                    return Ok((found, true));
+                }
             }
         }
     }

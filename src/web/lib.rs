@@ -64,7 +64,7 @@ pub use measures::{Measures, metrics_routes};
 pub use multipart::MultipartFile;
 pub use options::{LimitsOptions, ListenerOptions, Serves, TlsFiles};
 pub use plain::{FormBody, JsonBody, PathOf, QueryOf, TextBody};
-pub use requests::{Asked, Interactive, Received, WithBody};
+pub use requests::{Asked, Interactive, Received, Tried, WithBody, Wrong};
 pub use routes::{Call, Endpoint, Routes, Serving};
 pub use sync_slots::SyncSlot;
 pub use tls::{Tls, TlsError};

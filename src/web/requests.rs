@@ -63,6 +63,49 @@ pub trait Asked: Sized + Send + 'static {
 
     /// Makes it of the typed request and of what it was parsed from.
     fn new(request: Self::Request, parts: &Parts, received: Received) -> Self;
+
+    /// What becomes of a request of a client that is wrong.
+    ///
+    /// # Errors
+    /// What is wrong with it, unless the handler wants to tell.
+    fn wrong(wrong: Wrong) -> Result<Self, ApiError> {
+        Err(wrong.error)
+    }
+}
+
+/// A request that is not what its endpoint takes.
+#[derive(Debug)]
+pub struct Wrong {
+    /// What is to be told of it.
+    pub error: ApiError,
+    /// The arguments of its path, decoded.
+    pub arguments: Vec<String>,
+}
+
+impl Wrong {
+    fn new(error: ApiError, arguments: &[&str]) -> Self {
+        Self {
+            error,
+            arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
+        }
+    }
+}
+
+/// A request that may be wrong, for a handler that has something to say that matters
+/// more: that the caller may not ask, or that it was done already.
+#[derive(Debug)]
+pub struct Tried<R>(pub Result<R, Wrong>);
+
+impl<R: IncomingRequest + Send + 'static> Asked for Tried<R> {
+    type Request = R;
+
+    fn new(request: R, _: &Parts, _: Received) -> Self {
+        Self(Ok(request))
+    }
+
+    fn wrong(wrong: Wrong) -> Result<Self, ApiError> {
+        Ok(Self(Err(wrong)))
+    }
 }
 
 /// The body of a request, as its handler gets it.
@@ -144,23 +187,23 @@ pub(crate) async fn read<Q: Asked>(
     let received = if Q::IS_STREAMED {
         Received::Streamed(begin_file(body, exchange).await?)
     } else {
-        Received::Whole(read_body(body, exchange, takes).await?)
+        match read_body(body, exchange, takes).await {
+            Ok(bytes) => Received::Whole(bytes),
+            // Nobody knows yet whether it comes from the server that it claims to be.
+            Err(error) if exchange.claim.get().is_some() => return Err(error),
+            Err(error) => {
+                let path = path(&mut parts).await?;
+                return Q::wrong(Wrong::new(error, &arguments(path.as_ref())));
+            }
+        }
     };
     let body = match &received {
         Received::Whole(bytes) => bytes.clone(),
         Received::Streamed(_) => Bytes::new(),
     };
     verify(&parts, &body, exchange).await?;
-    let path = match RawPathParams::from_request_parts(&mut parts, &()).await {
-        Ok(path) => Some(path),
-        Err(RawPathParamsRejection::MissingPathParams(_)) => None,
-        Err(_) => return Err(ApiError::invalid_param("The path is not UTF-8 text.")),
-    };
-    let arguments: Vec<&str> = path
-        .iter()
-        .flatten()
-        .map(|(_, argument)| argument)
-        .collect();
+    let path = path(&mut parts).await?;
+    let arguments = arguments(path.as_ref());
     // Some of ruma's requests read their body by hand and want the empty object.
     let json: &[u8] = if takes == Takes::Json && body.is_empty() {
         b"{}"
@@ -175,7 +218,21 @@ pub(crate) async fn read<Q: Asked>(
     if let Received::Streamed(file) = received {
         file.discard().await;
     }
-    Err(error)
+    Q::wrong(Wrong::new(error, &arguments))
+}
+
+/// The path, decoded, if it has arguments.
+async fn path(parts: &mut Parts) -> Result<Option<RawPathParams>, ApiError> {
+    match RawPathParams::from_request_parts(parts, &()).await {
+        Ok(path) => Ok(Some(path)),
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(None),
+        Err(_) => Err(ApiError::invalid_param("The path is not UTF-8 text.")),
+    }
+}
+
+fn arguments(path: Option<&RawPathParams>) -> Vec<&str> {
+    let arguments = path.into_iter().flatten();
+    arguments.map(|(_, argument)| argument).collect()
 }
 
 /// Verifies the signature of the server that says that it calls, if one does.

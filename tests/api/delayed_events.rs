@@ -116,6 +116,7 @@ async fn the_same_transaction_schedules_once() {
     let body = json!({ "msgtype": "m.text", "body": "old" });
     let old = id_of(alice.put(&path, body.clone()).await);
     assert_eq!(id_of(alice.put(&path, body).await), old);
+    assert_eq!(id_of(alice.raw(reqwest::Method::PUT, &path, "").await), old);
     assert_eq!(list(&alice).await.len(), 3);
 }
 

@@ -174,6 +174,22 @@ async fn a_limit_is_kept_within_bounds() {
 }
 
 #[tokio::test]
+async fn outsiders_are_sent_away_however_they_ask() {
+    let api = server();
+    let (alice, bob) = (api.register("alice").await, api.register("bob").await);
+    let (room, _) = said(&alice, 1).await;
+    let path = format!("v3/rooms/{room}/messages");
+    for wrong in ["", "?dir=x", "?dir=b&limit=-1"] {
+        let path = format!("{path}{wrong}");
+        bob.get(&path).await.refused(403, "M_FORBIDDEN");
+        alice.get(&path).await.refused_with(&[400]);
+    }
+    alice.get(&path).await.refused(400, "M_MISSING_PARAM");
+    let nowhere = bob.get("v3/rooms/!nowhere:localhost/messages").await;
+    nowhere.refused(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
 async fn a_token_of_another_kind_is_refused() {
     let alice = server().register("alice").await;
     let (room, _) = said(&alice, 1).await;

@@ -111,6 +111,41 @@ async fn a_sync_says_how_one_wants_to_be_shown() {
 }
 
 #[tokio::test]
+async fn devices_say_that_nobody_is_there_and_that_somebody_is_back() {
+    let server = Server::with(Config {
+        more: "[rooms]\npresence_idle_after = 3600\npresence_offline_after = 3600".into(),
+        ..Config::default()
+    });
+    let api = server.api();
+    let (alice, bob) = (api.register("alice").await, api.register("bob").await);
+    alice.room_with(&[&bob]).await;
+    let is = async |expected: &str| {
+        let got = alice.get(status(&bob)).await.ok();
+        assert_eq!(got["presence"], expected);
+    };
+    bob.sync().await;
+    is("online").await;
+    bob.sync_with("timeout=0&set_presence=unavailable").await;
+    is("unavailable").await;
+    bob.sync().await;
+    is("online").await;
+    // One of two devices is in use.
+    let phone = bob.another_device().await;
+    phone.sync().await;
+    bob.sync_with("timeout=0&set_presence=unavailable").await;
+    is("online").await;
+    phone.sync_with("timeout=0&set_presence=unavailable").await;
+    is("unavailable").await;
+    // Whoever says so themselves is idle, whatever they have open.
+    phone.sync().await;
+    is("online").await;
+    let idle = json!({ "presence": "unavailable" });
+    bob.put(status(&bob), idle).await.ok();
+    phone.sync().await;
+    is("unavailable").await;
+}
+
+#[tokio::test]
 async fn who_does_nothing_is_away_and_then_gone() {
     let server = Server::with(Config {
         more: "[rooms]\npresence_idle_after = 1\npresence_offline_after = 4".into(),

@@ -1,10 +1,15 @@
-//! The room versions 6 to 12, each with its own rules.
+//! The room versions, each with its own rules.
 
 use serde_json::{Value, json};
 
 use crate::server;
 
-const VERSIONS: [&str; 7] = ["6", "7", "8", "9", "10", "11", "12"];
+const VERSIONS: [&str; 12] = [
+    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12",
+];
+
+/// Those that have no knocking.
+const BEFORE_KNOCKING: [&str; 6] = ["1", "2", "3", "4", "5", "6"];
 
 #[tokio::test]
 async fn a_conversation_works_in_every_version() {
@@ -35,6 +40,26 @@ async fn a_conversation_works_in_every_version() {
         bob.try_send_event(&room, "m.test", json!({}))
             .await
             .refused(403, "M_FORBIDDEN");
+    }
+}
+
+#[tokio::test]
+async fn servers_choose_the_ids_of_events_up_to_version_2() {
+    let alice = server().register("alice").await;
+    for version in VERSIONS {
+        let room = alice.create_room(json!({ "room_version": version })).await;
+        let (one, other) = (alice.say(&room, "a").await, alice.say(&room, "a").await);
+        assert_ne!(one, other);
+        for event_id in [one, other] {
+            let is_chosen = event_id.ends_with(":localhost");
+            assert_eq!(
+                is_chosen,
+                ["1", "2"].contains(&version),
+                "version {version}: {event_id}"
+            );
+            let got = alice.event(&room, &event_id).await.ok();
+            assert_eq!(got["event_id"], event_id.as_str());
+        }
     }
 }
 
@@ -95,14 +120,14 @@ async fn knocking_begins_with_version_7() {
         let options = json!({ "room_version": version, "initial_state": rule });
         let answer = alice.post("v3/createRoom", options).await;
         if answer.status != 200 {
-            assert_eq!(version, "6", "{answer:?}");
+            assert!(BEFORE_KNOCKING.contains(&version), "{answer:?}");
             continue;
         }
         let room = answer.ok()["room_id"].as_str().unwrap().to_owned();
         let knock = bob.post(format!("v3/knock/{room}"), json!({})).await;
         assert_eq!(
             knock.status == 200,
-            version != "6",
+            !BEFORE_KNOCKING.contains(&version),
             "version {version}: {knock:?}"
         );
     }

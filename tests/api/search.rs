@@ -144,6 +144,7 @@ async fn pages_follow_each_other_in_both_orders_and_in_groups() {
             let page = page["search_categories"]["room_events"].take();
             all.extend(ids(&page));
             assert!(ids(&page).len() <= 5);
+            assert_eq!(page["count"], 12, "{order}");
             if first.is_null() {
                 first = page.clone();
             }

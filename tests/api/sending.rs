@@ -51,6 +51,24 @@ async fn a_transaction_id_is_taken_once_per_device() {
 }
 
 #[tokio::test]
+async fn who_repeats_a_transaction_need_not_say_what_again() {
+    let alice = server().register("alice").await;
+    let room = alice.public_room().await;
+    let path = format!("v3/rooms/{room}/send/m.room.message/once");
+    let again = async || alice.raw(reqwest::Method::PUT, &path, "").await;
+    again().await.refused(400, "M_NOT_JSON");
+    let body = json!({ "msgtype": "m.text", "body": "one" });
+    let first = alice.put(&path, body).await.ok();
+    assert_eq!(again().await.ok(), first);
+    let other = format!("v3/rooms/{room}/send/m.other/once");
+    let other = alice.raw(reqwest::Method::PUT, &other, "").await;
+    other.refused(400, "M_NOT_JSON");
+    let anonymous = alice.anonymous();
+    let anonymous = anonymous.raw(reqwest::Method::PUT, &path, "").await;
+    anonymous.refused(401, "M_MISSING_TOKEN");
+}
+
+#[tokio::test]
 async fn twenty_repeats_at_once_make_one_event() {
     let alice = server().register("alice").await;
     let room = alice.public_room().await;

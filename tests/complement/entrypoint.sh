@@ -43,6 +43,7 @@ shared_secret = "complement"
 
 [accounts]
 user_directory = "shared_rooms"
+password_min_length = 1
 
 [rooms]
 default_version = "11"

@@ -70,7 +70,7 @@ impl Actions {
         };
         // Who says none knows the first one only.
         let version = version.unwrap_or(RoomVersionId::V1);
-        let version = Version::parse_known(version.as_str())
+        let version = Version::parse(version.as_str())
             .map_err(|_| HandshakeError::UnknownVersion(version.to_string()))?;
         let template = Template::read(event.get().as_bytes(), room_id, user_id, membership.name())
             .map_err(|error| PeerError::BadAnswer(error.to_string()))?;

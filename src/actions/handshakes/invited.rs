@@ -37,7 +37,7 @@ impl Actions {
         invitation: SentInvitation<'_>,
     ) -> Result<String, HandshakeError> {
         let sent = invitation.sent;
-        let version = Version::parse_known(invitation.version)
+        let version = Version::parse(invitation.version)
             .map_err(|_| HandshakeError::UnknownVersion(invitation.version.to_owned()))?;
         let (event, _) = sent.read(version, Membership::Invite)?;
         let target = event.state_key().unwrap_or_default();

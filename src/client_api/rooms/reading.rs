@@ -22,7 +22,7 @@ use ruma_client_api::{
 use ruma_common::RoomId;
 use ruma_events::room::member::MembershipState;
 use serde::Deserialize;
-use web::{ApiError, Part, QueryOf, RawJson, Reply, Routes, User};
+use web::{ApiError, Part, QueryOf, RawJson, Reply, Routes, Tried, User, Wrong};
 
 use super::{answers, read, read_long, sender};
 use crate::ClientParts;
@@ -42,11 +42,16 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 /// `GET /_matrix/client/v3/rooms/{roomId}/messages`
 async fn messages(
     Part(actions): Part<Actions>,
+    Part(rooms): Part<Rooms>,
     Part(sync): Part<Sync>,
     caller: User,
     QueryOf(relations): QueryOf<RelationQuery>,
-    request: messages::Request,
+    Tried(request): Tried<messages::Request>,
 ) -> Reply<RawJson> {
+    let request = match request {
+        Ok(request) => request,
+        Err(wrong) => return Err(forbidden_or(rooms, &caller, wrong).await),
+    };
     let (room_id, filter) = (request.room_id, request.filter);
     let limit = filter
         .limit
@@ -75,6 +80,22 @@ async fn messages(
     ];
     fields.extend(end.as_deref().map(|end| ("end", end)));
     Ok(answers::object(&fields))
+}
+
+/// What is told of a wrong request: to those who may not look into the room, that alone.
+async fn forbidden_or(rooms: Rooms, caller: &User, wrong: Wrong) -> ApiError {
+    let room_id = wrong.arguments.first().map(RoomId::parse);
+    let Some(Ok(room_id)) = room_id else {
+        return wrong.error;
+    };
+    let viewer = sender(caller).viewer();
+    let may_read = read(rooms, move |rooms, view| {
+        rooms.may_read(view, &room_id, viewer)
+    });
+    match may_read.await {
+        Ok(()) => wrong.error,
+        Err(error) => error,
+    }
 }
 
 /// The part of a filter that chooses events by their relations (MSC3874), which the typed

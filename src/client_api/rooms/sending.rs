@@ -11,7 +11,7 @@ use ruma_client_api::{
 };
 use ruma_common::MilliSecondsSinceUnixEpoch;
 use serde_json::json;
-use web::{Part, QueryOf, RawJson, Reply, Routes, User};
+use web::{Part, QueryOf, RawJson, Reply, Routes, Tried, User, Wrong};
 
 use super::{
     delayed::{self, DelayQuery},
@@ -40,8 +40,12 @@ async fn send(
     caller: User,
     QueryOf(later): QueryOf<DelayQuery>,
     QueryOf(sticky): QueryOf<StickyQuery>,
-    request: send::Request,
+    Tried(request): Tried<send::Request>,
 ) -> Reply<RawJson> {
+    let request = match request {
+        Ok(request) => request,
+        Err(wrong) => return sent_before(&rooms, &caller, &later, wrong).await,
+    };
     let (event_type, sticky) = (request.event_type.to_string(), sticky.checked()?);
     let content = request.body.json().get().as_bytes();
     if let Some(delay) = later.delay {
@@ -66,6 +70,29 @@ async fn send(
         )
         .await?;
     Ok(answers::json(&json!({ "event_id": event_id })))
+}
+
+/// The answer that was given before, if the transaction id was used already: it stands
+/// whatever else the request says (client-server API, "Transaction identifiers").
+async fn sent_before(
+    rooms: &Rooms,
+    caller: &User,
+    later: &DelayQuery,
+    wrong: Wrong,
+) -> Reply<RawJson> {
+    let [room_id, event_type, transaction_id] = wrong.arguments.as_slice() else {
+        return Err(wrong.error);
+    };
+    let sender = sender(caller);
+    let (name, id) = if later.delay.is_some() {
+        let known = rooms.scheduled_before(&sender, room_id, event_type, transaction_id);
+        ("delay_id", known.await?)
+    } else {
+        let known = rooms.sent_before(&sender, room_id, event_type, transaction_id);
+        ("event_id", known.await?)
+    };
+    let id = id.ok_or(wrong.error)?;
+    Ok(answers::json(&json!({ name: id })))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}`

@@ -126,7 +126,7 @@ impl Side {
         let rows = view.scan(&tables::CHANGE_BY_ROOM, &(self.room(),));
         let events = rows.filter_map(|row| match row.unwrap().1 {
             RoomChange::Event(change) => Some(change.event),
-            RoomChange::Receipt { .. } | RoomChange::State { .. } => None,
+            RoomChange::Receipt { .. } | RoomChange::State { .. } | RoomChange::Gap => None,
         });
         let own = format!(":{}", self.name);
         events

@@ -53,10 +53,8 @@ async fn sending(walk: &Walk, world: &World) {
         .refused("by one without the power", 403, "M_FORBIDDEN")
         .await;
     redact(event, "five").by(&world.bob).valid().await;
-    redact(NO_EVENT, "six")
-        .by(&world.bob)
-        .refused_as("of no event", &[(404, "M_NOT_FOUND"), (403, "M_FORBIDDEN")])
-        .await;
+    // Another server may have the event: its redaction waits for it.
+    redact(NO_EVENT, "six").by(&world.bob).valid().await;
 }
 
 async fn state(walk: &Walk, world: &World) {

@@ -399,11 +399,17 @@ fn exactly_the_largest_event_is_accepted() {
     assert!(matches!(refused, Err(Reason::TooLarge { .. })));
 }
 
+/// The versions whose events are canonical JSON.
+fn canonical() -> impl Iterator<Item = Version> {
+    let versions = Version::KNOWN.into_iter();
+    versions.filter(|version| version.has_canonical_json())
+}
+
 #[test]
 fn fields_of_the_wrong_form_are_refused() {
     let long = "x".repeat(256);
     let many = |count: usize| json!(vec!["$event"; count]);
-    for version in Version::SUPPORTED {
+    for version in canonical() {
         for (field, value) in [
             ("type", json!(5)),
             ("type", json!(long)),
@@ -486,7 +492,7 @@ fn fields_of_the_wrong_form_are_refused() {
 
 #[test]
 fn room_ids_are_of_the_rooms_version() {
-    for version in Version::SUPPORTED {
+    for version in Version::KNOWN {
         let mut event = message(version);
         event["room_id"] = json!(room_id(match version {
             Version::V12 => Version::V11,
@@ -544,7 +550,7 @@ fn old_rooms_have_numbers_of_any_kind() {
         assert!(!received.redacted);
         assert!(received.event.content().get().contains(r#""invite":0,"#));
     }
-    for version in Version::SUPPORTED {
+    for version in canonical() {
         let refused = Unchecked::read(text("{}").as_bytes(), version);
         assert!(matches!(refused, Err(Reason::BadFormat(_))));
     }
