@@ -15,6 +15,7 @@ use crate::{
     digest::{Digest, digest},
     event::{checked, load_event},
     form::MAX_STICKY,
+    known::Looked,
     power_levels::names_creator,
     queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptState, RoomEnd},
     relations::{Relation, RelationKeys, relates, thread_of},
@@ -106,6 +107,8 @@ pub(crate) struct Staging {
     pub(crate) nodes: HashMap<StateRoot, Vec<u8>>,
     pub(crate) kept: KeptState,
     pub(crate) levels: Option<KeptLevels>,
+    /// What was looked up for events that came before these.
+    pub(crate) looked: Looked,
 }
 
 impl Staging {
@@ -126,6 +129,7 @@ impl Staging {
             nodes: HashMap::new(),
             kept: end.state,
             levels: end.levels,
+            looked: Looked::default(),
         }
     }
 
