@@ -161,7 +161,9 @@ async fn an_invitation_that_was_taken_back_shows_only_where_it_is_asked_for() {
     let timeline = synced.left(&room)["timeline"]["events"].as_array().unwrap();
     assert_eq!(timeline.len(), 1, "{timeline:?}");
     assert_eq!(timeline[0]["content"]["membership"], "leave");
-    bob.post(format!("v3/rooms/{room}/forget"), json!({})).await.ok();
+    bob.post(format!("v3/rooms/{room}/forget"), json!({}))
+        .await
+        .ok();
     assert!(bob.sync_filtered(&filter, "").await.left(&room).is_null());
 }
 

@@ -4,13 +4,19 @@ mod asking;
 mod files;
 mod hostile;
 mod keys;
+mod links;
 mod memberships;
-mod neighbours;
 mod operating;
 mod peer;
+mod peer_lists;
 mod recognising;
 mod sending;
 mod synapse;
 mod telling;
 mod transactions;
 mod visitors;
+
+/// Where Synapse is installed.
+fn cache() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
