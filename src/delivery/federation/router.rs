@@ -301,15 +301,6 @@ impl Routing<'_> {
                 }
                 Ok(())
             }
-            // Its server is told of the event by the join itself, and tells the others.
-            LogEntry::Entered { room, event } => match self.entered(room, event) {
-                Err(StoreError::Busy) => Err(StoreError::Busy),
-                Err(error) => {
-                    log::error!(event = event.0; "devices were not told: {error}");
-                    Ok(())
-                }
-                Ok(()) => Ok(()),
-            },
             LogEntry::Receipt { room, user } => self.receipt(position, room, user),
             LogEntry::DeviceList { user } => self.devices(position, user),
             LogEntry::ToServer { server } => {
@@ -341,16 +332,6 @@ impl Routing<'_> {
         }
         match &told.joined {
             Some(joined) => self.newcomer(room, joined, told.position),
-            None => Ok(()),
-        }
-    }
-
-    /// Somebody of this server has come into a room of others.
-    fn entered(&mut self, room: RoomSerial, event: EventSerial) -> Result<(), StoreError> {
-        let own = self.federation.own_name();
-        let told = Told::load(self.view, own, event)?;
-        match told.and_then(|told| Some((told.joined?, told.position))) {
-            Some((joined, position)) => self.newcomer(room, &joined, position),
             None => Ok(()),
         }
     }
