@@ -280,8 +280,8 @@ async fn bob_joins_another(house: &House) {
     let room = house.rooms.create(&house.alice(), wish).await.unwrap();
     house.members(&room, "b.test", 1).await;
     let target = <&RoomOrAliasId>::from(&*room);
-    let joined = house.rooms.join(&sender(&house.bob), target, b"{}");
-    joined.await.unwrap();
+    let bob = sender(&house.bob);
+    house.rooms.join(&bob, target, b"{}").await.unwrap();
 }
 
 /// The next change of one of Bob's devices that comes to b.test.
@@ -344,8 +344,9 @@ async fn whom_a_room_shuts_out_is_not_told_what_is_done_there() {
     let message = house.say(&room, "hello").await;
     house.members(&room, "c.test", 1).await;
     let acl = json!({ "allow": ["*"], "deny": ["b.test"] }).to_string();
+    let alice = house.alice();
     let set = house.rooms.set_state(
-        &house.alice(),
+        &alice,
         &room,
         "m.room.server_acl",
         "",
