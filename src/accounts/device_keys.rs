@@ -232,16 +232,29 @@ pub fn query_keys(
     viewer: UserSerial,
     wanted: &BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
 ) -> Result<QueriedKeys, StoreError> {
-    query_keys_as(view, server_name, Some(viewer), wanted)
+    query_keys_as(view, server_name, KeyViewer::User(viewer), wanted)
+}
+
+/// Who looks at keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyViewer {
+    /// A user of this server.
+    User(UserSerial),
+    /// Another server, which is told how devices are called, or not.
+    Server { with_names: bool },
 }
 
 /// The same for a viewer who may be nobody in particular.
 pub(crate) fn query_keys_as(
     view: &impl Read,
     server_name: &ServerName,
-    viewer: Option<UserSerial>,
+    viewer: KeyViewer,
     wanted: &BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
 ) -> Result<QueriedKeys, StoreError> {
+    let (viewer, with_names) = match viewer {
+        KeyViewer::User(viewer) => (Some(viewer), true),
+        KeyViewer::Server { with_names } => (None, with_names),
+    };
     let mut found = QueriedKeys::default();
     let (local, remote): (Vec<_>, Vec<_>) = wanted
         .iter()
@@ -251,6 +264,7 @@ pub(crate) fn query_keys_as(
     let mut looking = Looking {
         view,
         viewer,
+        with_names,
         devices: view.walker(&DEVICE_BY_USER),
         signatures: view.walker(&SIGNATURE_BY_KEY),
     };
@@ -267,6 +281,8 @@ type Asked<'a> = (UserSerial, &'a OwnedUserId, &'a Vec<OwnedDeviceId>);
 struct Looking<'a, R> {
     view: &'a R,
     viewer: Option<UserSerial>,
+    /// Whether it is told how devices are called.
+    with_names: bool,
     devices: Walker<'a, (UserSerial, String), DeviceRecord>,
     signatures: Walker<'a, (UserSerial, String, UserSerial, String), SignatureRecord>,
 }
@@ -312,7 +328,7 @@ impl<R: Read> Looking<'_, R> {
             let Some(record) = record else {
                 continue;
             };
-            let name = device.display_name.filter(|_| self.viewer.is_some());
+            let name = device.display_name.filter(|_| self.with_names);
             let signatures = self.signatures(user, device_id.as_str())?;
             let json = shown(record.json, signatures, name, table)?;
             let of_user = found.device_keys.entry(user_id.clone()).or_default();

@@ -4,6 +4,7 @@ use accounts::{
     AccountSummary, ChangePasswordError, InvitationError, NewAccount, NewInvitation, RegisterError,
     account_summary, accounts_after,
 };
+use peers::PeerListError;
 use ruma_common::OwnedUserId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -118,6 +119,13 @@ pub enum Administration {
         /// The server's name.
         server: String,
     },
+    /// Puts a signed list of servers in force.
+    ImportPeerList {
+        /// The list.
+        list: String,
+    },
+    /// Gives the signed list of servers in force.
+    ExportPeerList,
 }
 
 /// Why an administrator's wish was not done.
@@ -150,6 +158,9 @@ pub enum AdministrationError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A list of servers that is not taken.
+    #[error(transparent)]
+    PeerList(#[from] PeerListError),
 }
 
 impl Actions {
@@ -226,6 +237,8 @@ impl Actions {
             Administration::FederationCheck { server } => self.federation_check(&server).await,
             Administration::FederationRetry { server } => self.federation_retry(&server).await,
             Administration::FederationForget { server } => self.federation_forget(&server).await,
+            Administration::ImportPeerList { list } => self.import_peer_list(&list).await,
+            Administration::ExportPeerList => self.export_peer_list().await,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use delivery::WaitingServer;
+use peers::{ListInForce, PeerList};
 use ruma_common::{OwnedServerName, ServerName};
+use runtime::Timestamp;
 use serde_json::{Value, json};
 use store::Snapshot;
 
@@ -49,6 +51,7 @@ impl Actions {
         Ok(json!({
             "key_id": status.key_id,
             "known_servers": status.known,
+            "list": self.peers.list().map(|known| self.list_json(&known)),
             "failing": failing,
             "waiting": waiting,
         }))
@@ -91,4 +94,45 @@ impl Actions {
         let before = before.unwrap_or_default();
         Ok(json!({ "server": name, "events": before.events, "others": before.others }))
     }
+
+    pub(crate) async fn import_peer_list(&self, list: &str) -> Result<Value, AdministrationError> {
+        let (known, was_in_force) = self.peers.import_list(list.as_bytes()).await?;
+        Ok(json!({ "list": self.list_json(&known), "was_in_force": was_in_force }))
+    }
+
+    pub(crate) async fn export_peer_list(&self) -> Result<Value, AdministrationError> {
+        let signed = self.peers.signed_list().await?;
+        let signed = signed.map(|signed| String::from_utf8_lossy(&signed).into_owned());
+        let list = self.peers.list().map(|known| self.list_json(&known));
+        Ok(json!({ "list": list, "signed": signed }))
+    }
+
+    fn list_json(&self, known: &ListInForce) -> Value {
+        let mut json = peer_list_json(&known.list, Some(known.imported_at));
+        json["has_ended"] = (known.list.valid_until <= self.clock.now().0).into();
+        json
+    }
+}
+
+/// A list of servers for a person, and when it came.
+pub fn peer_list_json(list: &PeerList, imported_at: Option<Timestamp>) -> Value {
+    let servers = list.servers.iter().map(|(name, server)| {
+        let keys = server.keys.iter();
+        let mut keys: Vec<String> = keys.map(|(id, key)| format!("{id} {key}")).collect();
+        keys.sort();
+        let described = json!({
+            "keys": keys,
+            "address": server.address,
+            "has_certificate_authority": server.certificate_authority.is_some(),
+        });
+        (name.to_string(), described)
+    });
+    json!({
+        "name": list.name,
+        "serial": list.serial,
+        "issued_at": Timestamp(list.issued_at).to_string(),
+        "valid_until": Timestamp(list.valid_until).to_string(),
+        "imported_at": imported_at.map(|at| at.to_string()),
+        "servers": servers.collect::<serde_json::Map<_, _>>(),
+    })
 }

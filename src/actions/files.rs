@@ -153,9 +153,13 @@ impl Files {
     }
 
     fn can_be_fetched(&self, wanted: Wanted<'_>) -> bool {
-        let is_signed_in = matches!(wanted.viewer, Viewer::User(_));
+        let may_ask = match wanted.viewer {
+            Viewer::User(_) => true,
+            Viewer::Anybody => self.0.media.is_open_to_all(),
+            Viewer::Server => false,
+        };
         let is_remote = wanted.server != self.0.media.server_name();
-        is_signed_in && is_remote && wanted.allow_remote && is_media_id(wanted.media_id)
+        may_ask && is_remote && wanted.allow_remote && is_media_id(wanted.media_id)
     }
 
     /// Fetches a file, or waits until whoever does so already has done it.
@@ -223,7 +227,12 @@ impl Files {
             .up_to(limit.saturating_add(multipart::AROUND));
         let wait = wanted.wait.clamp(SHORTEST, LONGEST).as_millis();
         let path = format!("/_matrix/federation/v1/media/download/{media_id}?timeout_ms={wait}");
-        let begun = peers.begin(server, &path, ask).await?;
+        let begun = match peers.begin(server, &path, ask).await {
+            Err(error) if is_unknown_path(&error) => {
+                return self.receive_from_old(wanted, ask.up_to(limit)).await;
+            }
+            begun => begun?,
+        };
         let mut parts = Multipart::new(begun)?;
         match parts.file().await? {
             FilePart::Here {
@@ -244,6 +253,18 @@ impl Files {
         }
     }
 
+    /// Takes a file from a server that gives files to anybody, as all did before version 1.11
+    /// of the specification, and knows no other way.
+    async fn receive_from_old(&self, wanted: Wanted<'_>, ask: Ask) -> Result<(), FilesError> {
+        let (server, media_id) = (wanted.server, wanted.media_id);
+        let wait = wanted.wait.clamp(SHORTEST, LONGEST).as_millis();
+        let path = format!(
+            "/_matrix/media/v3/download/{server}/{media_id}?allow_remote=false&timeout_ms={wait}"
+        );
+        let begun = self.0.peers.begin(server, &path, ask).await?;
+        self.receive_plain(wanted, begun).await
+    }
+
     async fn receive_plain(&self, wanted: Wanted<'_>, begun: Begun) -> Result<(), FilesError> {
         let (server, media_id) = (wanted.server, wanted.media_id);
         let (content_type, filename) = multipart::description(&begun.headers);
@@ -258,4 +279,15 @@ impl Files {
         }
         Ok(file.finish().await?)
     }
+}
+
+/// Whether a server does not know what it was asked: it says so, or answers with no error of
+/// Matrix at all.
+fn is_unknown_path(error: &PeerError) -> bool {
+    matches!(
+        error,
+        PeerError::Status { status, errcode, .. }
+            if matches!(status.as_u16(), 400 | 404 | 405)
+                && errcode.as_deref().is_none_or(|code| code == "M_UNRECOGNIZED")
+    )
 }

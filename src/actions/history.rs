@@ -7,14 +7,17 @@ use graph::Received;
 use js_int::UInt;
 use peers::Ask;
 use rooms::{
-    AppendError, Arrival, Gap, Incoming, Page, PageRequest, PlaceToken, ReadError, Viewer,
-    gaps_below, room_serial,
+    Arrival, Gap, Incoming, Page, PageRequest, PlaceToken, ReadError, Viewer, gaps_below,
+    room_serial,
 };
 use ruma_common::{OwnedEventId, RoomId, api::Direction};
 use ruma_federation_api::backfill::get_backfill::v1 as backfill;
 use store::Snapshot;
 
-use crate::{Actions, receiving::Place};
+use crate::{
+    Actions,
+    receiving::{Incomplete, Place},
+};
 
 /// Larger pages are read where they delay no short one.
 const SHORT_PAGE: usize = 100;
@@ -166,13 +169,10 @@ impl Actions {
 
     /// Brings one event of the past in; where what comes before it is missing, on the state
     /// that the other server names.
-    async fn take_piece(&self, place: Place<'_>, incoming: Incoming) -> Result<bool, String> {
+    async fn take_piece(&self, place: Place<'_>, incoming: Incoming) -> Result<bool, Incomplete> {
         let mut incoming = incoming;
         for _ in 0..3 {
-            let received = self.rooms.receive(place.room, vec![incoming]).await;
-            let arrival = received
-                .map_err(|error: AppendError| error.to_string())?
-                .pop();
+            let arrival = self.rooms.receive(place.room, vec![incoming]).await?.pop();
             match arrival {
                 Some(Arrival::Accepted(_)) => return Ok(true),
                 Some(Arrival::MissingAuth(_, back)) => {
@@ -187,10 +187,11 @@ impl Actions {
                     let states = missing.into_iter().map(|prev| (prev, state.clone()));
                     incoming.prev_states.extend(states);
                 }
-                Some(Arrival::Rejected(reason)) => return Err(reason),
+                Some(Arrival::Rejected(reason)) => return Err(Incomplete::Reason(reason)),
                 Some(Arrival::SoftFailed(_) | Arrival::Known) | None => return Ok(false),
             }
         }
-        Err("what it rests on is not to be had".to_owned())
+        let reason = "what it rests on is not to be had";
+        Err(Incomplete::Reason(reason.to_owned()))
     }
 }

@@ -38,6 +38,7 @@ pub use administration::{Administration, AdministrationError};
 pub use contacts::{ContactError, Contacts};
 pub use database::CHECKPOINT;
 pub use deactivation::DeactivateError;
+pub use federation::peer_list_json;
 pub use file_moderation::{Administrator, FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
 pub use handshakes::{HandshakeError, Sent, SentInvitation};

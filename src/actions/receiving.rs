@@ -16,11 +16,13 @@ use std::{
 use graph::{Received, Unchecked, Version};
 use model::RoomSerial;
 use parking_lot::Mutex;
-use rooms::{AppendError, Arrival, Incoming};
+use peers::PeerError;
+use rooms::{AppendError, Arrival, Incoming, ReadError};
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use store::Snapshot;
+use store::{Snapshot, StoreError};
+use tokio::task::{JoinError, JoinSet};
 
 pub use checking::UnusableEvent;
 
@@ -28,6 +30,67 @@ use crate::Actions;
 
 /// What became of an event of a transaction: nothing, or why it is not part of its room.
 pub type Outcome = Result<(), String>;
+
+/// What became of the events of a room, if the database did not fail.
+type Outcomes = Result<Vec<(OwnedEventId, Outcome)>, StoreError>;
+
+/// Why an event could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Incomplete {
+    /// What it rests on is not to be had, or does not fit.
+    #[error("{0}")]
+    Reason(String),
+    /// The database failed: nothing is said of the event.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AppendError> for Incomplete {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Store(error) => Self::Store(error),
+            error => Self::Reason(error.to_string()),
+        }
+    }
+}
+
+impl From<PeerError> for Incomplete {
+    fn from(error: PeerError) -> Self {
+        Self::Reason(error.to_string())
+    }
+}
+
+/// What there is to say of an event, but not of one that met a failing database.
+fn said<T>(result: Result<T, Incomplete>) -> Result<Result<T, String>, StoreError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Incomplete::Reason(reason)) => Ok(Err(reason)),
+        Err(Incomplete::Store(error)) => Err(error),
+    }
+}
+
+/// What was found out before an error; unless the database failed.
+fn failed_or(error: AppendError, outcomes: Vec<(OwnedEventId, Outcome)>) -> Outcomes {
+    match error {
+        AppendError::Store(error) => Err(error),
+        error => {
+            log::error!("events were not received: {error}");
+            Ok(outcomes)
+        }
+    }
+}
+
+/// What became of the events of one room.
+fn received(finished: Option<Result<Outcomes, JoinError>>) -> Outcomes {
+    match finished {
+        Some(Ok(outcomes)) => outcomes,
+        Some(Err(error)) => {
+            log::error!("receiving the events of a room was not finished: {error}");
+            Err(StoreError::Busy)
+        }
+        None => Ok(Vec::new()),
+    }
+}
 
 /// What became of an event that has all it rests on.
 pub(crate) enum Completed {
@@ -39,6 +102,8 @@ pub(crate) enum Completed {
 
 /// How often an event's surroundings are completed before it is given up.
 const ROUNDS: usize = 4;
+/// Rooms of one transaction whose events are received at the same time.
+const ROOMS_AT_ONCE: usize = 8;
 
 /// Whose turn it is in each room. Clones are one.
 #[derive(Clone, Default)]
@@ -66,11 +131,11 @@ pub(crate) struct Place<'a> {
     pub(crate) version: Version,
 }
 
-fn not_told(missing: &[OwnedEventId]) -> String {
-    format!(
+fn not_told(missing: &[OwnedEventId]) -> Incomplete {
+    Incomplete::Reason(format!(
         "{} events that it rests on are not to be had",
         missing.len()
-    )
+    ))
 }
 
 #[derive(Deserialize)]
@@ -80,24 +145,38 @@ struct Header {
 
 impl Actions {
     /// Brings the events of another server's transaction into their rooms, those of each
-    /// room in their order, and tells of each what became of it. Events that cannot even be
-    /// named are left out. Returns when all that was accepted is on disk.
+    /// room in their order and some rooms at the same time, and tells of each what became of
+    /// it. Events that cannot even be named are left out. Returns when all that was accepted is
+    /// on disk.
+    ///
+    /// # Errors
+    /// If the database fails: then nothing is said of any event, and its server has to send
+    /// them all again.
     pub async fn receive_transaction_events(
         &self,
         origin: &ServerName,
         events: Vec<Box<RawValue>>,
-    ) -> Vec<(OwnedEventId, Outcome)> {
+    ) -> Result<Vec<(OwnedEventId, Outcome)>, StoreError> {
         let mut by_room: BTreeMap<OwnedRoomId, Vec<Box<RawValue>>> = BTreeMap::new();
         for event in events {
             if let Ok(header) = serde_json::from_str::<Header>(event.get()) {
                 by_room.entry(header.room_id).or_default().push(event);
             }
         }
+        let mut receiving = JoinSet::new();
         let mut outcomes = Vec::new();
         for (room_id, events) in by_room {
-            outcomes.extend(self.receive_of_room(origin, &room_id, events).await);
+            if receiving.len() >= ROOMS_AT_ONCE {
+                outcomes.extend(received(receiving.join_next().await)?);
+            }
+            let (actions, origin) = (self.clone(), origin.to_owned());
+            receiving
+                .spawn(async move { actions.receive_of_room(&origin, &room_id, events).await });
         }
-        outcomes
+        while let Some(finished) = receiving.join_next().await {
+            outcomes.extend(received(Some(finished))?);
+        }
+        Ok(outcomes)
     }
 
     async fn receive_of_room(
@@ -105,14 +184,11 @@ impl Actions {
         origin: &ServerName,
         room_id: &RoomId,
         events: Vec<Box<RawValue>>,
-    ) -> Vec<(OwnedEventId, Outcome)> {
+    ) -> Outcomes {
         let (room, version) = match self.rooms.part_of(room_id).await {
             Ok(Some(part)) => part,
             Ok(None) => return self.receive_outside(room_id, events).await,
-            Err(error) => {
-                log::error!("events of {room_id} were not received: {error}");
-                return Vec::new();
-            }
+            Err(error) => return failed_or(error, Vec::new()),
         };
         let place = Place {
             origin,
@@ -121,20 +197,22 @@ impl Actions {
             version,
         };
         let named = self.check_named(version, events).await;
-        if !self.takes_part(room, origin).await {
+        if !self.takes_part(room, origin).await? {
             let refused = "the room takes no events of this server".to_owned();
             let refused = |(event_id, _)| (event_id, Err(refused.clone()));
-            return named.into_iter().map(refused).collect();
+            return Ok(named.into_iter().map(refused).collect());
         }
         let mut outcomes = Vec::new();
-        let mut incoming = Vec::new();
+        let (mut ids, mut incoming) = (Vec::new(), Vec::new());
         for (event_id, checked) in named {
             match checked {
-                Ok(received) => incoming.push((event_id, Incoming::new(received))),
+                Ok(received) => {
+                    ids.push(event_id);
+                    incoming.push(Incoming::new(received));
+                }
                 Err(error) => outcomes.push((event_id, Err(error.to_string()))),
             }
         }
-        let (ids, incoming): (Vec<_>, Vec<_>) = incoming.into_iter().unzip();
         // Before others have to wait for it.
         let incoming = self.recommended(room, incoming).await;
         let turn = self.turns.of(room);
@@ -144,34 +222,51 @@ impl Actions {
             Err(error) => {
                 let failed = |event_id| (event_id, Err(error.to_string()));
                 outcomes.extend(ids.into_iter().map(failed));
-                return outcomes;
+                return failed_or(error, outcomes);
             }
         };
+        // Whether something was missing before, and has come since.
+        let mut has_come = false;
         for (event_id, arrival) in ids.into_iter().zip(arrivals) {
-            let completed = self.complete(place, arrival, true).await;
+            let completed = self.complete_in_turn(place, arrival, &mut has_come).await;
+            let completed = said(completed)?;
             if let Ok(Completed::Rejected(reason)) | Err(reason) = &completed {
                 log::info!("{origin} sent {event_id}, which is not accepted: {reason}");
             }
             // What is rejected has been dealt with: it need not come again.
             outcomes.push((event_id, completed.map(drop)));
         }
-        outcomes
+        Ok(outcomes)
+    }
+
+    /// Completes an event that came with others, which may have waited for one of those before
+    /// it alone.
+    async fn complete_in_turn(
+        &self,
+        place: Place<'_>,
+        arrival: Arrival,
+        has_come: &mut bool,
+    ) -> Result<Completed, Incomplete> {
+        let arrival = match arrival {
+            Arrival::MissingAuth(_, incoming) | Arrival::MissingPrev(_, incoming) if *has_come => {
+                self.receive_one(place, *incoming).await?
+            }
+            arrival => arrival,
+        };
+        *has_come |= matches!(
+            &arrival,
+            Arrival::MissingAuth(..) | Arrival::MissingPrev(..)
+        );
+        self.complete(place, arrival, true).await
     }
 
     /// Events of a room in which nobody of this server is: they may end an invitation or a
     /// knock, and are of no use else.
-    async fn receive_outside(
-        &self,
-        room_id: &RoomId,
-        events: Vec<Box<RawValue>>,
-    ) -> Vec<(OwnedEventId, Outcome)> {
+    async fn receive_outside(&self, room_id: &RoomId, events: Vec<Box<RawValue>>) -> Outcomes {
         let version = match self.rooms.known_version(room_id).await {
             Ok(Some(version)) => version,
-            Ok(None) => return Vec::new(),
-            Err(error) => {
-                log::error!("events of {room_id} were not received: {error}");
-                return Vec::new();
-            }
+            Ok(None) => return Ok(Vec::new()),
+            Err(error) => return failed_or(error, Vec::new()),
         };
         let mut outcomes = Vec::new();
         for (event_id, checked) in self.check_named(version, events).await {
@@ -179,24 +274,26 @@ impl Actions {
                 Ok(received) => match self.rooms.receive_outside(received).await {
                     Ok(true) => Ok(()),
                     Ok(false) => Err("nobody of this server is in the room".to_owned()),
+                    Err(AppendError::Store(error)) => return Err(error),
                     Err(error) => Err(error.to_string()),
                 },
                 Err(error) => Err(error.to_string()),
             };
             outcomes.push((event_id, outcome));
         }
-        outcomes
+        Ok(outcomes)
     }
 
     /// Whether the room's access control list, as it is now, lets a server take part.
-    async fn takes_part(&self, room: RoomSerial, server: &ServerName) -> bool {
+    async fn takes_part(&self, room: RoomSerial, server: &ServerName) -> Result<bool, StoreError> {
         let server = server.to_owned();
         let read = move |view: &Snapshot| rooms::acl_allows(view, room, &server);
         match self.rooms.store().read(read).await {
-            Ok(allowed) => allowed,
+            Ok(allowed) => Ok(allowed),
+            Err(ReadError::Store(error)) => Err(error),
             Err(error) => {
                 log::error!("an access control list cannot be read: {error}");
-                false
+                Ok(false)
             }
         }
     }
@@ -208,7 +305,7 @@ impl Actions {
         place: Place<'_>,
         arrival: Arrival,
         between: bool,
-    ) -> Result<Completed, String> {
+    ) -> Result<Completed, Incomplete> {
         let mut arrival = arrival;
         let (mut asked, mut fetched) = (false, false);
         for _ in 0..ROUNDS {
@@ -224,7 +321,7 @@ impl Actions {
                 Arrival::MissingAuth(_, incoming) => {
                     fetched = true;
                     let event_id = incoming.received.event.event_id();
-                    if let Err(reason) = self.fetch_auth_chain(place, event_id).await {
+                    if let Err(reason) = said(self.fetch_auth_chain(place, event_id).await)? {
                         log::info!("what allows {event_id} is not to be had: {reason}");
                     }
                     *incoming
@@ -232,7 +329,7 @@ impl Actions {
                 Arrival::MissingPrev(missing, incoming) if between && !asked => {
                     asked = true;
                     self.fetch_between(place, &incoming.received, &missing)
-                        .await;
+                        .await?;
                     *incoming
                 }
                 // Its server does not tell what is directly before its own new event.
@@ -256,22 +353,29 @@ impl Actions {
         }
     }
 
-    async fn receive_one(&self, place: Place<'_>, incoming: Incoming) -> Result<Arrival, String> {
-        let received = self.rooms.receive(place.room, vec![incoming]).await;
-        let told = |error: AppendError| error.to_string();
-        let arrival = received.map_err(told)?.pop();
-        arrival.ok_or_else(|| "the event was not received".to_owned())
+    async fn receive_one(
+        &self,
+        place: Place<'_>,
+        incoming: Incoming,
+    ) -> Result<Arrival, Incomplete> {
+        let arrival = self.rooms.receive(place.room, vec![incoming]).await?.pop();
+        arrival.ok_or_else(|| Incomplete::Reason("the event was not received".to_owned()))
     }
 
     /// Events between those that are held here and a new one, as the other server tells
     /// them, brought in oldest first. Whether they are enough shows when the new one is tried
     /// again.
-    async fn fetch_between(&self, place: Place<'_>, new: &Received, missing: &[OwnedEventId]) {
-        let events = match self.missing_events(place, new, missing).await {
+    async fn fetch_between(
+        &self,
+        place: Place<'_>,
+        new: &Received,
+        missing: &[OwnedEventId],
+    ) -> Result<(), StoreError> {
+        let events = match said(self.missing_events(place, new, missing).await)? {
             Ok(events) => events,
             Err(reason) => {
                 log::debug!("no events between of {}: {reason}", place.room_id);
-                return;
+                return Ok(());
             }
         };
         let events = events.into_iter().map(Incoming::new).collect();
@@ -280,12 +384,13 @@ impl Actions {
             let arrived = self.receive_one(place, incoming).await;
             let outcome = match arrived {
                 Ok(arrival) => Box::pin(self.complete(place, arrival, false)).await,
-                Err(reason) => Err(reason),
+                Err(error) => Err(error),
             };
-            if let Ok(Completed::Rejected(reason)) | Err(reason) = outcome {
+            if let Ok(Completed::Rejected(reason)) | Err(reason) = said(outcome)? {
                 log::info!("{event_id} of {} is not accepted: {reason}", place.room_id);
             }
         }
+        Ok(())
     }
 
     /// Reads and checks events; each with its id.

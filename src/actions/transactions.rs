@@ -177,6 +177,7 @@ impl Actions {
         let events = self.receive_transaction_events(origin, events);
         let (answer, taken) = tokio::join!(events, lasting);
         taken?;
+        let answer = answer?;
         for edu in ephemeral {
             self.take_edu(origin, edu).await?;
         }

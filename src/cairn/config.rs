@@ -353,6 +353,12 @@ fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Problem> {
     for (name, error) in document.federation.pinned_key_problems() {
         report(&["federation", "pinned_keys", name], error.to_string());
     }
+    if let Err(error) = document.federation.authority() {
+        report(&["federation", "peer_list_key"], error.to_string());
+    }
+    if let Err(error) = document.federation.list_url() {
+        report(&["federation", "peer_list_url"], error.to_string());
+    }
     let delegate = document.well_known.server.as_str();
     if !delegate.is_empty() && ServerName::parse(delegate).is_err() {
         report(

@@ -183,7 +183,7 @@ fn signing_key(folder: &Path, path: &Path, random: &Random) -> Result<SigningKey
 }
 
 /// A signing key that there has never been before, nor its name.
-fn new_key(random: &Random) -> Result<SigningKey, graph::Reason> {
+pub(crate) fn new_key(random: &Random) -> Result<SigningKey, graph::Reason> {
     let letters = random.token();
     let letters = letters.chars().filter(char::is_ascii_alphanumeric);
     SigningKey::generate(random.bytes(), letters.take(6).collect())

@@ -8,6 +8,7 @@ mod federation;
 mod init;
 mod invite;
 mod pages;
+mod peers;
 mod restore;
 mod serve;
 mod version;

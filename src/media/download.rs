@@ -32,8 +32,8 @@ pub enum Viewer {
     User(UserSerial),
     /// Another server, which may see every file of this one.
     Server,
-    /// Anybody, who may see what was uploaded before a freeze
-    /// (`media.unauthenticated_until`).
+    /// Anybody, who may see what was uploaded here before a freeze
+    /// (`media.unauthenticated_until`); other servers' files, too, if there is none.
     Anybody,
 }
 
@@ -159,6 +159,12 @@ impl Media {
         }
     }
 
+    /// Whether files are given to anybody, signed in or not, however new they are
+    /// (`media.unauthenticated_until` is "always").
+    pub fn is_open_to_all(&self) -> bool {
+        self.inner.open_before == u64::MAX
+    }
+
     /// Counts a download for whoever is signed in, and refuses what cannot be there.
     pub(crate) fn begin_download(
         &self,
@@ -175,8 +181,9 @@ impl Media {
             return Err(DownloadError::NotFound);
         }
         match viewer {
+            Viewer::Server if !is_own => Err(DownloadError::NotFound),
             // Other servers give their files to those whom they trust to ask who is asking.
-            Viewer::Anybody | Viewer::Server if !is_own => Err(DownloadError::NotFound),
+            Viewer::Anybody if !is_own && !self.is_open_to_all() => Err(DownloadError::NotFound),
             Viewer::Anybody if self.inner.open_before == 0 => Err(DownloadError::NotFound),
             Viewer::Anybody => Ok(None),
             Viewer::User(user) => self.count(user),

@@ -24,8 +24,9 @@ runtime::options! {
         /// asked for.
         pub remote_cache_bytes: u64 = 10_737_418_240,
         /// Whether files can be fetched without an access token at the old paths under
-        /// /_matrix/media/v3: "" for none, "always" for all, or a day such as "2026-12-31" for
-        /// those uploaded before it (a freeze). Where not, those paths answer 404.
+        /// /_matrix/media/v3: "" for none, "always" for all, those of other servers too, or a
+        /// day such as "2026-12-31" for those uploaded here before it (a freeze). Where not,
+        /// those paths answer 404.
         pub unauthenticated_until: String = String::new(),
     }
 }

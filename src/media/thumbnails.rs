@@ -14,8 +14,8 @@
 //! kinds, whatever its name and content type say, with 400 `M_UNKNOWN`. A refusal is
 //! remembered like a thumbnail.
 //!
-//! Results are JPEGs, PNGs where something is transparent, GIFs where they move. They
-//! are turned as EXIF says, and hold no metadata of the original but, in a JPEG, its
+//! Results are JPEGs, PNGs where something is transparent or a PNG becomes very small, GIFs
+//! where they move. They are turned as EXIF says, and hold no metadata of the original but, in a JPEG, its
 //! colour profile. An image that is no larger than what was asked for is given as it is.
 
 mod moving;

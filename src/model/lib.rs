@@ -51,7 +51,7 @@ pub use media::{
     ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, QuarantineRecord,
     RemoteMediaRecord, StoredContent, ThumbnailRecord,
 };
-pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
+pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
 pub use preview::PreviewRecord;
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};

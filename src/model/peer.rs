@@ -48,4 +48,17 @@ pub struct OldKeyRecord {
     pub expired_at: u64,
 }
 
-stored! { PeerRecord = 1, PeerKeyRecord = 1, PeerDocumentRecord = 1, OldKeyRecord = 1 }
+/// The signed list of servers in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerListRecord {
+    /// The public key of the authority that has signed it.
+    pub authority: String,
+    /// Its number.
+    pub serial: u64,
+    /// The list, as it was signed.
+    pub document: Vec<u8>,
+    /// When it came, in ms since the Unix epoch.
+    pub imported_at: u64,
+}
+
+stored! { PeerListRecord = 1, PeerRecord = 1, PeerKeyRecord = 1, PeerDocumentRecord = 1, OldKeyRecord = 1 }

@@ -26,7 +26,7 @@ use crate::{
     WaitingRoomRecord,
 };
 use crate::{IndexedRecord, SearchProgressRecord};
-use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerRecord};
+use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PreviewRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
@@ -334,6 +334,8 @@ tables! {
     /// The newest document of each other server's keys, as it was signed: for those who
     /// ask this server as a notary.
     PEER_DOCUMENT_BY_NAME: String => PeerDocumentRecord, 176, Family::Index;
+    /// The signed list of servers in force, or the last that was.
+    PEER_LIST: () => PeerListRecord, 193, Family::Index;
     /// The keys with which this server signed once, by key id.
     OLD_KEY_BY_ID: String => OldKeyRecord, 177, Family::Index;
     /// The files of other servers that are kept, by server and media id. Their bytes are

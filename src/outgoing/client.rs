@@ -392,6 +392,11 @@ fn tls(options: &OutgoingOptions) -> Result<ClientConfig, RootsError> {
             "this system has no certificate authorities: no other server can be reached over TLS"
         );
     }
+    Ok(client_config(roots)?)
+}
+
+/// A configuration that trusts these authorities.
+pub(crate) fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

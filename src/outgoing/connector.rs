@@ -16,7 +16,10 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -25,7 +28,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use crate::{OutgoingError, names::Names, reach::Reach};
+use crate::{OutgoingError, client::client_config, names::Names, reach::Reach};
 
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -44,6 +47,9 @@ pub struct Route {
     pub targets: Vec<(String, u16)>,
     /// Whom the certificate must be for: a name or an address.
     pub tls_name: String,
+    /// The authorities of which one must have signed it, as PEM; those that are trusted
+    /// everywhere, if this is none.
+    pub authorities: Option<Arc<str>>,
 }
 
 /// The address at which a server was reached.
@@ -65,13 +71,11 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(reach: Reach, names: Names, tls: ClientConfig) -> Self {
-        let mut tls_of_routes = tls.clone();
-        tls_of_routes.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self {
             reach: Arc::new(reach),
             names: Arc::new(names),
+            tls_of_routes: of_routes(tls.clone()),
             tls: TlsConnector::from(Arc::new(tls)),
-            tls_of_routes: TlsConnector::from(Arc::new(tls_of_routes)),
             route: None,
             allows_plain: false,
         }
@@ -121,9 +125,13 @@ impl Connector {
     /// Connects to the first target that answers.
     async fn connect_along(&self, route: &Route) -> Result<Link, OutgoingError> {
         let mut last = OutgoingError::Name("it names no place".to_owned());
+        let tls = match &route.authorities {
+            Some(pem) => trusting(pem).map_err(connection)?,
+            None => self.tls_of_routes.clone(),
+        };
         for (host, port) in route.targets.iter().take(MAX_TARGETS) {
             match self.open(bare(host), *port, true).await {
-                Ok(stream) => return shake(&self.tls_of_routes, &route.tls_name, stream).await,
+                Ok(stream) => return shake(&tls, &route.tls_name, stream).await,
                 Err(error) => last = error,
             }
         }
@@ -157,6 +165,35 @@ impl Connector {
         }
         Err(last)
     }
+}
+
+/// Offers HTTP/2 too.
+fn of_routes(mut tls: ClientConfig) -> TlsConnector {
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsConnector::from(Arc::new(tls))
+}
+
+/// Whether a text has certificates of authorities, in PEM, and all of them can be used.
+pub fn are_authorities(pem: &str) -> bool {
+    authorities(pem).is_ok()
+}
+
+fn authorities(pem: &str) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(io::Error::other)?;
+        roots.add(certificate).map_err(io::Error::other)?;
+    }
+    if roots.is_empty() {
+        return Err(io::Error::other("there is no certificate authority"));
+    }
+    Ok(roots)
+}
+
+/// Trusts these authorities, in PEM, alone.
+fn trusting(pem: &str) -> io::Result<TlsConnector> {
+    let tls = client_config(authorities(pem)?).map_err(io::Error::other)?;
+    Ok(of_routes(tls))
 }
 
 /// A host without the brackets of an IPv6 address.

@@ -28,7 +28,7 @@ mod routes;
 
 pub use body::AnswerBody;
 pub use client::{Answer, Begun, Outgoing, Request, trusted_roots};
-pub use connector::Route;
+pub use connector::{Route, are_authorities};
 pub use error::{OutgoingError, RootsError};
 pub use names::Service;
 pub use options::OutgoingOptions;

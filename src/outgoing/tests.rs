@@ -362,6 +362,7 @@ async fn a_route_needs_tls_and_ends_with_a_redirect() {
     let route = Route {
         targets: vec![("127.0.0.1".to_owned(), server.address.port())],
         tls_name: "a.test".to_owned(),
+        authorities: None,
     };
     let mut routed = request("http://a.test/");
     routed.route = Some(route.clone());

@@ -71,7 +71,11 @@ impl Peers {
             ok
         };
         let rules = self.may_speak_to(server);
-        let rules = rules.map(|()| "the configuration allows this server".to_owned());
+        let allowed = match self.0.listed.has(server) {
+            true => "the list of servers has this server",
+            false => "the configuration allows this server",
+        };
+        let rules = rules.map(|()| allowed.to_owned());
         if !add("rules", rules.map_err(|error| error.to_string())) {
             return steps;
         }
@@ -169,9 +173,9 @@ impl Peers {
                 self.ring().pinned_key(server, id).as_deref() == Some(&record.key)
             };
             if !document.keys.iter().any(is_pinned) {
-                return Err(format!("{found}; the configuration names other keys"));
+                return Err(format!("{found}; other keys are pinned"));
             }
-            found += "; the configuration names one of them";
+            found += "; one of them is pinned";
         }
         Ok(found)
     }

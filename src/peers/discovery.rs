@@ -53,15 +53,16 @@ pub enum DiscoveryError {
     NotOffered(String),
 }
 
-/// Finds where a server is reached. `place` is what the configuration says of it.
+/// Finds where a server is reached. `place` is what the configuration or the list of servers
+/// says of it, after who says so.
 pub(crate) async fn discover(
     server: &ServerName,
-    place: Option<SocketAddr>,
+    place: Option<(&str, SocketAddr)>,
     lookups: &impl Lookups,
     random: &Random,
 ) -> Result<Destination, DiscoveryError> {
-    if let Some(place) = place {
-        let step = format!("the configuration says: {place}");
+    if let Some((who, place)) = place {
+        let step = format!("{who} says: {place}");
         let target = (place.ip().to_string(), place.port());
         return Ok(destination(server, vec![target], vec![step]));
     }
@@ -142,7 +143,11 @@ async fn by_service(
 fn destination(name: &ServerName, targets: Vec<(String, u16)>, steps: Vec<String>) -> Destination {
     let tls_name = name.host().to_ascii_lowercase();
     Destination {
-        route: Route { targets, tls_name },
+        route: Route {
+            targets,
+            tls_name,
+            authorities: None,
+        },
         host: name.as_str().to_ascii_lowercase(),
         steps,
     }

@@ -9,6 +9,7 @@
 //! - [`Peers::key`] finds the key for a signature (`keys`), and [`Peers::claim`] with
 //!   [`Claim::verify`] the server that sends a request (`incoming`).
 //! - `policy` says whom this server speaks to at all; nothing here goes past it.
+//! - `listed` are the servers of a closed federation, as an authority has signed them.
 //! - `check` says in words how another server is reached, for a person.
 //!
 //! Never here: a wait or an answer without a limit, a key that was not signed by its
@@ -20,6 +21,7 @@ mod discovery;
 mod incoming;
 mod json;
 mod keys;
+mod listed;
 mod options;
 mod policy;
 mod requests;
@@ -36,6 +38,9 @@ pub use discovery::DiscoveryError;
 pub use incoming::{Claim, Unauthorized};
 pub use json::DEEPEST_JSON;
 pub use keys::{KeyError, PinnedKeyError, WantedKeys, rotate};
+pub use listed::{
+    AuthorityKey, DraftServer, ListInForce, ListedServer, MAX_LIST_BYTES, PeerList, PeerListError,
+};
 pub use options::FederationOptions;
 pub use policy::Refused;
 pub use requests::{Ask, PeerError};
@@ -45,6 +50,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use discovery::Destination;
 use graph::SigningKey;
 use keys::{OwnKeys, Pinned, Ring};
+use listed::Listed;
 use outgoing::Outgoing;
 use parking_lot::Mutex;
 use policy::Policy;
@@ -52,6 +58,7 @@ use ruma_common::{CanonicalJsonObject, OwnedServerName, ServerName};
 use runtime::{Clock, Random, Timestamp};
 use store::{Store, StoreError};
 use tokio::sync::broadcast;
+use url::Url;
 use well_known::WellKnowns;
 
 use crate::back_off::BackOff;
@@ -83,6 +90,9 @@ pub enum PeersError {
     /// A key in the configuration.
     #[error(transparent)]
     Key(#[from] PinnedKeyError),
+    /// Where lists of servers come from.
+    #[error("`{0}` in [federation] is no URL of a list: write \"https://…\"")]
+    Url(String),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -101,6 +111,12 @@ struct Inner {
     policy: Policy,
     overrides: HashMap<OwnedServerName, SocketAddr>,
     key_servers: Vec<OwnedServerName>,
+    tells_device_names: bool,
+    listed: Listed,
+    authority: Option<AuthorityKey>,
+    list_url: Option<Url>,
+    /// Held by whoever puts a list in force.
+    importing: tokio::sync::Mutex<()>,
     well_knowns: WellKnowns,
     back_off: BackOff,
     ring: Ring,
@@ -125,14 +141,25 @@ impl Peers {
         let key_servers = key_servers.collect::<Result<_, _>>()?;
         let (store, clock) = (parts.store, parts.clock);
         let longest = Duration::from_secs(options.retry_delay_max.max(1));
+        let authority = options.authority()?;
+        let listed = Listed::load(&store, authority.as_ref())?;
         Ok(Self(Arc::new(Inner {
             own: OwnKeys::new(parts.server_name.clone(), parts.key, &store, clock.clone())?,
-            policy: Policy::new(parts.server_name, options),
+            policy: Policy::new(parts.server_name, options, listed.clone()),
             overrides,
             key_servers,
+            tells_device_names: options.device_names,
             well_knowns: WellKnowns::new(parts.outgoing.clone(), clock.clone()),
             back_off: BackOff::new(store.clone(), clock.clone(), longest)?,
-            ring: Ring::new(store.clone(), clock.clone(), Pinned::new(options)?),
+            ring: Ring::new(
+                store.clone(),
+                clock.clone(),
+                Pinned::new(options, listed.clone())?,
+            ),
+            listed,
+            authority,
+            list_url: options.list_url()?,
+            importing: tokio::sync::Mutex::default(),
             destinations: Mutex::default(),
             outgoing: parts.outgoing,
             random: parts.random,
@@ -150,6 +177,12 @@ impl Peers {
     /// [`Refused`] if this server does not speak to `server`, which may be itself.
     pub fn may_speak_to(&self, server: &ServerName) -> Result<(), Refused> {
         self.0.policy.check(server)
+    }
+
+    /// Whether other servers are told how people have called their devices
+    /// (`federation.device_names`).
+    pub fn tells_device_names(&self) -> bool {
+        self.0.tells_device_names
     }
 
     /// The public key, in base64, with which signatures that `server` made `at` a time

@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use url::Url;
+
+use crate::{AuthorityKey, PeersError, PinnedKeyError};
+
 runtime::options! {
     /// Conversations with other servers.
     pub struct FederationOptions in "federation" {
@@ -11,6 +15,9 @@ runtime::options! {
         pub allowed_servers: Vec<String> = Vec::new(),
         /// The servers it never speaks to, with * and ? for any characters.
         pub denied_servers: Vec<String> = Vec::new(),
+        /// Whether other servers are told how people have called their devices ("Phone", or
+        /// what a client chose). Whoever shares a room with them can then read it.
+        pub device_names: bool = false,
         /// Where to reach a server, past DNS: "b.test" = "127.0.0.1:8449".
         pub overrides: BTreeMap<String, SocketAddr> = BTreeMap::new(),
         /// The longest wait before a server that does not answer is tried again, in seconds.
@@ -24,5 +31,40 @@ runtime::options! {
         /// taken: "b.test" = ["ed25519:a_1 <key in base64>"]. `cairn federation check` of the
         /// other server's name shows its keys.
         pub pinned_keys: BTreeMap<String, Vec<String>> = BTreeMap::new(),
+        /// The public key of the authority whose signed lists of servers are taken,
+        /// "ed25519:<name> <key in base64>" (`cairn federation peers`). The servers of the list
+        /// are spoken to, at the places and with the keys that it names.
+        pub peer_list_key: String = String::new(),
+        /// Where newer lists are fetched from, every hour. Empty: they are imported by hand.
+        pub peer_list_url: String = String::new(),
+        /// Whether this server speaks to no others than those of the list and those of
+        /// allowed_servers. Before a list was imported that is nobody.
+        pub only_peer_list: bool = false,
+    }
+}
+
+impl FederationOptions {
+    /// The authority of `peer_list_key`, if there is one.
+    ///
+    /// # Errors
+    /// [`PinnedKeyError`] if that is no key.
+    pub fn authority(&self) -> Result<Option<AuthorityKey>, PinnedKeyError> {
+        let key = self.peer_list_key.as_str();
+        let key = (!key.is_empty()).then(|| AuthorityKey::parse(key));
+        key.transpose()
+    }
+
+    /// The address of `peer_list_url`, if there is one.
+    ///
+    /// # Errors
+    /// [`PeersError::Url`] if that is none of the web.
+    pub fn list_url(&self) -> Result<Option<Url>, PeersError> {
+        if self.peer_list_url.is_empty() {
+            return Ok(None);
+        }
+        let url = Url::parse(&self.peer_list_url).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let wrong = || PeersError::Url(self.peer_list_url.clone());
+        url.map(Some).ok_or_else(wrong)
     }
 }

@@ -2,7 +2,7 @@
 
 use ruma_common::{OwnedServerName, ServerName};
 
-use crate::FederationOptions;
+use crate::{FederationOptions, listed::Listed};
 
 /// Why this server does not speak to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,15 +25,20 @@ pub(crate) struct Policy {
     enabled: bool,
     allowed: Vec<String>,
     denied: Vec<String>,
+    /// Whether those of the list in force are the only ones besides the allowed.
+    only_listed: bool,
+    listed: Listed,
 }
 
 impl Policy {
-    pub(crate) fn new(own: OwnedServerName, options: &FederationOptions) -> Self {
+    pub(crate) fn new(own: OwnedServerName, options: &FederationOptions, listed: Listed) -> Self {
         Self {
             own,
             enabled: options.enabled,
             allowed: options.allowed_servers.clone(),
             denied: options.denied_servers.clone(),
+            only_listed: options.only_peer_list,
+            listed,
         }
     }
 
@@ -53,7 +58,8 @@ impl Policy {
         if self.denied.iter().any(matches) {
             return Err(Refused::Denied);
         }
-        if self.allowed.is_empty() || self.allowed.iter().any(matches) {
+        let is_open = self.allowed.is_empty() && !self.only_listed;
+        if is_open || self.allowed.iter().any(matches) || self.listed.has(server) {
             Ok(())
         } else {
             Err(Refused::Denied)
@@ -125,7 +131,8 @@ mod tests {
                 denied_servers: texts(denied),
                 ..FederationOptions::default()
             };
-            Policy::new(OwnedServerName::try_from("own.test").unwrap(), &options)
+            let own = OwnedServerName::try_from("own.test").unwrap();
+            Policy::new(own, &options, Listed::default())
         };
         for (policy, server, expected) in [
             (policy(true, &[], &[]), "a.test", Ok(())),

@@ -419,8 +419,20 @@ impl Peers {
         {
             return Ok(found.clone());
         }
-        let place = self.0.overrides.get(server).copied();
-        let found = Arc::new(discover(server, place, self, &self.0.random).await?);
+        let listed = self.0.listed.server(server);
+        let place = match self.0.overrides.get(server) {
+            Some(place) => Some(("the configuration", *place)),
+            None => listed
+                .as_ref()
+                .and_then(|listed| Some(("the list of servers", listed.address?))),
+        };
+        let mut found = discover(server, place, self, &self.0.random).await?;
+        if let Some(pem) = listed.and_then(|listed| listed.certificate_authority) {
+            found.route.authorities = Some(pem.into());
+            let step = "the list of servers names its certificate authority";
+            found.steps.push(step.to_owned());
+        }
+        let found = Arc::new(found);
         let mut destinations = self.0.destinations.lock();
         if destinations.len() >= MOST_PLACES {
             destinations.retain(|_, (_, until)| *until > now);

@@ -1,14 +1,17 @@
 //! Events by the time at which they were sent.
 
-use model::{RoomSerial, tables};
+use model::{EventSerial, RoomSerial, tables};
 use ruma_common::{RoomId, api::Direction};
 use serde::Deserialize;
-use store::Read;
+use store::{Read, StoreError};
 
 use crate::{Access, ClientEvent, EventReader, PlaceToken, ReadError, Rooms, Viewer, Visibility};
 
 /// The most events that are looked at for one that may be shown.
 const MAX_EXAMINED: usize = 2000;
+/// The most events that are looked at on the wrong side of the time: what was brought over
+/// from elsewhere is older than what stands before it.
+const MAX_OUT_OF_ORDER: usize = 500;
 
 /// An event that was sent at about the time that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +27,8 @@ impl Rooms {
     /// (forwards) or before it (backwards): `GET /rooms/{roomId}/timestamp_to_event`.
     ///
     /// Events are looked for in the order of the room's timeline: where the clocks of
-    /// servers differ, another one may be nearer.
+    /// servers differ, another one may be nearer. Where that order leads to none, it is looked
+    /// whether one stands out of it.
     ///
     /// # Errors
     /// [`ReadError::Forbidden`] for those who may not look at the room;
@@ -55,33 +59,73 @@ pub(crate) fn nearest<R: Read>(
     allowed: impl Fn(&ClientEvent) -> Result<bool, ReadError>,
 ) -> Result<EventAtTime, ReadError> {
     let gap = gap(reader, time, direction)?;
-    let prefix = (reader.room,);
-    let from = (reader.room, gap.depth, gap.tie_break);
-    let table = &tables::EVENT_BY_PLACE;
-    let rows = match direction {
-        Direction::Forward => reader.view.scan_from(table, &prefix, &from),
-        Direction::Backward => reader.view.scan_back(table, &prefix, Some(&from)),
-    };
+    let rows = rows(reader, gap, direction);
     for row in rows.take(MAX_EXAMINED) {
-        let (_, serial) = row?;
-        let Some(event) = reader.load(serial)? else {
-            continue;
-        };
-        let sent_at = sent_at(&event.stored.json);
-        let is_wanted = match direction {
-            Direction::Forward => sent_at >= time,
-            Direction::Backward => sent_at <= time,
-        };
-        if is_wanted && allowed(&event)? {
-            return Ok(EventAtTime {
-                event_id: event.stored.event_id,
-                sent_at,
-            });
+        if let Some((event, sent_at)) = at_or_beyond(reader, row?.1, time, direction)?
+            && allowed(&event)?
+        {
+            return Ok(found(event, sent_at));
         }
     }
-    Err(ReadError::NotFound(
-        "there is no event of that time in this direction".to_owned(),
-    ))
+    let opposite = match direction {
+        Direction::Forward => Direction::Backward,
+        Direction::Backward => Direction::Forward,
+    };
+    let mut best: Option<EventAtTime> = None;
+    for row in self::rows(reader, gap, opposite).take(MAX_OUT_OF_ORDER) {
+        if let Some((event, sent_at)) = at_or_beyond(reader, row?.1, time, direction)?
+            && best
+                .as_ref()
+                .is_none_or(|best| sent_at.abs_diff(time) < best.sent_at.abs_diff(time))
+            && allowed(&event)?
+        {
+            best = Some(found(event, sent_at));
+        }
+    }
+    best.ok_or_else(|| {
+        ReadError::NotFound("there is no event of that time in this direction".to_owned())
+    })
+}
+
+fn found(event: ClientEvent, sent_at: u64) -> EventAtTime {
+    EventAtTime {
+        event_id: event.stored.event_id,
+        sent_at,
+    }
+}
+
+type Row = Result<((RoomSerial, u64, u64), EventSerial), StoreError>;
+
+/// The timeline from a place on, in a direction.
+fn rows<'a, R: Read>(
+    reader: &EventReader<'a, R>,
+    place: PlaceToken,
+    direction: Direction,
+) -> Box<dyn Iterator<Item = Row> + 'a> {
+    let from = (reader.room, place.depth, place.tie_break);
+    let (prefix, table) = ((reader.room,), &tables::EVENT_BY_PLACE);
+    match direction {
+        Direction::Forward => Box::new(reader.view.scan_from(table, &prefix, &from)),
+        Direction::Backward => Box::new(reader.view.scan_back(table, &prefix, Some(&from))),
+    }
+}
+
+/// An event with its time, if that is the wanted one or lies in the direction from it.
+fn at_or_beyond<R: Read>(
+    reader: &EventReader<'_, R>,
+    serial: EventSerial,
+    time: u64,
+    direction: Direction,
+) -> Result<Option<(ClientEvent, u64)>, ReadError> {
+    let Some(event) = reader.load(serial)? else {
+        return Ok(None);
+    };
+    let sent_at = sent_at(&event.stored.json);
+    let is_wanted = match direction {
+        Direction::Forward => sent_at >= time,
+        Direction::Backward => sent_at <= time,
+    };
+    Ok(is_wanted.then_some((event, sent_at)))
 }
 
 fn sent_at(json: &[u8]) -> u64 {

@@ -35,7 +35,8 @@ pub struct ImportedRoom {
 
 impl Rooms {
     /// The serial of a room, which becomes known here if it is not: without events, until it
-    /// is imported.
+    /// is imported. What an invitation said of the version of a room that nobody here was in
+    /// counts no longer: invitations of the first kind do not name it.
     ///
     /// # Errors
     /// [`AppendError::InvalidRoomState`] if the room is known here with another version; if the
@@ -59,6 +60,9 @@ impl Rooms {
                 match latest.get(&tables::ROOM_BY_SERIAL, &room)? {
                     None => batch.put(&tables::ROOM_BY_SERIAL, &room, &record),
                     Some(known) if known.version == record.version => {}
+                    Some(known) if known.create_event == EventSerial(0) => {
+                        batch.put(&tables::ROOM_BY_SERIAL, &room, &record);
+                    }
                     Some(known) => {
                         return Err(AppendError::InvalidRoomState(format!(
                             "the room is of version {}, not {}",

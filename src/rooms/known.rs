@@ -1,10 +1,11 @@
 //! The events of one room by their ids, with what became of them: as those look at them
 //! who bring events of other servers in.
 
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use graph::{Event, Version};
 use model::{EventMeta, EventSerial, EventStatus, RoomSerial, StateRoot, tables};
+use parking_lot::Mutex;
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId};
 use store::{Read, StoreError};
 
@@ -34,14 +35,33 @@ impl KnownEvent {
     }
 }
 
+/// What was looked up of one room. Clones are one.
+#[derive(Clone, Default)]
+pub(crate) struct Looked(Arc<Mutex<Found>>);
+
+#[derive(Default)]
+struct Found {
+    by_id: HashMap<OwnedEventId, Option<Arc<KnownEvent>>>,
+    by_serial: HashMap<EventSerial, Option<Arc<KnownEvent>>>,
+}
+
+impl Looked {
+    /// An event has become another than was found: it is looked up again.
+    pub(crate) fn forget(&self, event_id: &EventId) {
+        let mut found = self.0.lock();
+        if let Some(known) = found.by_id.remove(event_id).flatten() {
+            found.by_serial.remove(&known.serial);
+        }
+    }
+}
+
 /// Looks up events of one room, each once.
 pub(crate) struct KnownEvents<'a, R> {
     view: &'a R,
     room: RoomSerial,
     pub(crate) version: Version,
     pub(crate) room_id: OwnedRoomId,
-    by_id: RefCell<HashMap<OwnedEventId, Option<Arc<KnownEvent>>>>,
-    by_serial: RefCell<HashMap<EventSerial, Option<Arc<KnownEvent>>>>,
+    looked: Looked,
 }
 
 impl<'a, R: Read> KnownEvents<'a, R> {
@@ -56,9 +76,13 @@ impl<'a, R: Read> KnownEvents<'a, R> {
             room,
             version,
             room_id,
-            by_id: RefCell::default(),
-            by_serial: RefCell::default(),
+            looked: Looked::default(),
         }
+    }
+
+    /// The same with what was looked up before.
+    pub(crate) fn after(self, looked: Looked) -> Self {
+        Self { looked, ..self }
     }
 
     /// Where the events are read from.
@@ -71,7 +95,7 @@ impl<'a, R: Read> KnownEvents<'a, R> {
     /// # Errors
     /// If the database fails or the event is damaged.
     pub(crate) fn by_id(&self, event_id: &EventId) -> Result<Option<Arc<KnownEvent>>, ReadError> {
-        if let Some(known) = self.by_id.borrow().get(event_id) {
+        if let Some(known) = self.looked.0.lock().by_id.get(event_id) {
             return Ok(known.clone());
         }
         let found = match self
@@ -81,9 +105,8 @@ impl<'a, R: Read> KnownEvents<'a, R> {
             Some(serial) => self.by_serial(serial)?,
             None => None,
         };
-        self.by_id
-            .borrow_mut()
-            .insert(event_id.to_owned(), found.clone());
+        let mut looked = self.looked.0.lock();
+        looked.by_id.insert(event_id.to_owned(), found.clone());
         Ok(found)
     }
 
@@ -95,11 +118,12 @@ impl<'a, R: Read> KnownEvents<'a, R> {
         &self,
         serial: EventSerial,
     ) -> Result<Option<Arc<KnownEvent>>, ReadError> {
-        if let Some(known) = self.by_serial.borrow().get(&serial) {
+        if let Some(known) = self.looked.0.lock().by_serial.get(&serial) {
             return Ok(known.clone());
         }
         let found = self.read(serial)?.map(Arc::new);
-        self.by_serial.borrow_mut().insert(serial, found.clone());
+        let mut looked = self.looked.0.lock();
+        looked.by_serial.insert(serial, found.clone());
         Ok(found)
     }
 
@@ -107,10 +131,9 @@ impl<'a, R: Read> KnownEvents<'a, R> {
     pub(crate) fn add(&self, known: KnownEvent) {
         let known = Arc::new(known);
         let event_id = known.event.event_id().to_owned();
-        self.by_serial
-            .borrow_mut()
-            .insert(known.serial, Some(known.clone()));
-        self.by_id.borrow_mut().insert(event_id, Some(known));
+        let mut looked = self.looked.0.lock();
+        looked.by_serial.insert(known.serial, Some(known.clone()));
+        looked.by_id.insert(event_id, Some(known));
     }
 
     fn read(&self, serial: EventSerial) -> Result<Option<KnownEvent>, ReadError> {

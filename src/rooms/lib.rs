@@ -123,7 +123,9 @@ pub use served::{JoinAnswer, ServedRoom, ServedState};
 pub use served_spaces::ServedHierarchy;
 pub use server_acl::{ServerAcl, acl_allows};
 pub(crate) use servers::relay;
-pub use servers::{federates, is_server_in, rooms_shared_with, servers_in, servers_met_by};
+pub use servers::{
+    federates, is_server_in, rooms_shared_with, servers_in, servers_met_by, servers_met_by_joining,
+};
 pub use space_links::SpaceLink;
 pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};

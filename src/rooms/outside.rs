@@ -252,7 +252,8 @@ impl Rooms {
     /// that is refused, a ban. Says whether it was one.
     ///
     /// It must name the invitation or knock among the events that allow it, whose id only
-    /// servers in the room know, and be of the server that invited.
+    /// servers in the room know, and be of the user who invited: whether anybody else may take
+    /// an invitation back is for the room's state to say, which is not known here.
     ///
     /// # Errors
     /// [`AppendError`].
@@ -281,8 +282,7 @@ impl Rooms {
         };
         let before = self.outside_member_event(user, event.room_id()).await?;
         let names = event.auth_events().iter().any(|id| id == before.event_id());
-        let is_theirs = known.membership == Membership::Knock
-            || event.sender().server_name() == known.sender.server_name();
+        let is_theirs = known.membership == Membership::Knock || *event.sender() == known.sender;
         if event.event_type() != "m.room.member" || !names || !is_theirs {
             return Ok(false);
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use graph::{Event, redaction_applies};
+use graph::{Event, MAX_PREV_EVENTS, redaction_applies};
 use model::{EventMeta, EventSerial, EventStatus, Membership, StateRoot, tables};
 use ruma_common::{EventId, OwnedEventId};
 use serde::Deserialize;
@@ -195,8 +195,15 @@ impl Staging {
         let mut roots = Vec::with_capacity(ends.len());
         for end in &ends {
             let end = known.by_serial(*end)?.ok_or(AppendError::UnknownRoom)?;
-            roots.extend(known.state_after(maps, &end)?);
+            roots.push(known.state_after(maps, &end)?);
         }
+        let needless = needless_ends(&roots);
+        for place in needless.into_iter().rev() {
+            ids.remove(place);
+            ends.remove(place);
+            roots.remove(place);
+        }
+        let roots: Vec<StateRoot> = roots.into_iter().flatten().collect();
         self.head.state = merge(known, maps, &roots)?;
         self.head.extremities = ends;
         self.extremity_ids = ids;
@@ -345,4 +352,33 @@ fn sticky_until(event: &Event, now: u64) -> Option<u64> {
     let begin = event.origin_server_ts().min(now);
     let until = begin + header.sticky.duration_ms.min(MAX_STICKY);
     (until > now).then_some(until)
+}
+
+/// Which ends of a room, oldest first, need not stay: there are more than an event can name,
+/// and a newer one has the same state. Who has sent such an end has it, and so the room's state
+/// does not depend on it. `roots` are the states after each.
+fn needless_ends(roots: &[Option<StateRoot>]) -> Vec<usize> {
+    let most = roots.len().saturating_sub(MAX_PREV_EVENTS);
+    let has_newer = |(place, root): &(usize, &Option<StateRoot>)| roots[place + 1..].contains(root);
+    let places = roots.iter().enumerate().filter(has_newer);
+    places.map(|(place, _)| place).take(most).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ends_whose_state_others_have_go() {
+        let root = |byte: u8| Some([byte; 16]);
+        let few = vec![root(1); MAX_PREV_EVENTS];
+        assert!(needless_ends(&few).is_empty());
+        let mut many = vec![root(1); MAX_PREV_EVENTS + 2];
+        assert_eq!(needless_ends(&many), [0, 1]);
+        // The only one of its state stays, however old it is.
+        many[0] = root(2);
+        assert_eq!(needless_ends(&many), [1, 2]);
+        let all_different: Vec<_> = (0..40).map(root).collect();
+        assert!(needless_ends(&all_different).is_empty());
+    }
 }

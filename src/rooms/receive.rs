@@ -15,7 +15,7 @@ use store::{Latest, Read, Writing, Written};
 use crate::{
     AppendError, Appended, ReadError, Rooms, StateMaps,
     forks::{allowed_in, merge},
-    known::KnownEvents,
+    known::{KnownEvents, Looked},
     outliers::is_held,
     placing::Placed,
     queue::RoomEnd,
@@ -124,8 +124,13 @@ impl Rooms {
             .write(&self.inner.store, room, move |writing, end| {
                 let mut arrivals = Vec::with_capacity(events.len());
                 let mut last = None;
+                // Events of one batch rest on the same few.
+                let looked = Looked::default();
                 for incoming in events {
-                    let (arrival, written) = rooms.receive_now(writing, room, end, incoming)?;
+                    let event_id = incoming.received.event.event_id().to_owned();
+                    let received = rooms.receive_now(writing, room, end, incoming, &looked);
+                    looked.forget(&event_id);
+                    let (arrival, written) = received?;
                     arrivals.push(arrival);
                     last = written.or(last);
                 }
@@ -145,6 +150,7 @@ impl Rooms {
         room: RoomSerial,
         end: &mut Option<RoomEnd>,
         incoming: Incoming,
+        looked: &Looked,
     ) -> Result<(Arrival, Option<Written>), AppendError> {
         let latest = writing.latest();
         let now = self.inner.clock.now().0;
@@ -152,6 +158,7 @@ impl Rooms {
             Some(end) => Staging::on(end, room, now),
             None => Staging::load(latest, room, now)?,
         };
+        staging.looked = looked.clone();
         let placed = match staging.check_incoming(self, latest, &incoming)? {
             Checked::Placed(placed) => placed,
             not => {
@@ -206,7 +213,8 @@ impl Staging {
         latest: &'a Latest,
     ) -> Result<KnownEvents<'a, Latest>, AppendError> {
         let room_id = self.room_id.clone().ok_or(AppendError::UnknownRoom)?;
-        Ok(KnownEvents::new(latest, self.room, self.version, room_id))
+        let known = KnownEvents::new(latest, self.room, self.version, room_id);
+        Ok(known.after(self.looked.clone()))
     }
 
     /// Whether an event may have its place here, and what becomes of it there.

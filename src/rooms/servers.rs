@@ -123,6 +123,34 @@ pub fn servers_met_by(view: &impl Read, user: UserSerial) -> Result<BTreeSet<Str
     Ok(servers)
 }
 
+/// Of the servers in a room into which a user came with a commit, those that met the user
+/// in no room before.
+///
+/// # Errors
+/// If the database fails.
+pub fn servers_met_by_joining(
+    view: &impl Read,
+    user: UserSerial,
+    (room, position): (RoomSerial, u64),
+    mut servers: BTreeSet<String>,
+) -> Result<BTreeSet<String>, StoreError> {
+    for other in joined(view, user)? {
+        if servers.is_empty() {
+            break;
+        }
+        let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, other))?;
+        // Of two rooms that the user has come into since, the later one finds them met.
+        let is_earlier = record.is_some_and(|record| (record.last_join, other) < (position, room));
+        if !is_earlier {
+            continue;
+        }
+        for server in servers_in(view, other)? {
+            servers.remove(&server);
+        }
+    }
+    Ok(servers)
+}
+
 /// Whether other servers may take part in a room (`m.federate`).
 ///
 /// # Errors

@@ -15,6 +15,7 @@ use crate::{
     digest::{Digest, digest},
     event::{checked, load_event},
     form::MAX_STICKY,
+    known::Looked,
     power_levels::names_creator,
     queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptPolicy, KeptState, RoomEnd},
     relations::{Relation, RelationKeys, relates, thread_of},
@@ -107,6 +108,8 @@ pub(crate) struct Staging {
     pub(crate) kept: KeptState,
     pub(crate) levels: Option<KeptLevels>,
     pub(crate) policy: Option<KeptPolicy>,
+    /// What was looked up for events that came before these.
+    pub(crate) looked: Looked,
 }
 
 impl Staging {
@@ -128,6 +131,7 @@ impl Staging {
             kept: end.state,
             levels: end.levels,
             policy: end.policy,
+            looked: Looked::default(),
         }
     }
 

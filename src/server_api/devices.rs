@@ -2,6 +2,7 @@
 //! "End-to-End Encryption").
 
 use accounts::{Accounts, published_devices, published_keys};
+use peers::Peers;
 use ruma_federation_api::{
     device::get_devices::v1 as devices,
     keys::{claim_keys::v1 as claim, get_keys::v1 as query},
@@ -20,6 +21,7 @@ pub(crate) fn routes() -> Routes<ServerParts> {
 async fn devices(
     Part(store): Part<Store>,
     Part(accounts): Part<Accounts>,
+    Part(peers): Part<Peers>,
     _: Server,
     request: devices::Request,
 ) -> Reply<RawJson> {
@@ -28,7 +30,8 @@ async fn devices(
         return Err(ApiError::not_found("The user is not of this server."));
     }
     let wanted = user_id.clone();
-    let read = move |view: &Snapshot| published_devices(view, &wanted);
+    let with_names = peers.tells_device_names();
+    let read = move |view: &Snapshot| published_devices(view, &wanted, with_names);
     let found = store.read::<_, StoreError, _>(read).await?;
     let found = found.ok_or_else(|| ApiError::not_found("There is no such user."))?;
     let devices: Vec<Value> = found
@@ -55,11 +58,14 @@ async fn devices(
 async fn query(
     Part(store): Part<Store>,
     Part(accounts): Part<Accounts>,
+    Part(peers): Part<Peers>,
     _: Server,
     request: query::Request,
 ) -> Reply<query::Response> {
     let wanted = request.device_keys;
-    let read = move |view: &Snapshot| published_keys(view, accounts.server_name(), &wanted);
+    let with_names = peers.tells_device_names();
+    let own = accounts.server_name().to_owned();
+    let read = move |view: &Snapshot| published_keys(view, &own, &wanted, with_names);
     let found = store.read_long::<_, StoreError, _>(read).await?;
     let mut response = query::Response::new(found.device_keys);
     response.master_keys = found.master_keys;

@@ -221,6 +221,10 @@ impl<'a> RoomReader<'a> {
         }
         let in_log_order = self.since.is_some();
         let first = events.first().map(|event| event.serial);
+        let shown: BTreeSet<EventSerial> = events.iter().map(|event| event.serial).collect();
+        let begin = events.first().map_or(PlaceToken::START, |first| {
+            PlaceToken::at(first.meta.depth, first.meta.tie_break)
+        });
         let from = (self.reader.room, Position(least), 0);
         let rows = self
             .reader
@@ -238,6 +242,14 @@ impl<'a> RoomReader<'a> {
                         forks.before_first = last;
                     }
                     last = None;
+                    // What came later and stands before the timeline is on another branch.
+                    if !in_log_order && !forks.any && !shown.contains(&change.event) {
+                        forks.any = self
+                            .reader
+                            .view
+                            .get(&tables::EVENT_META_BY_SERIAL, &change.event)?
+                            .is_some_and(|meta| PlaceToken::at(meta.depth, meta.tie_break) < begin);
+                    }
                 }
                 RoomChange::Receipt { .. } | RoomChange::Gap => {}
             }

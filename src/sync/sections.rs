@@ -179,7 +179,7 @@ impl Sync {
             .chain(window.of(Membership::Ban));
         for (room, record) in gone {
             let wanted = match window.since {
-                None => question.include_leave && record.last_join > 0 && !record.forgotten,
+                None => question.include_leave && !record.forgotten,
                 Some(since) => record.position > since.0,
             };
             if !wanted {

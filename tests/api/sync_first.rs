@@ -149,6 +149,25 @@ async fn a_left_room_shows_only_where_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn an_invitation_that_was_taken_back_shows_only_where_it_is_asked_for() {
+    let api = server();
+    let (alice, bob) = (api.register("alice").await, api.register("bob").await);
+    let room = alice.create_room(json!({ "name": "Inside" })).await;
+    alice.invite(&room, &bob).await;
+    alice.act_on("kick", &room, &bob).await.ok();
+    assert!(bob.sync().await.left(&room).is_null());
+    let filter = json!({ "room": { "include_leave": true } });
+    let synced = bob.sync_filtered(&filter, "").await;
+    let timeline = synced.left(&room)["timeline"]["events"].as_array().unwrap();
+    assert_eq!(timeline.len(), 1, "{timeline:?}");
+    assert_eq!(timeline[0]["content"]["membership"], "leave");
+    bob.post(format!("v3/rooms/{room}/forget"), json!({}))
+        .await
+        .ok();
+    assert!(bob.sync_filtered(&filter, "").await.left(&room).is_null());
+}
+
+#[tokio::test]
 async fn forty_rooms_come_at_once() {
     let alice = server().register("alice").await;
     let mut rooms = Vec::new();

@@ -60,6 +60,7 @@ private_networks = ["0.0.0.0/0"]
 
 [federation]
 retry_delay_max = 1
+device_names = true
 
 [application_services]
 registrations = [$registrations]

@@ -3,7 +3,7 @@
 use harness::signing::DeviceKeys;
 use serde_json::json;
 
-use crate::neighbours::World;
+use harness::neighbours::World;
 
 #[tokio::test]
 async fn profiles_of_another_server_can_be_read() {

@@ -3,8 +3,8 @@
 use harness::User;
 use reqwest::Method;
 
-use crate::neighbours::World;
 use crate::peer::{Behaviour, Peer};
+use harness::neighbours::World;
 
 struct File {
     status: u16,
@@ -134,4 +134,47 @@ async fn what_is_no_file_is_not_kept() {
         "{:?}",
         evil.asked()
     );
+}
+
+#[tokio::test]
+async fn who_is_not_signed_in_gets_other_servers_files_where_all_are_open() {
+    let world = World::of(&["a.test", "b.test"]);
+    let mut config = world.config("a.test", "");
+    config.more += "\n[media]\nunauthenticated_until = \"always\"\n";
+    let a = harness::Server::with(config);
+    let (closed, b) = (world.start("b.test"), "b.test");
+    let bob = closed.api.register("bob").await;
+    let place = upload(&bob, "notes.txt", b"notes".to_vec()).await;
+    let anybody = async |path: String| {
+        let response = a.api().request(Method::GET, &path).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.bytes().await.unwrap().to_vec())
+    };
+    let path = format!("/_matrix/media/v3/download/{place}");
+    let (status, _) = anybody(format!("{path}?allow_remote=false")).await;
+    assert_eq!(status, 404);
+    assert_eq!(anybody(path).await, (200, b"notes".to_vec()));
+    // Its own server keeps it to those who are signed in.
+    let own = closed
+        .api
+        .request(Method::GET, &format!("/_matrix/media/v3/download/{place}"));
+    assert_eq!(own.send().await.unwrap().status().as_u16(), 404, "{b}");
+}
+
+#[tokio::test]
+async fn a_server_that_knows_only_the_old_paths_gives_its_files_too() {
+    let world = World::of(&["a.test", "b.test"]);
+    let a = world.start("a.test");
+    let alice = a.api.register("alice").await;
+    let peer = Peer::start(&world, "b.test").await;
+    let old = "/_matrix/media/v3/download/b.test/old";
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nnotes";
+    peer.on(old, Behaviour::Bytes(head.as_bytes().to_vec()));
+    let unknown = serde_json::json!({ "errcode": "M_UNRECOGNIZED", "error": "?" });
+    let new = "/_matrix/federation/v1/media/download/old";
+    peer.on(new, Behaviour::Json(404, unknown));
+    let found = fetch(&alice, "v1/media/download/b.test/old").await;
+    assert_eq!((found.status, found.bytes), (200, b"notes".to_vec()));
+    let gone = fetch(&alice, "v1/media/download/b.test/gone").await;
+    assert_ne!(gone.status, 200);
 }

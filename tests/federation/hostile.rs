@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use harness::signing::DeviceKeys;
 use serde_json::json;
 
-use crate::neighbours::World;
 use crate::peer::{Behaviour, Peer};
+use harness::neighbours::World;
 
 const PROFILE: &str = "/_matrix/federation/v1/query/profile";
 const QUERY: &str = "/_matrix/federation/v1/user/keys/query";

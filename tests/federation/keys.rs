@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::neighbours::World;
 use crate::peer::{Behaviour, Peer, now};
+use harness::neighbours::World;
 
 fn ids(keys: &Value) -> Vec<&str> {
     keys.as_object()

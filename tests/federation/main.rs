@@ -4,10 +4,11 @@ mod asking;
 mod files;
 mod hostile;
 mod keys;
+mod links;
 mod memberships;
-mod neighbours;
 mod operating;
 mod peer;
+mod peer_lists;
 mod policy_servers;
 mod recognising;
 mod sending;
@@ -15,3 +16,8 @@ mod synapse;
 mod telling;
 mod transactions;
 mod visitors;
+
+/// Where Synapse is installed.
+fn cache() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+}

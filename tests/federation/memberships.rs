@@ -3,7 +3,7 @@
 use harness::{User, escape, eventually};
 use serde_json::{Value, json};
 
-use crate::neighbours::{Neighbour, World};
+use harness::neighbours::{Neighbour, World};
 
 async fn two() -> (World, Neighbour, Neighbour) {
     let world = World::of(&["a.test", "b.test"]);

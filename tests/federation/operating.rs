@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::neighbours::World;
 use crate::peer::{Behaviour, Peer};
+use harness::neighbours::World;
 
 fn steps(answer: &Value) -> Vec<(String, bool)> {
     let steps = answer["steps"].as_array().unwrap().iter();

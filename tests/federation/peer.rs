@@ -17,7 +17,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::neighbours::World;
+use harness::neighbours::World;
 
 /// What a peer does when somebody asks for a path.
 #[derive(Clone, Debug)]

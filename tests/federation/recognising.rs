@@ -4,8 +4,8 @@ use harness::signing::Key;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::neighbours::World;
 use crate::peer::{Behaviour, Peer, now};
+use harness::neighbours::World;
 
 const PROFILE: &str = "/_matrix/federation/v1/query/profile?user_id=%40alice%3Aa.test";
 const QUERY: &str = "/_matrix/federation/v1/user/keys/query";

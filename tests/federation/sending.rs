@@ -5,8 +5,8 @@ use harness::{User, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::neighbours::{Neighbour, World};
 use crate::peer::{Peer, Transaction};
+use harness::neighbours::{Neighbour, World};
 
 /// Sends a message to a device of somebody at the peer.
 async fn send_to_device(user: &User, transaction: &str, content: Value) {

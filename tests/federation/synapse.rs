@@ -3,7 +3,8 @@
 use harness::{Synapse, User, escape, eventually};
 use serde_json::{Value, json};
 
-use crate::neighbours::{Neighbour, World};
+use crate::cache;
+use harness::neighbours::{Neighbour, World};
 
 /// A Cairn and a Synapse, with somebody on each.
 struct Pair {
@@ -18,7 +19,7 @@ impl Pair {
     async fn start() -> Self {
         let world = World::local(2);
         let cairn = world.start(world.name(0));
-        let synapse = world.start_synapse(world.name(1)).await;
+        let synapse = world.start_synapse(world.name(1), cache()).await;
         let anna = cairn.api.register("anna").await;
         let sven = synapse.api().register("sven").await;
         Self {
@@ -175,5 +176,68 @@ async fn each_leaves_and_comes_back() {
         comes_to(guest, &room, guest, "leave").await;
         join(guest, &room, pair.server_of(host)).await;
         comes_to(host, &room, guest, "join").await;
+    }
+}
+
+#[tokio::test]
+async fn each_moves_a_room_to_its_next_version() {
+    let pair = Pair::start().await;
+    for (host, guest) in pair.both() {
+        let options = json!({ "room_version": "10", "preset": "public_chat", "name": "Hall" });
+        let old = host.create_room(options).await;
+        join(guest, &old, pair.server_of(host)).await;
+        comes_to(host, &old, guest, "join").await;
+        let path = format!("v3/rooms/{}/upgrade", escape(&old));
+        let moved = host.post(path, json!({ "new_version": "11" })).await.ok();
+        let new = moved["replacement_room"].as_str().unwrap();
+        eventually("the guest sees where the room went", 20, async || {
+            let grave = guest.state(&escape(&old), "m.room.tombstone", "").await;
+            (grave.body["replacement_room"] == new).then_some(())
+        })
+        .await;
+        join(guest, new, pair.server_of(host)).await;
+        comes_to(host, new, guest, "join").await;
+        let create = guest.state(&escape(new), "m.room.create", "").await.ok();
+        assert_eq!(create["predecessor"]["room_id"], old.as_str());
+        let name = guest.state(&escape(new), "m.room.name", "").await.ok();
+        assert_eq!(name["name"], "Hall");
+        for (speaker, listener) in [(host, guest), (guest, host)] {
+            let said = speaker.say(&escape(new), "hello").await;
+            eventually("what was said", 20, async || {
+                let heard = listener.event(&escape(new), &escape(&said)).await;
+                (heard.status == 200).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_bans_the_other_and_lets_them_in_again() {
+    let pair = Pair::start().await;
+    for (host, guest) in pair.both() {
+        let options = json!({ "room_version": "11", "preset": "public_chat" });
+        let room = host.create_room(options).await;
+        join(guest, &room, pair.server_of(host)).await;
+        comes_to(host, &room, guest, "join").await;
+        host.act_on("ban", &escape(&room), guest).await.ok();
+        eventually("the guest is out", 20, async || {
+            let said = guest
+                .try_send_event(&escape(&room), "m.room.message", json!({ "body": "x" }))
+                .await;
+            (said.status == 403).then_some(())
+        })
+        .await;
+        let path = format!(
+            "v3/join/{}?via={}",
+            escape(&room),
+            escape(pair.server_of(host))
+        );
+        let refused = guest.post(&path, json!({})).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+        host.act_on("unban", &escape(&room), guest).await.ok();
+        join(guest, &room, pair.server_of(host)).await;
+        comes_to(host, &room, guest, "join").await;
+        assert_eq!(membership(guest, &room, guest).await, "join");
     }
 }

@@ -4,9 +4,9 @@ use harness::signing::Key;
 use harness::{Synced, User};
 use serde_json::{Value, json};
 
-use crate::neighbours::World;
 use crate::peer::{Behaviour, Peer};
-use crate::visitors::Visitor;
+use crate::visitors::{Visitor, event_id, sign};
+use harness::neighbours::World;
 
 const BOB: &str = "@bob:b.test";
 const DEVICES: &str = "/_matrix/federation/v1/user/devices/@bob:b.test";
@@ -123,6 +123,40 @@ async fn events_and_receipts_of_one_transaction_belong_together() {
     let messages = messages.filter(|event| event["type"] == "m.room.message");
     let bodies: Vec<_> = messages.map(|event| &event["content"]["body"]).collect();
     assert_eq!(bodies, ["good"]);
+}
+
+#[tokio::test]
+async fn what_came_with_one_event_is_not_asked_for_with_the_next() {
+    let world = World::of(&["a.test", "b.test"]);
+    let a = world.start("a.test");
+    let peer = Peer::start(&world, "b.test").await;
+    peer.on_transactions(200, json!({ "pdus": {} }));
+    let alice = a.api.register("alice").await;
+    let room = alice.public_room().await;
+    let mut bob = Visitor::join(&peer, (&a.door, "a.test"), BOB, &room).await;
+    let text = |body: &str| json!({ "msgtype": "m.text", "body": body });
+    // Two that rest on what nobody tells, and one after them that is right.
+    let mut pdus = Vec::new();
+    let mut refused = Vec::new();
+    for body in ["one", "two"] {
+        let (_, mut event) = bob.event("m.room.message", None, text(body));
+        let auth = event["auth_events"].as_array_mut().unwrap();
+        auth.push(json!("$acSWRpSx47ttk3kcuqm5ckYdOlBPBTAcuZ9rZnVGXMI"));
+        sign(&peer, &mut event);
+        bob.last.0 = event_id(&event);
+        refused.push(bob.last.0.clone());
+        pdus.push(event);
+    }
+    let (good, event) = bob.event("m.room.message", None, text("three"));
+    pdus.push(event);
+    bob.transact("t", json!(pdus), json!([])).await.ok();
+    alice.event(&room, &good).await.ok();
+    for event in &refused {
+        alice.event(&room, event).await.refused(404, "M_NOT_FOUND");
+    }
+    let asked = peer.asked();
+    let is_between = |path: &&String| path.contains("get_missing_events");
+    assert_eq!(asked.iter().find(is_between), None, "{asked:?}");
 }
 
 /// The keys of Bob's devices, as his server tells them.

@@ -4,8 +4,8 @@ use harness::{Synced, User};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::neighbours::{Neighbour, World};
 use crate::peer::{Peer, now};
+use harness::neighbours::{Neighbour, World};
 
 /// A message to devices of this server's users.
 fn to_device(sender: &str, id: &str, messages: Value) -> Value {

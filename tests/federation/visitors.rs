@@ -20,7 +20,7 @@ pub(crate) struct Visitor<'a> {
     /// The state before the user came, and the user's own membership.
     state: Vec<(String, Value)>,
     /// The newest event that the user knows, and how deep it stands.
-    last: (String, u64),
+    pub(crate) last: (String, u64),
 }
 
 /// An event as it is signed (room version 11 and later).

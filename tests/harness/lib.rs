@@ -13,6 +13,7 @@
 //! - [`Gateway`]: a push gateway that keeps what it gets.
 //! - [`AppService`]: an application service that keeps what it is told and asked.
 //! - [`Synapse`]: another server, to be a neighbour.
+//! - [`neighbours`]: servers that find each other over TLS, and a [`link`] that can be cut.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
@@ -20,6 +21,8 @@ mod api;
 mod appservice;
 mod config;
 mod gateway;
+pub mod link;
+pub mod neighbours;
 mod pages;
 pub mod pictures;
 pub mod qr;

@@ -116,6 +116,7 @@ enable_registration_without_verification: true
 macaroon_secret_key: "m"
 form_secret: "f"
 allow_public_rooms_over_federation: true
+federation: {{ destination_min_retry_interval: "1s", destination_retry_multiplier: 2, destination_max_retry_interval: "2s" }}
 caches: {{ sync_response_cache_duration: "0s" }}
 rc_message: {free}
 rc_room_creation: {free}

@@ -62,12 +62,17 @@ async fn two_people_verify_each_other() {
     let url = server.url();
     let alice = Device::register(&url, "alice").await;
     let bob = Device::register(&url, "bob").await;
+    verify_each_other(&alice, &bob).await;
+}
+
+/// Two people come into a room and verify each other there.
+pub(crate) async fn verify_each_other(alice: &Device, bob: &Device) {
     alice.set_up_cross_signing().await;
     bob.set_up_cross_signing().await;
-    let room = alice.direct_room(&bob).await;
+    let room = alice.direct_room(bob).await;
     bob.accept(&room).await;
-    alice.sees_in(&room, &[&alice, &bob]).await;
-    bob.sees_in(&room, &[&alice, &bob]).await;
+    alice.sees_in(&room, &[alice, bob]).await;
+    bob.sees_in(&room, &[alice, bob]).await;
 
     let encryption = alice.client.encryption();
     let identity = encryption.request_user_identity(&bob.user_id()).await;
@@ -86,7 +91,7 @@ async fn two_people_verify_each_other() {
     let theirs = bob.verification_request(&alice.user_id()).await;
     compare_emoji(ours, theirs).await;
 
-    for (viewer, other) in [(&alice, &bob), (&bob, &alice)] {
+    for (viewer, other) in [(alice, bob), (bob, alice)] {
         eventually("the identity is verified", PATIENCE, async || {
             trusts(viewer, other).await.then_some(())
         })

@@ -11,7 +11,7 @@ use store::Snapshot;
 use super::HandshakeError;
 use crate::{
     Actions,
-    receiving::{Completed, Place},
+    receiving::{Completed, Incomplete, Place},
 };
 
 /// An event that another server has sent, with what its request says of it.
@@ -228,9 +228,10 @@ impl Actions {
             )),
             Some(arrival) => match self.complete(place, arrival, true).await {
                 Ok(Completed::Taken) => Ok(()),
-                Ok(Completed::Rejected(reason)) | Err(reason) => {
+                Ok(Completed::Rejected(reason)) | Err(Incomplete::Reason(reason)) => {
                     Err(HandshakeError::Rejected(reason))
                 }
+                Err(Incomplete::Store(error)) => Err(error.into()),
             },
             None => Ok(()),
         }

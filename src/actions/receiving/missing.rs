@@ -4,8 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use graph::Received;
 use js_int::UInt;
-use peers::{Ask, PeerError};
-use rooms::AppendError;
+use peers::Ask;
 use ruma_common::{EventId, OwnedEventId};
 use ruma_federation_api::{
     authorization::get_event_authorization::v1 as event_auth,
@@ -16,7 +15,7 @@ use ruma_federation_api::{
 };
 use serde_json::value::RawValue;
 
-use super::Place;
+use super::{Incomplete, Place};
 use crate::Actions;
 
 /// How long another server may take to tell a piece of a room.
@@ -40,14 +39,14 @@ impl Actions {
         place: Place<'_>,
         new: &Received,
         missing: &[OwnedEventId],
-    ) -> Result<Vec<Received>, String> {
-        let earliest = self.rooms.extremities(place.room).await.map_err(told)?;
+    ) -> Result<Vec<Received>, Incomplete> {
+        let earliest = self.rooms.extremities(place.room).await?;
         let latest = vec![new.event.event_id().to_owned()];
         let mut request = missing_events::Request::new(place.room_id.to_owned(), earliest, latest);
         request.limit = UInt::from(BETWEEN);
         let ask = Ask::new("missing_events").within(WAIT).up_to(EVENTS_BYTES);
         let answer = self.peers.ask(place.origin, request, ask).await;
-        let mut events = answer.map_err(unanswered)?.events;
+        let mut events = answer?.events;
         events.truncate(BETWEEN as usize);
         let mut events = self.usable(place, events).await;
         events.retain(|received| received.event.event_id() != new.event.event_id());
@@ -68,11 +67,11 @@ impl Actions {
         &self,
         place: Place<'_>,
         event_id: &EventId,
-    ) -> Result<(), String> {
+    ) -> Result<(), Incomplete> {
         let request = event_auth::Request::new(place.room_id.to_owned(), event_id.to_owned());
         let ask = Ask::new("event_auth").within(WAIT).up_to(EVENTS_BYTES);
         let answer = self.peers.ask(place.origin, request, ask).await;
-        let events = answer.map_err(unanswered)?.auth_chain;
+        let events = answer?.auth_chain;
         self.keep_usable(place, events).await
     }
 
@@ -83,12 +82,12 @@ impl Actions {
         &self,
         place: Place<'_>,
         event_id: &EventId,
-    ) -> Result<Vec<OwnedEventId>, String> {
+    ) -> Result<Vec<OwnedEventId>, Incomplete> {
         let mut state = self
             .fetch_state_ids(place, event_id, Some(event_id))
             .await?;
         let lost = self.rooms.not_held(vec![event_id.to_owned()]).await;
-        if lost.map_err(told)?.is_empty() {
+        if lost?.is_empty() {
             // What it says of itself stands last, over what was before it.
             state.push(event_id.to_owned());
         }
@@ -100,7 +99,7 @@ impl Actions {
         &self,
         place: Place<'_>,
         event_id: &EventId,
-    ) -> Result<Vec<OwnedEventId>, String> {
+    ) -> Result<Vec<OwnedEventId>, Incomplete> {
         self.fetch_state_ids(place, event_id, None).await
     }
 
@@ -109,34 +108,38 @@ impl Actions {
         place: Place<'_>,
         event_id: &EventId,
         with: Option<&EventId>,
-    ) -> Result<Vec<OwnedEventId>, String> {
+    ) -> Result<Vec<OwnedEventId>, Incomplete> {
         let request = state_ids::Request::new(event_id.to_owned(), place.room_id.to_owned());
         let ask = Ask::new("state_ids").within(WAIT).up_to(IDS_BYTES);
         let answer = self.peers.ask(place.origin, request, ask).await;
-        let answer = answer.map_err(unanswered)?;
+        let answer = answer?;
         let mut all = answer.auth_chain_ids;
         all.extend(answer.pdu_ids.iter().cloned());
         all.extend(with.map(ToOwned::to_owned));
-        let mut missing = self.rooms.not_held(all.clone()).await.map_err(told)?;
+        let mut missing = self.rooms.not_held(all.clone()).await?;
         if missing.len() > ONE_BY_ONE {
             self.fetch_whole_state(place, event_id).await?;
-            missing = self.rooms.not_held(all).await.map_err(told)?;
+            missing = self.rooms.not_held(all).await?;
         }
         if !missing.is_empty() {
             self.fetch_events(place, missing).await?;
         }
         let mut state = answer.pdu_ids;
-        let lost = self.rooms.not_held(state.clone()).await.map_err(told)?;
+        let lost = self.rooms.not_held(state.clone()).await?;
         let lost: HashSet<_> = lost.into_iter().collect();
         state.retain(|event_id| !lost.contains(event_id));
         Ok(state)
     }
 
-    async fn fetch_whole_state(&self, place: Place<'_>, event_id: &EventId) -> Result<(), String> {
+    async fn fetch_whole_state(
+        &self,
+        place: Place<'_>,
+        event_id: &EventId,
+    ) -> Result<(), Incomplete> {
         let request = room_state::Request::new(event_id.to_owned(), place.room_id.to_owned());
         let ask = Ask::new("state").within(WAIT).up_to(STATE_BYTES);
         let answer = self.peers.ask(place.origin, request, ask).await;
-        let answer = answer.map_err(unanswered)?;
+        let answer = answer?;
         let mut events = answer.auth_chain;
         events.extend(answer.pdus);
         self.keep_usable(place, events).await
@@ -147,7 +150,7 @@ impl Actions {
         &self,
         place: Place<'_>,
         wanted: Vec<OwnedEventId>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Incomplete> {
         let mut events = Vec::new();
         for event_id in wanted.into_iter().take(2 * ONE_BY_ONE) {
             let ask = Ask::new("event").within(WAIT);
@@ -165,10 +168,10 @@ impl Actions {
         &self,
         place: Place<'_>,
         events: Vec<Box<RawValue>>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Incomplete> {
         let events = self.usable(place, events).await;
         let kept = self.rooms.keep_outliers(place.room, events).await;
-        kept.map(drop).map_err(told)
+        Ok(kept.map(drop)?)
     }
 
     /// The events that are of the room and signed; the others are logged and left out.
@@ -192,12 +195,4 @@ impl Actions {
         }
         usable
     }
-}
-
-fn told(error: AppendError) -> String {
-    error.to_string()
-}
-
-fn unanswered(error: PeerError) -> String {
-    error.to_string()
 }

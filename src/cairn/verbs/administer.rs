@@ -199,7 +199,9 @@ fn told(wish: &Administration, answer: &Value) -> String {
         | Administration::FederationStatus
         | Administration::FederationCheck { .. }
         | Administration::FederationRetry { .. }
-        | Administration::FederationForget { .. } => String::new(),
+        | Administration::FederationForget { .. }
+        | Administration::ImportPeerList { .. }
+        | Administration::ExportPeerList => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {

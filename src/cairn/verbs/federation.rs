@@ -3,7 +3,7 @@
 use actions::Administration;
 use serde_json::{Value, json};
 
-use super::{Answer, Failure, administer};
+use super::{Answer, Failure, administer, peers};
 use crate::{
     command_line::{Common, FederationVerb},
     config::Config,
@@ -12,8 +12,16 @@ use crate::{
 
 /// Does a verb of `cairn federation`.
 pub(super) fn run(verb: FederationVerb, common: &Common) -> Result<Answer, Failure> {
+    if let FederationVerb::Peers(verb) = verb {
+        return peers::run(verb, common);
+    }
     let config = Config::load(&common.config)?;
     match verb {
+        // Done above: an authority that signs lists needs no configuration.
+        FederationVerb::Peers(_) => Ok(Answer {
+            text: String::new(),
+            json: json!({}),
+        }),
         FederationVerb::Status => {
             let json = administer::perform(&config, Administration::FederationStatus)?;
             let text = status(&json);
@@ -58,6 +66,9 @@ fn status(answer: &Value) -> String {
         word(answer, "key_id"),
         answer["known_servers"]
     );
+    if answer["list"].is_object() {
+        told += &format!("\n{}", peers::in_short(&answer["list"]));
+    }
     let failing = answer["failing"].as_array().cloned().unwrap_or_default();
     if failing.is_empty() {
         told += "\nNone is known not to answer.";

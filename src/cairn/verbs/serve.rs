@@ -454,6 +454,10 @@ fn deliver(parts: &Parts, server: &Server, metrics: &Metrics) {
         random: parts.random.clone(),
         tasks: server.tasks.clone(),
     };
+    let peers = parts.peers.clone();
+    server
+        .tasks
+        .spawn("peer-list", |stop| peers.follow_list(stop));
     let options = server.config.federation.clone();
     let federation = Federation::new(federation_parts, options, metrics);
     server

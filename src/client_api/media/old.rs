@@ -1,7 +1,8 @@
 //! The paths of files from before access tokens were asked for. What they give is the
 //! administrator's choice (`media.unauthenticated_until`); else they answer 404, as the
-//! specification has it after a freeze. Where they are open, what was announced and has not
-//! come is not waited for.
+//! specification has it after a freeze. Where they are open to all, files of other servers are
+//! fetched as for those who are signed in, unless `allow_remote` says not to. What was
+//! announced and has not come is not waited for.
 
 #![expect(
     deprecated,
@@ -10,7 +11,8 @@
 
 use std::time::Duration;
 
-use ::media::{Media, Viewer::Anybody};
+use ::media::Viewer::Anybody;
+use actions::Files;
 use ruma_client_api::media::{
     get_content::v3 as get, get_content_as_filename::v3 as get_named,
     get_content_thumbnail::v3 as get_thumbnail, get_media_config::v3 as config,
@@ -30,42 +32,49 @@ pub(super) fn routes() -> Routes<ClientParts> {
 
 /// `GET /_matrix/media/v3/download/{serverName}/{mediaId}`
 async fn get(
-    Part(media): Part<Media>,
+    Part(files): Part<Files>,
     _: Anonymous,
     conditions: Conditions,
     request: get::Request,
 ) -> Reply<FileAnswer> {
-    let (server_name, media_id) = (&request.server_name, &request.media_id);
+    let place = (&*request.server_name, request.media_id.as_str());
     let (wait, eagerness) = (Duration::ZERO, eagerness(&conditions));
-    let file = media.download(Anybody, server_name, media_id, wait, eagerness);
+    let file = files.download(Anybody, place, wait, request.allow_remote, eagerness);
     Ok(FileAnswer::new(file.await?, conditions))
 }
 
 /// `GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}`
 async fn get_named(
-    Part(media): Part<Media>,
+    Part(files): Part<Files>,
     _: Anonymous,
     conditions: Conditions,
     request: get_named::Request,
 ) -> Reply<FileAnswer> {
-    let (server_name, media_id) = (&request.server_name, &request.media_id);
+    let place = (&*request.server_name, request.media_id.as_str());
     let (wait, eagerness) = (Duration::ZERO, eagerness(&conditions));
-    let file = media.download(Anybody, server_name, media_id, wait, eagerness);
+    let file = files.download(Anybody, place, wait, request.allow_remote, eagerness);
     Ok(FileAnswer::new(file.await?, conditions).named(request.filename))
 }
 
 /// `GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}`
 async fn get_thumbnail(
-    Part(media): Part<Media>,
+    Part(files): Part<Files>,
     _: Anonymous,
     conditions: Conditions,
     request: get_thumbnail::Request,
 ) -> Reply<FileAnswer> {
     let (width, height) = (request.width, request.height);
     let wanted = wanted(width, height, request.method, request.animated)?;
-    let (server_name, media_id) = (&request.server_name, &request.media_id);
+    let place = (&*request.server_name, request.media_id.as_str());
     let (wait, eagerness) = (Duration::ZERO, eagerness(&conditions));
-    let file = media.thumbnail(Anybody, server_name, media_id, wanted, wait, eagerness);
+    let file = files.thumbnail(
+        Anybody,
+        place,
+        wanted,
+        wait,
+        request.allow_remote,
+        eagerness,
+    );
     Ok(FileAnswer::new(file.await?, conditions))
 }
 

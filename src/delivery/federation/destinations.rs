@@ -34,6 +34,9 @@ pub(super) struct Told {
     home: String,
     /// The server of the user whom it sends away, in the room or not.
     target: Option<String>,
+    /// The user of this server who says that they are in the room: who has come, perhaps, or
+    /// has another name.
+    pub(super) joined: Option<String>,
 }
 
 impl Told {
@@ -63,8 +66,10 @@ impl Told {
         if home != own.as_str() && !view.contains(&RELAYED_EVENT, &event)? {
             return Ok(None);
         }
-        let target = target(&header, own);
-        let target = match target {
+        let membership = membership(&header);
+        let is_join = membership.as_ref().is_some_and(|(_, name)| name == "join");
+        let joined = (is_join && home == own.as_str()).then(|| header.sender.clone());
+        let target = match target(membership, own) {
             Some(target) if rooms::federates(view, stored.room)? => Some(target),
             _ => None,
         };
@@ -73,6 +78,7 @@ impl Told {
             stored,
             home,
             target,
+            joined,
         }))
     }
 
@@ -89,15 +95,21 @@ fn server_of(user_id: &str) -> Option<String> {
     Some(user_id.server_name().to_string())
 }
 
-/// The other server whose user a membership is about. An invitation goes there by a way of
-/// its own, which the other server must agree to.
-fn target(header: &Header<'_>, own: &ServerName) -> Option<String> {
+/// Whose membership an event is, and which.
+fn membership(header: &Header<'_>) -> Option<(String, String)> {
     if header.event_type != "m.room.member" {
         return None;
     }
-    let server = server_of(header.state_key.as_deref()?)?;
     let member: Member = serde_json::from_str(header.content.get()).ok()?;
-    (server != own.as_str() && member.membership != "invite").then_some(server)
+    Some((header.state_key.clone()?, member.membership))
+}
+
+/// The other server whose user a membership is about. An invitation goes there by a way of
+/// its own, which the other server must agree to.
+fn target(membership: Option<(String, String)>, own: &ServerName) -> Option<String> {
+    let (member, membership) = membership?;
+    let server = server_of(&member)?;
+    (server != own.as_str() && membership != "invite").then_some(server)
 }
 
 /// What a room has of a server.

@@ -25,16 +25,17 @@ pub(super) struct DeviceNews {
     pub(super) signing_keys: bool,
 }
 
-/// Compares what other servers may see of a user now with what they were told. None if
-/// there is no such user, or nothing new to them: the name of a device, for instance, is
-/// none of their business. `at` is the commit that changed something.
+/// Compares what other servers may see of a user now, `with_names` of devices or without,
+/// with what they were told. None if there is no such user, or nothing new to them. `at` is
+/// the commit that changed something.
 pub(super) fn news(
     view: &impl Read,
     user_id: &UserId,
     known: Option<PublishedDevicesRecord>,
+    with_names: bool,
     at: Position,
 ) -> Result<Option<DeviceNews>, StoreError> {
-    let Some(published) = accounts::published_devices(view, user_id)? else {
+    let Some(published) = accounts::published_devices(view, user_id, with_names)? else {
         return Ok(None);
     };
     let devices = published.devices.iter();

@@ -6,6 +6,7 @@ use model::{
     RoomChange, RoomSerial, UserSerial, WaitingRoomRecord,
     tables::{CHANGE_BY_ROOM, EDU_BY_SERVER, HEAD_BY_ROOM, RELAYED_EVENT, WAITING_ROOM_BY_SERVER},
 };
+use rooms::ReadError;
 use ruma_common::{ServerName, UserId};
 use store::{Position, Read as _, Snapshot, StoreError};
 
@@ -89,17 +90,25 @@ pub(super) struct Drafting<'a> {
     pub(super) view: &'a Snapshot,
     pub(super) own: &'a ServerName,
     pub(super) server: &'a ServerName,
+    /// Whether it is told how devices are called.
+    with_names: bool,
     draft: Draft,
     /// Whether users are this server's.
     own_users: HashMap<UserSerial, bool>,
 }
 
 impl<'a> Drafting<'a> {
-    pub(super) fn new(view: &'a Snapshot, own: &'a ServerName, server: &'a ServerName) -> Self {
+    pub(super) fn new(
+        view: &'a Snapshot,
+        own: &'a ServerName,
+        server: &'a ServerName,
+        with_names: bool,
+    ) -> Self {
         Self {
             view,
             own,
             server,
+            with_names,
             draft: Draft::default(),
             own_users: HashMap::new(),
         }
@@ -124,9 +133,20 @@ impl<'a> Drafting<'a> {
         Ok(self.draft)
     }
 
-    /// Whether the server is told what people do in a room besides events.
+    /// Whether the server is told what people do in a room besides events: it has users there,
+    /// and the room's access control list lets it take part.
     fn is_told(&self, room: RoomSerial) -> Result<bool, StoreError> {
-        rooms::is_server_in(self.view, room, self.server.as_str())
+        if !rooms::is_server_in(self.view, room, self.server.as_str())? {
+            return Ok(false);
+        }
+        match rooms::acl_allows(self.view, room, self.server) {
+            Ok(is_allowed) => Ok(is_allowed),
+            Err(ReadError::Store(error)) => Err(error),
+            Err(error) => {
+                log::error!(room = room.0; "an access control list cannot be read: {error}");
+                Ok(false)
+            }
+        }
     }
 
     fn lasting(&mut self) -> Result<(), StoreError> {
@@ -138,7 +158,7 @@ impl<'a> Drafting<'a> {
                 _ => 0,
             };
             // One that cannot be read must not keep all others back.
-            match edus::lasting(self.view, self.own, &row) {
+            match edus::lasting(self.view, self.own, &row, self.with_names) {
                 Ok(Some(edu)) => {
                     self.draft.bytes += edu.len();
                     self.draft.edus.push(edu);

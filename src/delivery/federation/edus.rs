@@ -20,6 +20,7 @@ pub(super) fn lasting(
     view: &impl Read,
     own: &ServerName,
     row: &ServerEdu,
+    with_names: bool,
 ) -> Result<Option<String>, StoreError> {
     Ok(match row {
         ServerEdu::ToDevice { content } => {
@@ -36,7 +37,8 @@ pub(super) fn lasting(
                 return Ok(None);
             };
             let numbers = (*stream_id, *previous);
-            Some(device(view, own, &user_id, device_id, numbers)?)
+            let changed = (*user, &user_id, device_id.as_str());
+            Some(device(view, own, changed, numbers, with_names)?)
         }
         ServerEdu::SigningKeys { user } => match user_id(view, *user)? {
             Some(user_id) => signing_keys(view, own, &user_id)?,
@@ -50,32 +52,43 @@ fn user_id(view: &impl Read, user: UserSerial) -> Result<Option<OwnedUserId>, St
     Ok(UserId::parse(user_id).ok())
 }
 
-/// What a device is now. Its name stays here.
+/// What a device is now, and perhaps how it is called.
 fn device(
     view: &impl Read,
     own: &ServerName,
-    user_id: &OwnedUserId,
-    device_id: &str,
+    (user, user_id, device_id): (UserSerial, &OwnedUserId, &str),
     (stream_id, previous): (u64, Option<u64>),
+    with_names: bool,
 ) -> Result<String, StoreError> {
     let device = OwnedDeviceId::from(device_id);
     let wanted = BTreeMap::from([(user_id.clone(), vec![device.clone()])]);
-    let mut keys = accounts::published_keys(view, own, &wanted)?.device_keys;
+    let mut keys = accounts::published_keys(view, own, &wanted, with_names)?.device_keys;
     let keys = keys
         .remove(user_id)
         .and_then(|mut keys| keys.remove(&device));
-    let content = json!({
+    let known = accounts::device(view, user, &device)?;
+    let mut content = json!({
         "user_id": user_id,
         "device_id": device_id,
         "stream_id": stream_id,
         "prev_id": previous.into_iter().collect::<Vec<_>>(),
     });
+    match &known {
+        Some(known) if with_names => {
+            if let Some(name) = &known.display_name {
+                content["device_display_name"] = Value::from(name.as_str());
+            }
+        }
+        Some(_) => {}
+        // A dehydrated device has keys alone.
+        None if keys.is_some() => {}
+        None => content["deleted"] = Value::from(true),
+    }
     let mut content = content.to_string();
-    content.pop();
-    content += &match keys {
-        Some(keys) => format!(r#","keys":{}}}"#, keys.json().get()),
-        None => r#","deleted":true}"#.to_owned(),
-    };
+    if let Some(keys) = keys {
+        content.pop();
+        content += &format!(r#","keys":{}}}"#, keys.json().get());
+    }
     Ok(edu("m.device_list_update", &content))
 }
 
@@ -85,7 +98,7 @@ fn signing_keys(
     user_id: &OwnedUserId,
 ) -> Result<Option<String>, StoreError> {
     let wanted = BTreeMap::from([(user_id.clone(), Vec::new())]);
-    let keys = accounts::published_keys(view, own, &wanted)?;
+    let keys = accounts::published_keys(view, own, &wanted, false)?;
     let master = keys.master_keys.get(user_id);
     let self_signing = keys.self_signing_keys.get(user_id);
     if master.is_none() && self_signing.is_none() {

@@ -10,8 +10,8 @@ use model::{
     EventSerial, LogEntry, PublishedDevicesRecord, RoomSerial, RoomServerRecord, ServerEdu,
     UserSerial, WaitingRoomRecord, neighbours_scope,
     tables::{
-        EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, PUBLISHED_DEVICES_BY_USER, SERVER_BY_ROOM,
-        TRANSACTION_BY_SERVER, WAITING_ROOM_BY_SERVER,
+        EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, MEMBERSHIP_BY_USER, PUBLISHED_DEVICES_BY_USER,
+        SERVER_BY_ROOM, TRANSACTION_BY_SERVER, WAITING_ROOM_BY_SERVER,
     },
 };
 use ruma_common::{OwnedUserId, UserId};
@@ -371,10 +371,59 @@ impl Routing<'_> {
         let Some(told) = Told::load(self.view, own, event)? else {
             return Ok(());
         };
-        for (server, record) in servers {
-            if told.is_for(&server, &record) && self.federation.may_tell(&server).is_some() {
-                self.routed.event(&server, room, told.position);
+        for (server, record) in &servers {
+            if told.is_for(server, record) && self.federation.may_tell(server).is_some() {
+                self.routed.event(server, room, told.position);
             }
+        }
+        match &told.joined {
+            Some(joined) => self.newcomer(room, joined, told.position),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the servers of a room of the devices of somebody who has come into it, but for
+    /// those that are told of their changes already (server-server API, "Device Management").
+    fn newcomer(
+        &mut self,
+        room: RoomSerial,
+        user_id: &str,
+        position: u64,
+    ) -> Result<(), StoreError> {
+        let (Some(user), Ok(user_id)) = (
+            rooms::user_serial(self.view, user_id)?,
+            UserId::parse(user_id),
+        ) else {
+            return Ok(());
+        };
+        let record = self.view.get(&MEMBERSHIP_BY_USER, &(user, room))?;
+        // Another name or face of somebody who was there is no news of devices.
+        if record.is_none_or(|record| record.last_join != position) {
+            return Ok(());
+        }
+        let there = rooms::servers_in(self.view, room)?.into_iter().collect();
+        let mut new = rooms::servers_met_by_joining(self.view, user, (room, position), there)?;
+        new.retain(|server| self.federation.may_tell(server).is_some());
+        if new.is_empty() {
+            return Ok(());
+        }
+        let Some(published) = accounts::published_devices(self.view, &user_id, false)? else {
+            return Ok(());
+        };
+        let devices = accounts::devices(self.view, user)?;
+        for server in new {
+            let devices = devices.iter().map(|device| ServerEdu::Device {
+                user,
+                device_id: device.device_id.to_string(),
+                stream_id: published.stream_id,
+                // It has heard nothing of them, and asks for them all.
+                previous: None,
+            });
+            let keys = published.master_key.is_some() || published.self_signing_key.is_some();
+            let keys = keys.then_some(ServerEdu::SigningKeys { user });
+            let edus = devices.chain(keys);
+            let edus = edus.map(|edu| (server.clone(), Position(position), edu));
+            self.routed.edus.extend(edus);
         }
         Ok(())
     }
@@ -420,7 +469,9 @@ impl Routing<'_> {
             Some(known) => Some(known.clone()),
             None => self.view.get(&PUBLISHED_DEVICES_BY_USER, &user)?,
         };
-        let Some(news) = device_news::news(self.view, &user_id, known, position)? else {
+        let with_names = self.federation.inner.options.device_names;
+        let Some(news) = device_news::news(self.view, &user_id, known, with_names, position)?
+        else {
             return Ok(());
         };
         for server in servers {

@@ -54,9 +54,11 @@ impl Federation {
             let soon = self.inner.ephemerals.take(server.as_str(), MAX_SOON);
             let (own, name) = (self.own_name().to_owned(), server.clone());
             let (is_behind, after) = (progress.is_behind, progress.last_room);
-            let draft = self
-                .store()
-                .read(move |view| Drafting::new(view, &own, &name).draft(is_behind, after, soon));
+            let with_names = self.inner.options.device_names;
+            let draft = self.store().read(move |view| {
+                let drafting = Drafting::new(view, &own, &name, with_names);
+                drafting.draft(is_behind, after, soon)
+            });
             let draft = draft.await?;
             progress.is_behind = draft.is_behind;
             progress.last_room = draft.last_room;

@@ -49,6 +49,17 @@ async fn a_file_is_kept_under_its_server() {
         let hidden = house.download_as(viewer, &there(), "other").await;
         assert!(matches!(hidden, Err(DownloadError::NotFound)), "{viewer:?}");
     }
+    // A freeze is about this server's files; where there is none, all are for all.
+    for (until, is_seen) in [("2100-01-01", false), ("always", true)] {
+        let options = MediaOptions {
+            unauthenticated_until: until.to_owned(),
+            ..MediaOptions::default()
+        };
+        let seen = house_with(options);
+        keep(&seen, "other", b"the same").await;
+        let found = seen.download_as(Viewer::Anybody, &there(), "other").await;
+        assert_eq!(found.is_ok(), is_seen, "{until}");
+    }
     // Fetched again, it is replaced.
     keep(&house, "other", b"newer").await;
     assert_eq!(found(&house, "other").await.unwrap(), b"newer");

@@ -19,6 +19,9 @@ use super::{
 
 /// How good JPEG thumbnails are, of 100.
 const QUALITY: u8 = 82;
+/// The longest side of a thumbnail of a PNG that stays one, in pixels: of drawings and letters
+/// this small a JPEG leaves little, and saves little.
+const SMALL_SIDE: u32 = 96;
 /// The longest colour profile that a thumbnail keeps, in bytes.
 const MOST_PROFILE_BYTES: usize = 16 * 1_024;
 /// The longest EXIF block that is looked into, in bytes.
@@ -69,7 +72,8 @@ fn plan(probe: &Probe, kind: Kind, orientation: u8) -> Plan {
     kind.plan(probe.width, probe.height).unwrap_or(whole)
 }
 
-/// Makes a still thumbnail, a PNG if it is transparent anywhere and a JPEG if not.
+/// Makes a still thumbnail, a PNG if it is transparent anywhere or a small one of a PNG, and a
+/// JPEG if not.
 pub(super) fn make(file: &Original, probe: &Probe, kind: Kind) -> Result<Image, Failure> {
     let length = file.length()?;
     if length > most_bytes(probe.format) {
@@ -83,7 +87,8 @@ pub(super) fn make(file: &Original, probe: &Probe, kind: Kind) -> Result<Image, 
         ImageFormat::Gif => (from_gif(reader, probe, kind)?, None),
         ImageFormat::Webp => (from_webp(reader, probe, kind)?, None),
     };
-    if picture.is_transparent() {
+    let is_small = picture.width.max(picture.height) <= SMALL_SIDE;
+    if picture.is_transparent() || (is_small && probe.format == ImageFormat::Png) {
         Ok(Image {
             format: ImageFormat::Png,
             bytes: to_png(&picture)?,
@@ -271,7 +276,9 @@ fn to_png(picture: &Picture) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, picture.width, picture.height);
     encoder.set_color(match picture.channels {
+        1 => png::ColorType::Grayscale,
         2 => png::ColorType::GrayscaleAlpha,
+        3 => png::ColorType::Rgb,
         _ => png::ColorType::Rgba,
     });
     encoder.set_depth(png::BitDepth::Eight);

@@ -16,7 +16,7 @@ pub(crate) use document::Document;
 pub use notary::WantedKeys;
 pub(crate) use own::OwnKeys;
 pub use own::rotate;
-pub(crate) use pinned::Pinned;
 pub use pinned::PinnedKeyError;
+pub(crate) use pinned::{Pinned, parse_key};
 pub use ring::KeyError;
 pub(crate) use ring::{Ring, Sources};

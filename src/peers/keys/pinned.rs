@@ -1,13 +1,13 @@
-//! Keys that the configuration names.
+//! Keys that the configuration and the list in force name.
 
 use std::collections::HashMap;
 
-use ruma_common::{OwnedServerName, serde::Base64};
+use ruma_common::{OwnedServerName, ServerName, serde::Base64};
 
-use crate::FederationOptions;
+use crate::{FederationOptions, listed::Listed};
 
 /// A mistake in `federation.pinned_keys`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum PinnedKeyError {
     /// The name of the server.
     #[error("`{0}` is no server name")]
@@ -17,25 +17,38 @@ pub enum PinnedKeyError {
     Key(String),
 }
 
-/// The keys that the configuration names, by server and id.
+/// The keys that the configuration and the list in force name.
 #[derive(Debug, Default)]
-pub(crate) struct Pinned(HashMap<OwnedServerName, HashMap<String, String>>);
+pub(crate) struct Pinned {
+    /// By server and id.
+    configured: HashMap<OwnedServerName, HashMap<String, String>>,
+    listed: Listed,
+}
 
 impl Pinned {
-    pub(crate) fn new(options: &FederationOptions) -> Result<Self, PinnedKeyError> {
-        let mut pinned = HashMap::new();
+    pub(crate) fn new(options: &FederationOptions, listed: Listed) -> Result<Self, PinnedKeyError> {
+        let mut configured = HashMap::new();
         for (server, keys) in &options.pinned_keys {
             let name = OwnedServerName::try_from(server.as_str())
                 .map_err(|_| PinnedKeyError::Server(server.clone()))?;
-            let keys: Result<HashMap<_, _>, _> = keys.iter().map(|key| parse(key)).collect();
-            pinned.insert(name, keys?);
+            let keys: Result<HashMap<_, _>, _> = keys.iter().map(|key| parse_key(key)).collect();
+            configured.insert(name, keys?);
         }
-        Ok(Self(pinned))
+        Ok(Self { configured, listed })
     }
 
-    /// The keys of a server, if the configuration names any.
-    pub(crate) fn of(&self, server: &ruma_common::ServerName) -> Option<&HashMap<String, String>> {
-        self.0.get(server)
+    /// Whether a server's keys are pinned, by the configuration or by the list.
+    pub(crate) fn names(&self, server: &ServerName) -> bool {
+        self.configured.contains_key(server) || self.listed.has(server)
+    }
+
+    /// The key of a server with this id: of the configuration, where that names any of the
+    /// server, else of the list.
+    pub(crate) fn key(&self, server: &ServerName, key_id: &str) -> Option<String> {
+        match self.configured.get(server) {
+            Some(keys) => keys.get(key_id).cloned(),
+            None => self.listed.server(server)?.keys.remove(key_id),
+        }
     }
 }
 
@@ -45,7 +58,7 @@ impl FederationOptions {
         let problem = |(server, keys): (&String, &Vec<String>)| {
             let name = OwnedServerName::try_from(server.as_str());
             let name = name.map_err(|_| PinnedKeyError::Server(server.clone()));
-            let keys = keys.iter().map(|key| parse(key).map(drop));
+            let keys = keys.iter().map(|key| parse_key(key).map(drop));
             name.map(drop).and(keys.collect::<Result<(), _>>()).err()
         };
         let all = self.pinned_keys.iter();
@@ -54,7 +67,8 @@ impl FederationOptions {
     }
 }
 
-fn parse(text: &str) -> Result<(String, String), PinnedKeyError> {
+/// Reads `ed25519:<name> <key in base64>`.
+pub(crate) fn parse_key(text: &str) -> Result<(String, String), PinnedKeyError> {
     let wrong = || PinnedKeyError::Key(text.to_owned());
     let (id, key) = text.trim().split_once(' ').ok_or_else(wrong)?;
     let bytes =
@@ -80,7 +94,7 @@ mod tests {
             ("ed25519:a_1 AAAA".to_owned(), false),
             ("ed25519:a_1 !".to_owned(), false),
         ] {
-            assert_eq!(parse(&text).is_ok(), is_right, "{text}");
+            assert_eq!(parse_key(&text).is_ok(), is_right, "{text}");
         }
     }
 }

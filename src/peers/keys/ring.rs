@@ -114,8 +114,8 @@ impl Ring {
             server: server.to_owned(),
             key_id: key_id.to_owned(),
         };
-        if let Some(pinned) = self.pinned.of(server) {
-            return pinned.get(key_id).cloned().ok_or_else(unknown);
+        if self.pinned.names(server) {
+            return self.pinned.key(server, key_id).ok_or_else(unknown);
         }
         let known = self.known(server, key_id).await?;
         if let Some(record) = &known
@@ -141,14 +141,14 @@ impl Ring {
         }
     }
 
-    /// Whether a server's keys are those of the configuration.
+    /// Whether a server's keys are those of the configuration or of the list in force.
     pub(crate) fn is_pinned(&self, server: &ServerName) -> bool {
-        self.pinned.of(server).is_some()
+        self.pinned.names(server)
     }
 
-    /// A key of the configuration.
+    /// A key of the configuration or of the list in force.
     pub(crate) fn pinned_key(&self, server: &ServerName, key_id: &str) -> Option<String> {
-        self.pinned.of(server)?.get(key_id).cloned()
+        self.pinned.key(server, key_id)
     }
 
     /// Fetches a server's keys, unless that was done just now. Says what went wrong.

@@ -244,7 +244,13 @@ async fn the_configuration_comes_first() {
         ("a.test:1", "a.test:1", "a.test"),
     ] {
         let random = Random::seeded(1);
-        let found = discover(&name(server), Some(place), &world, &random).await;
+        let found = discover(
+            &name(server),
+            Some(("the configuration", place)),
+            &world,
+            &random,
+        )
+        .await;
         let found = found.unwrap();
         assert_eq!(found.route.targets, [("127.0.0.1".to_owned(), 8449)]);
         assert_eq!(

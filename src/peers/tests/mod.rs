@@ -3,6 +3,7 @@
 mod back_off;
 mod discovery;
 mod documents;
+mod listed;
 mod recognising;
 mod ring;
 mod well_known;

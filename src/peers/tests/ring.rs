@@ -15,6 +15,7 @@ use super::{NOW, name, open, signing_key};
 use crate::{
     FederationOptions, KeyError,
     keys::{Document, Pinned, Ring, Sources},
+    listed::Listed,
 };
 
 const MINUTE: u64 = 60_000;
@@ -64,7 +65,7 @@ impl Sources for Fake {
 }
 
 fn ring(store: Store, clock: &Clock) -> Ring {
-    let pinned = Pinned::new(&FederationOptions::default()).unwrap();
+    let pinned = Pinned::new(&FederationOptions::default(), Listed::default()).unwrap();
     Ring::new(store, clock.clone(), pinned)
 }
 
@@ -168,7 +169,7 @@ async fn pinned_keys_are_never_fetched() {
         pinned_keys: BTreeMap::from([("a.test".to_owned(), vec![format!("ed25519:k7 {key}")])]),
         ..FederationOptions::default()
     };
-    let pinned = Pinned::new(&options).unwrap();
+    let pinned = Pinned::new(&options, Listed::default()).unwrap();
     let ring = Ring::new(open(folder.path(), &clock), clock.clone(), pinned);
     let fake = Fake::new(&clock, 5, HOUR);
     let server = name("a.test");

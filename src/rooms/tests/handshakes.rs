@@ -335,24 +335,36 @@ async fn an_invitation_from_outside_is_known_until_it_is_taken_back() {
     let mut back = template;
     back.content = content(json!({ "membership": "leave" }));
     let bob_id = id("bob");
-    let leave = |template: &Template| {
-        let by = dave();
-        received(&made(
-            Version::V11,
-            &room_id,
-            template,
-            by.as_str(),
-            bob_id.as_str(),
-        ))
+    let leave_by = |by: &str, template: &Template| {
+        let event = made(Version::V11, &room_id, template, by, bob_id.as_str());
+        received(&event)
     };
+    let leave = |template: &Template| leave_by(dave().as_str(), template);
     assert!(!rooms.receive_outside(leave(&back)).await.unwrap());
     assert_eq!(membership(rooms, &room, "bob"), Some(Membership::Invite));
     back.auth_events.push(event_id);
+    // Nor can anybody else, of whom nobody here knows what they may do there.
+    let other = leave_by("@eve:other.test", &back);
+    assert!(!rooms.receive_outside(other).await.unwrap());
+    assert_eq!(membership(rooms, &room, "bob"), Some(Membership::Invite));
     assert!(rooms.receive_outside(leave(&back)).await.unwrap());
     assert_eq!(membership(rooms, &room, "bob"), Some(Membership::Leave));
     assert!(rooms.known_outside(bob, &room_id).await.unwrap().is_none());
     // Nothing is left to be taken back.
     assert!(!rooms.receive_outside(leave(&back)).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_version_of_a_room_is_what_the_join_says() {
+    let room = TestRoom::server(["bob"]).await;
+    let (mut outside, _) = invitation(id("bob").as_str());
+    let room_id = outside.event.room_id().to_owned();
+    // Invitations of the first kind do not name the version.
+    outside.version = Version::V1;
+    room.rooms.set_outside(outside).await.unwrap();
+    room.rooms.know_room(&room_id, Version::V2).await.unwrap();
+    let known = room.rooms.known_version(&room_id).await.unwrap();
+    assert_eq!(known, Some(Version::V2));
 }
 
 #[tokio::test]

@@ -542,6 +542,42 @@ async fn forks_lead_to_the_same_state_whatever_the_order() {
 }
 
 /// Carries everything that waits, again and again, as each can rest on what the other has.
+#[tokio::test]
+async fn a_room_with_many_ends_keeps_those_that_an_event_can_name() {
+    let (a, b) = shared("11").await;
+    let mut forks = Vec::new();
+    for number in 0..30 {
+        let text = json!({ "msgtype": "m.text", "body": number.to_string() });
+        let mut draft = Draft {
+            event_type: "m.room.message".to_owned(),
+            state_key: None,
+            content: content(text),
+            sender: b.person.user_id.clone(),
+            redacts: None,
+            origin_server_ts: 1_700_000_000_000 + number,
+            sticky: None,
+        };
+        if number == 1 {
+            // One of the first changes the state, and no other does.
+            draft.event_type = "m.room.member".to_owned();
+            draft.state_key = Some(b.person.user_id.to_string());
+            draft.content = content(json!({ "membership": "join", "displayname": "B" }));
+        }
+        let event = a.remote_event(&b, Version::V11, draft).await;
+        forks.push(Incoming::new(received(&event)));
+    }
+    let named = forks[1].received.event.event_id().to_string();
+    let arrivals = a.rooms.receive(a.room(), forks).await.unwrap();
+    assert!(all_accepted(&arrivals), "{arrivals:?}");
+    let ends = a.extremities().await;
+    assert_eq!(ends.len(), 20);
+    assert!(ends.contains(&named), "its state is in no other end");
+    a.say("all of them").await;
+    assert_eq!(a.extremities().await.len(), 1);
+    let key = ("m.room.member".to_owned(), b.person.user_id.to_string());
+    assert_eq!(a.state()[&key], named);
+}
+
 async fn settle(a: &mut Side, b: &mut Side) {
     for _ in 0..200 {
         if a.carried == a.own_events().len() && b.carried == b.own_events().len() {

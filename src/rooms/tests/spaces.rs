@@ -276,6 +276,27 @@ async fn events_are_found_by_their_time() {
     assert!(matches!(after, Err(ReadError::NotFound(_))));
     let before = find("alice", begun - 1, Direction::Backward);
     assert!(matches!(before, Err(ReadError::NotFound(_))));
+    // What was brought over from elsewhere stands behind events that are newer than it.
+    let mut old = room.who("alice").clone();
+    old.sent_at = Some(begun - 1_000_000);
+    let message = content(json!({ "msgtype": "m.text", "body": "imported" }));
+    let serial = crate::room_serial(&room.rooms.store().snapshot(), room.room_id.as_str());
+    let imported = room
+        .rooms
+        .append(
+            serial.unwrap().unwrap(),
+            &old,
+            vec![NewEvent::message("m.room.message", message)],
+        )
+        .await
+        .unwrap();
+    let view = room.rooms.store().snapshot();
+    let viewer = room.who("alice").viewer();
+    let (room_id, back) = (&room.room_id, Direction::Backward);
+    let before = room
+        .rooms
+        .event_at_time(&view, room_id, viewer, begun - 1, back);
+    assert_eq!(before.unwrap().event_id, imported[0].event_id.as_str());
     let stranger = find("bob", begun, Direction::Forward);
     assert!(matches!(stranger, Err(ReadError::Forbidden(_))));
 }

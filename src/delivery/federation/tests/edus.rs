@@ -221,7 +221,7 @@ async fn changes_of_devices_are_told_in_a_chain() {
         device_keys(&house.alice, 2)["keys"]["ed25519:PHONE"]
     );
     let view = house.store.snapshot();
-    let published = accounts::published_devices(&view, &house.alice.user_id);
+    let published = accounts::published_devices(&view, &house.alice.user_id, false);
     let published = published.unwrap().unwrap();
     assert_eq!(second["stream_id"], published.stream_id);
 
@@ -268,5 +268,109 @@ async fn new_signing_keys_are_told() {
     assert_eq!(told["user_id"], "@alice:a.test");
     assert_eq!(told["master_key"]["keys"], key["keys"]);
     assert!(told.get("self_signing_key").is_none());
+    house.stop().await;
+}
+
+/// Bob comes into a new room in which b.test is.
+async fn bob_joins_another(house: &House) {
+    let wish = CreateRoom {
+        preset: Some(Preset::PublicChat),
+        ..CreateRoom::default()
+    };
+    let room = house.rooms.create(&house.alice(), wish).await.unwrap();
+    house.members(&room, "b.test", 1).await;
+    let target = <&RoomOrAliasId>::from(&*room);
+    let bob = sender(&house.bob);
+    house.rooms.join(&bob, target, b"{}").await.unwrap();
+}
+
+/// The next change of one of Bob's devices that comes to b.test.
+async fn next_of_bob(house: &House) -> Value {
+    loop {
+        let received = house.neighbours.next("b.test").await;
+        let edus = received.body["edus"].as_array().cloned();
+        let found = edus.unwrap_or_default().into_iter().find(|edu| {
+            edu["edu_type"] == "m.device_list_update" && edu["content"]["user_id"] == "@bob:a.test"
+        });
+        if let Some(edu) = found {
+            return edu["content"].clone();
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_meets_a_server_by_joining_is_told_to_it_with_all_devices() {
+    let mut house = House::new(&["b.test"]).await;
+    house.start().await;
+    bob_joins_another(&house).await;
+    let told = next_of_bob(&house).await;
+    assert_eq!(told["device_id"], "PHONE");
+    assert_eq!(told["prev_id"], json!([]));
+    assert!(told.get("deleted").is_none() && told.get("keys").is_none());
+    // From then on it hears of changes: another room is no news.
+    bob_joins_another(&house).await;
+    upload(&house, &house.bob, 1).await;
+    let next = next_of_bob(&house).await;
+    assert!(next["keys"].is_object(), "{next}");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn names_of_devices_are_told_where_the_configuration_says_so() {
+    let mut house = shared().await;
+    let options = FederationOptions {
+        device_names: true,
+        ..FederationOptions::default()
+    };
+    house.start_with(options).await;
+    upload(&house, &house.alice, 1).await;
+    next_edu(&house, "b.test", "m.device_list_update").await;
+    let id = house.alice.device_id.clone();
+    let named =
+        house
+            .accounts
+            .set_device_display_name(house.alice.user, &id, Some("mine".to_owned()));
+    named.await.unwrap();
+    let told = next_edu(&house, "b.test", "m.device_list_update").await;
+    assert_eq!(told["device_display_name"], "mine");
+    assert_eq!(told["keys"]["unsigned"]["device_display_name"], "mine");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn whom_a_room_shuts_out_is_not_told_what_is_done_there() {
+    let mut house = shared().await;
+    let room = house.room.clone();
+    let message = house.say(&room, "hello").await;
+    house.members(&room, "c.test", 1).await;
+    let acl = json!({ "allow": ["*"], "deny": ["b.test"] }).to_string();
+    let alice = house.alice();
+    let set = house
+        .rooms
+        .set_state(&alice, &room, "m.room.server_acl", "", acl.as_bytes());
+    set.await.unwrap();
+    house.start().await;
+    let event = <&EventId>::try_from(message.as_str()).unwrap();
+    let bob = sender(&house.bob);
+    let read = house
+        .rooms
+        .set_receipt(&bob, &room, ReceiptKind::Read, event, None);
+    read.await.unwrap();
+    next_edu(&house, "c.test", "m.receipt").await;
+    // What comes after it has come shows that it did not.
+    upload(&house, &house.alice, 1).await;
+    loop {
+        let received = house.neighbours.next("b.test").await;
+        let edus = received.body["edus"].as_array().cloned();
+        let kinds: Vec<Value> = edus
+            .unwrap_or_default()
+            .iter()
+            .map(|edu| edu["edu_type"].clone())
+            .collect();
+        assert!(!kinds.contains(&json!("m.receipt")), "{kinds:?}");
+        if kinds.contains(&json!("m.device_list_update")) {
+            break;
+        }
+    }
     house.stop().await;
 }

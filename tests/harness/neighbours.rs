@@ -5,27 +5,32 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use harness::{Api, Config, Server, Synapse, SynapseConfig};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
 };
 use tempfile::TempDir;
 
+use crate::link::Link;
+use crate::{Api, Config, Server, Synapse, SynapseConfig};
+
 /// An authority for certificates, its files, and the places of servers.
-pub(crate) struct World {
+pub struct World {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
     /// Names and ports.
     places: Vec<(String, u16)>,
+    /// The ports of those who listen behind a link.
+    behind: Vec<(String, u16)>,
 }
 
 /// A server with its doors.
-pub(crate) struct Neighbour {
-    pub(crate) server: Server,
+pub struct Neighbour {
+    /// Its process.
+    pub server: Server,
     /// The door for clients.
-    pub(crate) api: Api,
+    pub api: Api,
     /// The door for servers, without TLS: for tests that write requests themselves.
-    pub(crate) door: Api,
+    pub door: Api,
 }
 
 /// A port that nobody listens on and that no other test of this process was given. It is below
@@ -36,7 +41,7 @@ fn free_port() -> u16 {
     loop {
         let number = std::process::id().wrapping_mul(97);
         let number = number.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        let port = 10_000 + u16::try_from(number % 20_000).expect("a world");
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -45,7 +50,7 @@ fn free_port() -> u16 {
 
 impl Neighbour {
     /// Starts the server again; the door for servers is at another port then.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.server.restart();
         self.door = Api::new(&self.server.urls()[2]);
     }
@@ -54,7 +59,7 @@ impl Neighbour {
 impl World {
     /// A world in which so many servers can be that need no configuration to be found: each
     /// is called `localhost` with its port.
-    pub(crate) fn local(count: usize) -> Self {
+    pub fn local(count: usize) -> Self {
         let ports = (0..count).map(|_| free_port());
         Self::at(
             ports
@@ -64,71 +69,91 @@ impl World {
     }
 
     /// A world in which servers of these names can be.
-    pub(crate) fn of(names: &[&str]) -> Self {
+    pub fn of(names: &[&str]) -> Self {
         let places = names.iter().map(|name| ((*name).to_owned(), free_port()));
         Self::at(places.collect())
     }
 
     fn at(places: Vec<(String, u16)>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let folder = tempfile::tempdir().expect("a world");
+        let mut params = CertificateParams::new(Vec::new()).expect("a world");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        std::fs::write(folder.path().join("root.pem"), certificate.pem()).unwrap();
+        let key = KeyPair::generate().expect("a world");
+        let certificate = params.self_signed(&key).expect("a world");
+        std::fs::write(folder.path().join("root.pem"), certificate.pem()).expect("a world");
         Self {
             places,
+            behind: Vec::new(),
             issuer: Issuer::new(params, key),
             folder,
         }
     }
 
     /// The name of a server.
-    pub(crate) fn name(&self, number: usize) -> &str {
+    pub fn name(&self, number: usize) -> &str {
         &self.places[number].0
     }
 
     /// The authority's certificate, as a PEM file.
-    pub(crate) fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.folder.path().join("root.pem")
     }
 
     /// Starts Synapse as one of the servers.
-    pub(crate) async fn start_synapse(&self, name: &str) -> Synapse {
+    ///
+    /// It is installed below `cache`, as [`Synapse::start`] says.
+    pub async fn start_synapse(&self, name: &str, cache: &Path) -> Synapse {
         let (certificate, key) = self.certify(name);
         let config = SynapseConfig {
             server_name: name.to_owned(),
-            port: self.port(name),
+            port: self.listening(name),
             client_port: free_port(),
             certificate,
             key,
             root: self.root(),
         };
-        Synapse::start(Path::new(env!("CARGO_TARGET_TMPDIR")), config).await
+        Synapse::start(cache, config).await
     }
 
     /// The port of a server.
-    pub(crate) fn port(&self, name: &str) -> u16 {
-        self.places.iter().find(|place| place.0 == name).unwrap().1
+    pub fn port(&self, name: &str) -> u16 {
+        self.places
+            .iter()
+            .find(|place| place.0 == name)
+            .expect("a world")
+            .1
+    }
+
+    /// Puts a link before a server that has not started yet: others reach it by that alone.
+    pub async fn link(&mut self, name: &str) -> Link {
+        let port = free_port();
+        self.behind.push((name.to_owned(), port));
+        Link::start(self.port(name), port).await
+    }
+
+    /// The port at which a server listens itself.
+    fn listening(&self, name: &str) -> u16 {
+        let behind = self.behind.iter().find(|place| place.0 == name);
+        behind.map_or_else(|| self.port(name), |place| place.1)
     }
 
     /// A certificate for a name, and its key, as PEM files.
-    pub(crate) fn certify(&self, name: &str) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
+    pub fn certify(&self, name: &str) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().expect("a world");
         let host = name.split_once(':').map_or(name, |(host, _)| host);
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("a world");
         // With the authority's name it would look as if it had signed itself.
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, host);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).expect("a world");
         let file = |end: &str| self.folder.path().join(format!("{name}.{end}.pem"));
-        std::fs::write(file("cert"), certificate.pem()).unwrap();
-        std::fs::write(file("key"), key.serialize_pem()).unwrap();
+        std::fs::write(file("cert"), certificate.pem()).expect("a world");
+        std::fs::write(file("key"), key.serialize_pem()).expect("a world");
         (file("cert"), file("key"))
     }
 
     /// The configuration of a server; `more` is added to `[federation]`.
-    pub(crate) fn config(&self, name: &str, more: &str) -> Config {
+    pub fn config(&self, name: &str, more: &str) -> Config {
         let (certificate, key) = self.certify(name);
         let overrides = self.places.iter().filter(|place| place.0 != name);
         let overrides: String = overrides
@@ -157,7 +182,7 @@ private_networks = ["127.0.0.0/8"]
 [federation.overrides]
 {overrides}
 "#,
-                port = self.port(name),
+                port = self.listening(name),
                 root = self.root(),
             ),
             ..Config::default()
@@ -165,12 +190,12 @@ private_networks = ["127.0.0.0/8"]
     }
 
     /// Starts a server.
-    pub(crate) fn start(&self, name: &str) -> Neighbour {
+    pub fn start(&self, name: &str) -> Neighbour {
         self.start_with(name, "")
     }
 
     /// Starts a server; `more` is added to `[federation]`.
-    pub(crate) fn start_with(&self, name: &str, more: &str) -> Neighbour {
+    pub fn start_with(&self, name: &str, more: &str) -> Neighbour {
         let server = Server::with(self.config(name, more));
         Neighbour {
             api: server.api(),
