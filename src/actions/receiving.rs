@@ -145,8 +145,23 @@ impl Actions {
                 return outcomes;
             }
         };
+        // Whether something has come that others of them may have waited for.
+        let mut others_came = false;
         for (event_id, arrival) in ids.into_iter().zip(arrivals) {
-            let completed = self.complete(place, arrival, true).await;
+            let is_missing = matches!(arrival, Arrival::MissingPrev(..) | Arrival::MissingAuth(..));
+            let again = match arrival {
+                Arrival::MissingPrev(_, incoming) | Arrival::MissingAuth(_, incoming)
+                    if others_came =>
+                {
+                    self.receive_one(place, *incoming).await
+                }
+                arrival => Ok(arrival),
+            };
+            let completed = match again {
+                Ok(arrival) => self.complete(place, arrival, true).await,
+                Err(reason) => Err(reason),
+            };
+            others_came |= is_missing && completed.is_ok();
             if let Ok(Completed::Rejected(reason)) | Err(reason) = &completed {
                 log::info!("{origin} sent {event_id}, which is not accepted: {reason}");
             }
