@@ -83,15 +83,15 @@ impl Actions {
         Ok((version, template))
     }
 
-    /// Sends a join, and takes the room: its members can be left out, and are fetched then.
+    /// Sends a join, and takes the room: where members are left out, they are fetched then.
     pub(super) async fn send_join(
         &self,
         server: &ServerName,
         event: &Event,
     ) -> Result<GivenRoom, HandshakeError> {
         let (room_id, event_id) = (event.room_id().to_owned(), event.event_id().to_owned());
-        let mut request = send_join::Request::new(room_id, event_id, pdu(event)?);
-        request.omit_members = true;
+        // The members are not left out yet (`omit_members`): who was invited could not come in.
+        let request = send_join::Request::new(room_id, event_id, pdu(event)?);
         let ask = Ask::new("send_join").within(JOIN_WAIT).up_to(ROOM_BYTES);
         match self.peers.ask(server, request, ask).await {
             Ok(answer) => Ok(GivenRoom {
