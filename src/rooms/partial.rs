@@ -182,27 +182,40 @@ pub(crate) fn unknown_before(
     Ok(unknown)
 }
 
-/// A state that is known in part, with what an event says that it rests on: where the two
-/// say different things, they are resolved.
+/// A state that is known in part, with what an event says that it rests on. Where the state
+/// has nothing, that stands; where the two say different things, they are resolved.
 pub(crate) fn with_auth_events<R: Read>(
     known: &KnownEvents<'_, R>,
     maps: &mut StateMaps<'_, R>,
     root: StateRoot,
     event: &Event,
 ) -> Result<StateRoot, AppendError> {
-    let mut claimed = root;
+    let mut completed = root;
+    let mut others = Vec::new();
     for event_id in event.auth_events() {
         let Some(found) = known.by_id(event_id)? else {
             continue;
         };
-        if let Some(state_key) = found.event.state_key()
-            && !found.event.rejected()
-        {
-            let event_type = found.event.event_type();
-            claimed = maps.insert(claimed, event_type, state_key, found.serial)?;
+        let Some(state_key) = found.event.state_key() else {
+            continue;
+        };
+        if found.event.rejected() {
+            continue;
+        }
+        let event_type = found.event.event_type();
+        match maps.get(root, event_type, state_key)? {
+            None => completed = maps.insert(completed, event_type, state_key, found.serial)?,
+            Some(serial) if serial == found.serial => {}
+            Some(_) => others.push(found),
         }
     }
-    merge(known, maps, &[root, claimed])
+    let mut claimed = completed;
+    for found in others {
+        if let Some(state_key) = found.event.state_key() {
+            claimed = maps.insert(claimed, found.event.event_type(), state_key, found.serial)?;
+        }
+    }
+    merge(known, maps, &[completed, claimed])
 }
 
 /// Whether the state before an event rests on one that is known in part.
