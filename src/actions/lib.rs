@@ -8,6 +8,7 @@
 
 mod administration;
 mod at_time;
+mod completing;
 mod contacts;
 mod database;
 mod deactivation;
@@ -73,6 +74,8 @@ pub struct Actions {
     received: Arc<transactions::Received>,
     /// Told when a device list of another server's user is to be fetched.
     stale_devices: Arc<Notify>,
+    /// Told when a room was given without its members.
+    partial_rooms: Arc<Notify>,
     /// Whose turn it is to bring events into a room, and to look back in it.
     turns: receiving::Turns,
     looking_back: receiving::Turns,
@@ -101,6 +104,7 @@ impl Actions {
             entries: handshakes::Entries::default(),
             received: Arc::new(transactions::Received::new(metrics)),
             stale_devices: Arc::default(),
+            partial_rooms: Arc::default(),
             turns: receiving::Turns::default(),
             looking_back: receiving::Turns::default(),
         }

@@ -227,6 +227,15 @@ pub enum LogEntry {
         /// Whose.
         user: UserSerial,
     },
+    /// The state of a room is known wholly that was known in part.
+    Completed {
+        /// The room.
+        room: RoomSerial,
+        /// The commit by which somebody of this server came in.
+        since: u64,
+        /// Servers that have been in the room since then, which was not known before.
+        found: Vec<String>,
+    },
 }
 
 impl LogEntry {

@@ -59,8 +59,9 @@ pub use remote_devices::{
     RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord, StaleDeviceList,
 };
 pub use room::{
-    AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, ReceiptRecord,
-    RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount, UnreadRecord,
+    AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, PartialEventRecord,
+    PartialRoomRecord, ReceiptRecord, RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount,
+    UnreadRecord,
 };
 pub use search::{IndexedRecord, SearchProgressRecord, SearchedField};
 pub use service::{ServiceNews, ServiceTransaction};

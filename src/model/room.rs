@@ -38,6 +38,38 @@ pub struct RoomHead {
     /// How many of the joined members are of this server. It takes part in the room as long
     /// as there are any.
     pub joined_here: u64,
+    /// Whether the state is known in part only: the server by way of which somebody came in
+    /// has left the members out, and they are not fetched yet (MSC3902).
+    pub is_partial: bool,
+}
+
+/// A [`RoomHead`] as version 3 had it: every state was whole.
+#[derive(Deserialize)]
+struct RoomHeadWhole {
+    extremities: Vec<EventSerial>,
+    depth: u64,
+    state: StateRoot,
+    joined: u64,
+    invited: u64,
+    position: u64,
+    bumped: u64,
+    joined_here: u64,
+}
+
+impl From<RoomHeadWhole> for RoomHead {
+    fn from(before: RoomHeadWhole) -> Self {
+        Self {
+            extremities: before.extremities,
+            depth: before.depth,
+            state: before.state,
+            joined: before.joined,
+            invited: before.invited,
+            position: before.position,
+            bumped: before.bumped,
+            joined_here: before.joined_here,
+            is_partial: false,
+        }
+    }
 }
 
 /// A [`RoomHead`] as version 2 had it: all members were of this server.
@@ -63,6 +95,7 @@ impl From<RoomHeadAlone> for RoomHead {
             position: before.position,
             bumped: before.bumped,
             joined_here: before.joined,
+            is_partial: false,
         }
     }
 }
@@ -90,8 +123,33 @@ impl From<RoomHeadBefore> for RoomHead {
             // Until something lifts it again, the room stands where it stood.
             bumped: before.position,
             joined_here: before.joined,
+            is_partial: false,
         }
     }
+}
+
+/// A room whose state is known in part only (MSC3902).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialRoomRecord {
+    /// The joins by which this server came in: more than one where everybody left meanwhile.
+    pub entries: Vec<EventSerial>,
+    /// The commit of the first of these.
+    pub position: u64,
+    /// The server that let somebody in last.
+    pub given_by: String,
+    /// The other servers that it says are in the room. Each of them counts for one member
+    /// more than is known of it, until the members are known.
+    pub servers: Vec<String>,
+}
+
+/// An event that was placed while the room's state was known in part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialEventRecord {
+    /// Whether it belongs to the past: the room's end does not go on from it.
+    pub is_history: bool,
+    /// The states after those events directly before it that were not held here, as they were
+    /// given with it.
+    pub given: Vec<(String, StateRoot)>,
 }
 
 /// A user's membership of a room, as the spec's `membership` has it.
@@ -250,7 +308,9 @@ stored! {
     AnnotationRecord = 1,
     SentBy = 1,
     RoomRecord = 1,
-    RoomHead = 3 or RoomHeadAlone = 2 or RoomHeadBefore = 1,
+    RoomHead = 4 or RoomHeadWhole = 3 or RoomHeadAlone = 2 or RoomHeadBefore = 1,
+    PartialRoomRecord = 1,
+    PartialEventRecord = 1,
     MembershipRecord = 1,
     ReceiptRecord = 1,
     AliasRecord = 1,
@@ -297,11 +357,20 @@ mod tests {
             position: 40,
             bumped: 30,
             joined_here: 1,
+            is_partial: true,
         };
         let mut bytes = Vec::new();
         head.encode(&mut bytes);
         assert_eq!(RoomHead::decode(&bytes), Ok(head.clone()));
-        // What was written last is a single byte: 1.
+        // What was written last is a single byte: whether it is partial.
+        bytes.pop();
+        bytes[0] = 3;
+        let head = RoomHead {
+            is_partial: false,
+            ..head
+        };
+        assert_eq!(RoomHead::decode(&bytes), Ok(head.clone()));
+        // And before it: 1.
         bytes.pop();
         bytes[0] = 2;
         let alone = RoomHead {
@@ -317,7 +386,7 @@ mod tests {
             ..alone
         };
         assert_eq!(RoomHead::decode(&bytes), Ok(before));
-        bytes[0] = 4;
+        bytes[0] = 5;
         assert!(RoomHead::decode(&bytes).is_err());
     }
 }

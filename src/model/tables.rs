@@ -28,6 +28,7 @@ use crate::{
 use crate::{IndexedRecord, SearchProgressRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
+use crate::{PartialEventRecord, PartialRoomRecord};
 use crate::{PreviewRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 use crate::{RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord};
@@ -165,6 +166,12 @@ tables! {
     THREAD_SUBSCRIPTION_BY_USER: (UserSerial, RoomSerial, String) => ThreadSubscriptionRecord, 163, Family::Scan;
     /// The same in the order in which they were changed last.
     THREAD_SUBSCRIPTION_BY_POSITION: (UserSerial, Position, RoomSerial, String) => (), 164, Family::Changes;
+    /// The rooms whose state is known in part only.
+    PARTIAL_ROOM: RoomSerial => PartialRoomRecord, 165, Family::Index;
+    /// The events that were placed in such a room meanwhile.
+    PARTIAL_EVENT_BY_ROOM: (RoomSerial, EventSerial) => PartialEventRecord, 166, Family::Scan;
+    /// The commit by which a room's state was known wholly again, of the last time.
+    COMPLETED_BY_ROOM: RoomSerial => Position, 167, Family::Index;
 
     // Accounts.
 

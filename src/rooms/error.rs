@@ -88,6 +88,8 @@ impl From<ReadError> for AppendError {
             ReadError::NotFound(text) => Self::NotFound(text),
             ReadError::Invalid(text) => Self::Invalid(text),
             ReadError::Event(reason) => Self::Refused(reason),
+            ReadError::Partial => Self::Store(StoreError::Busy),
+            ReadError::PartialForServer => Self::Forbidden(error.to_string()),
             ReadError::Store(error) => Self::Store(error),
         }
     }
@@ -105,6 +107,12 @@ pub enum ReadError {
     /// A value in the request is not usable (`M_INVALID_PARAM`).
     #[error("{0}")]
     Invalid(String),
+    /// The room's state is known in part only, and does not say yet what is asked (503).
+    #[error("the members of this room are still being fetched")]
+    Partial,
+    /// The same where another server asks (MSC3895).
+    #[error("this server does not know the room's state well enough yet")]
+    PartialForServer,
     /// An event in the database cannot be read.
     #[error(transparent)]
     Event(#[from] Reason),

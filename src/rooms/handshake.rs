@@ -3,12 +3,12 @@
 //! "Inviting to a room", "Leaving Rooms", "Knocking upon a room").
 
 use graph::{Draft, Event, MAX_JSON_DEPTH, Template, Version, canonical};
-use model::{Membership, RoomSerial, tables};
+use model::{Membership, RoomHead, RoomSerial, tables};
 use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
 use store::{Latest, Read as _};
 
 use crate::{
-    AppendError, EventReader, NewEvent, Rooms, Sender, Viewer,
+    AppendError, EventReader, NewEvent, Rooms, Sender, Viewer, is_partial,
     membership::{DECIDED, member_event},
     profile,
     residents::residents,
@@ -44,7 +44,10 @@ impl Rooms {
                 return Ok(false);
             };
             let head = latest.get(&tables::HEAD_BY_ROOM, &room)?;
-            Ok::<_, AppendError>(head.is_some_and(|head| head.joined_here > 0 || head.joined == 0))
+            // Of a room that is known in part, others may be there of whom nobody knows.
+            let is_here =
+                |head: RoomHead| head.joined_here > 0 || (head.joined == 0 && !head.is_partial);
+            Ok::<_, AppendError>(head.is_some_and(is_here))
         };
         self.inner.store.prepare(read).await
     }
@@ -61,6 +64,21 @@ impl Rooms {
     ) -> Result<(RoomSerial, Version), AppendError> {
         let (room_id, server) = (room_id.to_owned(), server.to_owned());
         let read = move |latest: &Latest| room_for(latest, &room_id, &server);
+        self.inner.store.prepare(read).await
+    }
+
+    /// The same of a room into which this server can let users of another.
+    ///
+    /// # Errors
+    /// As [`Rooms::room_for`]; [`AppendError::NotFound`] also if this server knows the room's
+    /// state in part only.
+    pub async fn room_to_enter(
+        &self,
+        room_id: &RoomId,
+        server: &ServerName,
+    ) -> Result<(RoomSerial, Version), AppendError> {
+        let (room_id, server) = (room_id.to_owned(), server.to_owned());
+        let read = move |latest: &Latest| room_to_enter(latest, &room_id, &server);
         self.inner.store.prepare(read).await
     }
 
@@ -81,7 +99,10 @@ impl Rooms {
         let rooms = self.clone();
         let (room_id, user_id) = (room_id.to_owned(), user_id.to_owned());
         let make = move |latest: &Latest| {
-            let (room, version) = room_for(latest, &room_id, user_id.server_name())?;
+            let (room, version) = match membership {
+                Membership::Leave => room_for(latest, &room_id, user_id.server_name())?,
+                _ => room_to_enter(latest, &room_id, user_id.server_name())?,
+            };
             if versions.is_some_and(|known| !known.iter().any(|it| it == version.as_str())) {
                 return Err(AppendError::IncompatibleVersion(version));
             }
@@ -318,6 +339,20 @@ impl Rooms {
         };
         self.inner.store.prepare(read).await
     }
+}
+
+fn room_to_enter(
+    latest: &Latest,
+    room_id: &RoomId,
+    server: &ServerName,
+) -> Result<(RoomSerial, Version), AppendError> {
+    let found = room_for(latest, room_id, server)?;
+    if is_partial(latest, found.0)? {
+        return Err(AppendError::NotFound(
+            "this server does not know the room well enough yet".to_owned(),
+        ));
+    }
+    Ok(found)
 }
 
 fn room_for(

@@ -7,14 +7,16 @@ use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
 use store::{Latest, Read as _, Writing, Written};
 
 use crate::{
-    AppendError, Appended, Rooms, StateMaps,
+    AppendError, Appended, MembersOmitted, Rooms, StateMaps,
     forks::allowed_in,
     known::KnownEvents,
     outliers::is_held,
+    partial::{self, with_auth_events},
     placing::Placed,
     queue::RoomEnd,
     receive::{build, by_auth_events},
     room_record,
+    rows::{self, Extra, Progress},
     staging::Staging,
 };
 
@@ -31,6 +33,8 @@ pub struct ImportedRoom {
     pub state: Vec<Received>,
     /// The join of a user of this server.
     pub event: Received,
+    /// What the other server says if it has left members out of the state.
+    pub omitted: Option<MembersOmitted>,
 }
 
 impl Rooms {
@@ -122,13 +126,17 @@ impl Rooms {
         let secret = self.inner.store.secret();
         let mut maps = StateMaps::new(latest, room, secret);
         let event = imported.event.event;
-        let placed = place_join(&known, &mut maps, &event, &state)?;
-        let head = latest.get(&tables::HEAD_BY_ROOM, &room)?;
+        let omitted = imported.omitted;
+        let placed = place_join(&known, &mut maps, &event, &state, omitted.is_some())?;
+        let mut head = latest
+            .get(&tables::HEAD_BY_ROOM, &room)?
+            .unwrap_or_else(RoomHead::default);
+        head.is_partial = omitted.is_some();
         let mut staging = Staging::on(
             RoomEnd {
                 record,
                 version,
-                head: head.unwrap_or_else(RoomHead::default),
+                head,
                 extremity_ids: Vec::new(),
                 state: Default::default(),
                 levels: None,
@@ -142,7 +150,40 @@ impl Rooms {
         *end = None;
         staging.place(self, latest, event, placed, true)?;
         staging.new_room = true;
-        self.write_received(writing, staging, end)
+        self.write_entry(writing, staging, omitted, end)
+    }
+
+    /// Writes the join, and whether the room's state is known in part.
+    fn write_entry(
+        &self,
+        writing: &Writing,
+        staging: Staging,
+        omitted: Option<MembersOmitted>,
+        end: &mut Option<RoomEnd>,
+    ) -> Result<(Appended, Written), AppendError> {
+        let context = rows::Context {
+            store: &self.inner.store,
+            server_name: &self.inner.server_name,
+            sender: None,
+            transaction: None,
+        };
+        let (staging, written) = writing.write(|latest, position, batch| {
+            let mut progress = Progress::at(position, &context);
+            if omitted.is_none() {
+                // The state is whole: nobody need put anything right.
+                partial::forget_events(batch, staging.room);
+            }
+            let extra = Extra::none();
+            let staging = rows::write_room(staging, &context, extra, &mut progress, latest, batch)?;
+            if let Some(join) = staging.events.last() {
+                let join = join.serial;
+                partial::mark(&staging, join, omitted, &mut progress, latest, batch)?;
+            }
+            Ok::<_, AppendError>(staging)
+        })?;
+        let appended = staging.appended().pop().ok_or(AppendError::UnknownRoom)?;
+        *end = Some(staging.into_end());
+        Ok((appended, written))
     }
 }
 
@@ -188,6 +229,7 @@ fn place_join(
     maps: &mut StateMaps<'_, Latest>,
     event: &Event,
     state: &[OwnedEventId],
+    is_partial: bool,
 ) -> Result<Placed, AppendError> {
     let held = known.by_id(event.event_id())?.map(|held| held.serial);
     if held.is_none() && is_held(known.view(), event)? {
@@ -207,7 +249,10 @@ fn place_join(
     if let Some(reason) = refused {
         return Err(reason.into());
     }
-    let state_before = build(known, maps, state)?;
+    let mut state_before = build(known, maps, state)?;
+    if is_partial {
+        state_before = with_auth_events(known, maps, state_before, event)?;
+    }
     allowed_in(known, maps, state_before, event)??;
     let mut gaps = Vec::new();
     for prev in event.prev_events() {

@@ -192,6 +192,11 @@ impl NewsCache {
         rooms.entry(room).or_default().clone()
     }
 
+    /// Forgets what is kept of a room.
+    pub(crate) fn forget(&self, room: RoomSerial) {
+        self.rooms.lock().remove(&room);
+    }
+
     /// Counts what was added; forgets everything when it is too much.
     fn grew(&self, bytes: usize) {
         let mut total = self.bytes.lock();

@@ -157,7 +157,7 @@ impl Rooms {
             };
             let event = Arc::new(match refused {
                 None => event,
-                Some(_) => as_rejected(&event, known.version, &known.room_id)?,
+                Some(_) => judged(&event, known.version, &known.room_id, true)?,
             });
             rows.push((serial, event.clone(), meta.clone()));
             known.add(KnownEvent {
@@ -179,10 +179,22 @@ pub(crate) fn is_held(view: &impl Read, event: &Event) -> Result<bool, AppendErr
     Ok(view.contains(&tables::EVENT_BY_ID, &event.event_id().to_string())?)
 }
 
-fn as_rejected(event: &Event, version: Version, room_id: &RoomId) -> Result<Event, AppendError> {
+/// The event as one that the rules refuse, or do not refuse.
+pub(crate) fn judged(
+    event: &Event,
+    version: Version,
+    room_id: &RoomId,
+    is_rejected: bool,
+) -> Result<Event, AppendError> {
     let json = event.json().as_bytes().to_vec();
     let (event_id, room_id) = (event.event_id().to_owned(), room_id.to_owned());
-    Ok(Event::from_stored(json, event_id, version, room_id, true)?)
+    Ok(Event::from_stored(
+        json,
+        event_id,
+        version,
+        room_id,
+        is_rejected,
+    )?)
 }
 
 fn write_outliers(

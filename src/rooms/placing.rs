@@ -29,6 +29,8 @@ pub(crate) struct Placed {
     pub(crate) is_history: bool,
     pub(crate) is_relayed: bool,
     pub(crate) gaps: Vec<OwnedEventId>,
+    /// The states after some of these, as they were given with it.
+    pub(crate) given: Vec<(OwnedEventId, StateRoot)>,
 }
 
 impl Placed {
@@ -48,6 +50,7 @@ impl Placed {
             is_history: false,
             is_relayed: false,
             gaps,
+            given: Vec::new(),
         }
     }
 }
@@ -91,6 +94,8 @@ impl Staging {
         let mut arrival = Arrival {
             was_missing: gaps::depths_above(latest, self.room, event_id)?,
             gaps: placed.gaps.clone(),
+            given: placed.given.clone(),
+            is_history: placed.is_history,
             is_entry,
             is_relayed: placed.is_relayed && placed.status == EventStatus::Accepted,
             ..Arrival::default()
@@ -212,7 +217,7 @@ impl Staging {
     }
 
     /// Everything that follows from the room's new state.
-    fn follow_state(
+    pub(crate) fn follow_state(
         &mut self,
         known: &KnownEvents<'_, Latest>,
         maps: &StateMaps<'_, Latest>,
@@ -316,6 +321,12 @@ impl Staging {
     }
 }
 
+/// The membership that an event gives, if it gives one.
+pub(crate) fn membership_of(event: &Event) -> Option<Membership> {
+    let content = event.content_as::<MemberContent>().ok()?;
+    Membership::from_name(&content.membership)
+}
+
 fn staged_member(
     known: &KnownEvents<'_, Latest>,
     user_id: &str,
@@ -325,10 +336,7 @@ fn staged_member(
         Some(serial) => known.by_serial(serial)?,
         None => None,
     };
-    let membership = event
-        .as_ref()
-        .and_then(|known| known.event.content_as::<MemberContent>().ok())
-        .and_then(|content| Membership::from_name(&content.membership));
+    let membership = event.as_ref().and_then(|known| membership_of(&known.event));
     Ok(StagedMember {
         user_id: user_id.to_owned(),
         membership: membership.unwrap_or(Membership::Leave),

@@ -166,6 +166,9 @@ impl Rooms {
         origin: &ServerName,
         receipts: Vec<RemoteReceipt>,
     ) -> Result<usize, AppendError> {
+        let spoken = receipts.iter();
+        let spoken = spoken.map(|receipt| (receipt.room_id.clone(), receipt.user_id.clone()));
+        self.meet_speakers(origin, spoken.collect()).await?;
         let origin = origin.to_owned();
         let marks = self.inner.store.prepare(move |latest| {
             // One of each user and thread: that which is furthest on.

@@ -17,6 +17,7 @@ use crate::{
     forks::{allowed_in, merge},
     known::{KnownEvents, Looked},
     outliers::is_held,
+    partial::{rests_on_partial, with_auth_events},
     placing::Placed,
     queue::RoomEnd,
     rows::{self, Extra, Progress},
@@ -287,12 +288,16 @@ impl Staging {
         refused: Option<Reason>,
     ) -> Result<Result<Placed, Vec<OwnedEventId>>, AppendError> {
         let event = &incoming.received.event;
-        let (state_before, gaps) = match before(known, maps, event, &incoming.prev_states)? {
+        let (mut state_before, given) = match before(known, maps, event, &incoming.prev_states)? {
             Ok(before) => before,
             // Nobody need look for the place of what is refused wherever it stands.
             Err(_) if refused.is_some() => (EMPTY, Vec::new()),
             Err(missing) => return Ok(Err(missing)),
         };
+        let is_partial = self.head.is_partial;
+        if is_partial && refused.is_none() && rests_on_partial(known, self.room, event)? {
+            state_before = with_auth_events(known, maps, state_before, event)?;
+        }
         let refused = match refused {
             Some(reason) => Some(reason),
             None => allowed_in(known, maps, state_before, event)?.err(),
@@ -300,6 +305,8 @@ impl Staging {
         let status = if refused.is_some() {
             EventStatus::Rejected
         } else if incoming.is_history
+            // The state of now is not known well enough to refuse anything by it.
+            || is_partial
             || state_before == self.head.state
             || allowed_in(known, maps, self.head.state, event)?.is_ok()
         {
@@ -307,7 +314,9 @@ impl Staging {
         } else {
             EventStatus::SoftFailed
         };
+        let gaps = given.iter().map(|(event_id, _)| event_id.clone()).collect();
         let mut placed = Placed::accepted(None, state_before, 0, gaps);
+        placed.given = given;
         placed.status = status;
         placed.reason = refused.map(|reason| reason.to_string());
         Ok(Ok(placed))
@@ -360,10 +369,10 @@ fn missing_before(
     Ok(missing)
 }
 
-type Before = Result<(StateRoot, Vec<OwnedEventId>), Vec<OwnedEventId>>;
+type Before = Result<(StateRoot, Vec<(OwnedEventId, StateRoot)>), Vec<OwnedEventId>>;
 
-/// The state before an event, and which events directly before it are not held here with
-/// their state but given; or which are missing.
+/// The state before an event, and the states after those events directly before it that are
+/// not held here with their state but given; or which are missing.
 fn before(
     known: &KnownEvents<'_, Latest>,
     maps: &mut StateMaps<'_, Latest>,
@@ -372,7 +381,7 @@ fn before(
 ) -> Result<Before, AppendError> {
     let mut roots = Vec::new();
     let mut missing = Vec::new();
-    let mut gaps = Vec::new();
+    let mut given_roots = Vec::new();
     for prev in event.prev_events() {
         let held = match known.by_id(prev)? {
             Some(held) => known.state_after(maps, &held)?,
@@ -381,8 +390,9 @@ fn before(
         match (held, given.get(prev)) {
             (Some(root), _) => roots.push(root),
             (None, Some(state)) => {
-                roots.push(build(known, maps, state)?);
-                gaps.push(prev.clone());
+                let root = build(known, maps, state)?;
+                roots.push(root);
+                given_roots.push((prev.clone(), root));
             }
             (None, None) => missing.push(prev.clone()),
         }
@@ -390,7 +400,7 @@ fn before(
     if !missing.is_empty() {
         return Ok(Err(missing));
     }
-    Ok(Ok((merge(known, maps, &roots)?, gaps)))
+    Ok(Ok((merge(known, maps, &roots)?, given_roots)))
 }
 
 /// The state of these events. What is rejected is no state, whoever says so.

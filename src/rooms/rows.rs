@@ -10,12 +10,12 @@ use model::{
 };
 use ruma_common::{ServerName, UserId};
 use serde::Deserialize;
-use store::{Batch, Latest, Position, Read, Store};
+use store::{Batch, Latest, Position, Read, Store, StoreError};
 
 use crate::{
     AppendError, Sender,
     append::Transaction,
-    arrivals, outside_record,
+    arrivals, outside_record, partial,
     relations::Tallies,
     servers::Servers,
     staging::{Redacted, Staged, Staging},
@@ -88,6 +88,25 @@ impl Progress {
             tallies: Tallies::default(),
             servers: Servers::default(),
         }
+    }
+
+    /// Tells those who follow a room what changed in it.
+    pub(crate) fn tell(&mut self, batch: &mut Batch, room: RoomSerial, change: &RoomChange) {
+        self.changes.room(batch, room, change);
+    }
+
+    /// Another server has one user more or less in the room that is being written.
+    pub(crate) fn count_server(
+        &mut self,
+        room: RoomSerial,
+        server: &str,
+        is_more: bool,
+        latest: &Latest,
+        batch: &mut Batch,
+    ) -> Result<(), StoreError> {
+        let position = self.position;
+        self.servers
+            .change((room, server), is_more, position, latest, batch)
     }
 }
 
@@ -201,6 +220,9 @@ fn event_rows(
     );
     if let Some(arrival) = &staged.arrival {
         arrivals::rows(room, staged, arrival, batch);
+    }
+    if staging.head.is_partial {
+        partial::note(batch, room, staged);
     }
     if !matches!(
         staged.status,

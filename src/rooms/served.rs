@@ -34,6 +34,8 @@ const MOST_USERS: usize = 5_000;
 pub struct ServedRoom<'a, R> {
     pub(crate) reader: EventReader<'a, R>,
     server: &'a ServerName,
+    /// This server, if it knows the room's state in part only.
+    partial_of: Option<&'a ServerName>,
     /// Users of the server that have or had to do with the room.
     users: OnceCell<Vec<String>>,
     rules: RefCell<HashMap<StateRoot, HistoryVisibility>>,
@@ -86,9 +88,9 @@ impl Rooms {
     ) -> Result<ServedRoom<'a, R>, ReadError> {
         let unknown = || ReadError::NotFound("the room is not known here".to_owned());
         let room = room_serial(view, room_id.as_str())?.ok_or_else(unknown)?;
-        if !view.contains(&tables::HEAD_BY_ROOM, &room)? {
-            return Err(unknown());
-        }
+        let head = view
+            .get(&tables::HEAD_BY_ROOM, &room)?
+            .ok_or_else(unknown)?;
         if !acl_allows(view, room, server)? {
             return Err(ReadError::Forbidden(format!(
                 "the room does not let {server} take part"
@@ -102,6 +104,7 @@ impl Rooms {
         Ok(ServedRoom {
             reader: EventReader::new(view, room, self.inner.store.secret(), viewer, now)?,
             server,
+            partial_of: head.is_partial.then_some(&*self.inner.server_name),
             users: OnceCell::new(),
             rules: RefCell::default(),
         })
@@ -130,8 +133,17 @@ impl<R: Read> ServedRoom<'_, R> {
     fn event(&self, event_id: &EventId) -> Result<ClientEvent, ReadError> {
         let event = self.reader.load_by_id(event_id.as_str())?;
         event
-            .filter(|event| event.meta.status != EventStatus::Rejected)
+            .filter(|event| event.meta.status != EventStatus::Rejected && self.is_vouched(event))
             .ok_or_else(no_event)
+    }
+
+    /// Whether this server stands by an event: where it knows the state in part only, it
+    /// gives away nothing but what its own users have sent.
+    fn is_vouched(&self, event: &ClientEvent) -> bool {
+        let Some(own) = self.partial_of else {
+            return true;
+        };
+        ruma_common::UserId::parse(event.sender()).is_ok_and(|sender| sender.server_name() == own)
     }
 
     /// The event as JSON, as far as the server may see it.
@@ -230,8 +242,12 @@ impl<R: Read> ServedRoom<'_, R> {
     /// The state before an event, with the events that it rests on.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`] if the event, or the state before it, is not known.
+    /// [`ReadError::NotFound`] if the event, or the state before it, is not known;
+    /// [`ReadError::PartialForServer`] if the room's state is known in part only.
     pub fn state(&self, event_id: &EventId) -> Result<ServedState, ReadError> {
+        if self.partial_of.is_some() {
+            return Err(ReadError::PartialForServer);
+        }
         let event = self.event(event_id)?;
         if event.meta.status == EventStatus::Outlier {
             return Err(ReadError::NotFound(
@@ -392,10 +408,11 @@ impl<R: Read> ServedRoom<'_, R> {
     fn passable(&self, event_id: &EventId) -> Result<Option<ClientEvent>, ReadError> {
         let event = self.reader.load_by_id(event_id.as_str())?;
         Ok(event.filter(|event| {
-            !matches!(
+            let is_placed = !matches!(
                 event.meta.status,
                 EventStatus::Rejected | EventStatus::Outlier
-            )
+            );
+            is_placed && self.is_vouched(event)
         }))
     }
 
@@ -409,7 +426,7 @@ impl<R: Read> ServedRoom<'_, R> {
                 event.meta.status,
                 EventStatus::Accepted | EventStatus::StatePartial
             );
-            Ok(is_there && self.seen(event)? == Seen::Whole)
+            Ok(is_there && self.is_vouched(event) && self.seen(event)? == Seen::Whole)
         })
     }
 }

@@ -44,40 +44,52 @@ impl Servers {
         latest: &Latest,
         batch: &mut Batch,
     ) -> Result<(), StoreError> {
-        let Some(server) = self.homes.get(&member) else {
+        let Some(server) = self.homes.get(&member).cloned() else {
             return Ok(());
         };
-        let key = (room, server.clone());
+        let was_in = before == Some(Membership::Join);
+        match (was_in, after == Membership::Join) {
+            (false, true) => self.change((room, &server), true, position, latest, batch),
+            (true, false) => self.change((room, &server), false, position, latest, batch),
+            _ => Ok(()),
+        }
+    }
+
+    /// One user more or less of a server is in a room.
+    pub(crate) fn change(
+        &mut self,
+        (room, server): (RoomSerial, &str),
+        is_more: bool,
+        position: Position,
+        latest: &Latest,
+        batch: &mut Batch,
+    ) -> Result<(), StoreError> {
+        let key = (room, server.to_owned());
         let known = match self.rows.get(server) {
             Some(known) => Some(*known),
             None => latest.get(&tables::SERVER_BY_ROOM, &key)?,
         };
         let mut record = known.unwrap_or_default();
-        let was_in = before == Some(Membership::Join);
-        match (was_in, after == Membership::Join) {
-            (false, true) => {
-                if record.joined == 0 {
-                    record.since = position.0;
-                    record.left_at = 0;
-                    batch.put(&tables::ROOM_BY_SERVER, &(server.clone(), room), &());
-                }
-                record.joined += 1;
+        if is_more {
+            if record.joined == 0 {
+                record.since = position.0;
+                record.left_at = 0;
+                batch.put(&tables::ROOM_BY_SERVER, &(server.to_owned(), room), &());
             }
-            (true, false) => {
-                record.joined = record.joined.saturating_sub(1);
-                if record.joined == 0 {
-                    record.left_at = position.0;
-                    batch.delete(&tables::ROOM_BY_SERVER, &(server.clone(), room));
-                }
+            record.joined += 1;
+        } else {
+            record.joined = record.joined.saturating_sub(1);
+            if record.joined == 0 {
+                record.left_at = position.0;
+                batch.delete(&tables::ROOM_BY_SERVER, &(server.to_owned(), room));
             }
-            _ => {}
         }
         if known != Some(record) {
             if known.is_none() {
                 batch.wake(model::neighbours_scope());
             }
             batch.put(&tables::SERVER_BY_ROOM, &key, &record);
-            self.rows.insert(server.clone(), record);
+            self.rows.insert(server.to_owned(), record);
         }
         Ok(())
     }

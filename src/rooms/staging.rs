@@ -60,6 +60,10 @@ pub(crate) struct StagedMember {
 pub(crate) struct Arrival {
     /// Events that come directly before it and are missing.
     pub(crate) gaps: Vec<OwnedEventId>,
+    /// The states after some of these, as they were given with it.
+    pub(crate) given: Vec<(OwnedEventId, StateRoot)>,
+    /// Whether it belongs to the past.
+    pub(crate) is_history: bool,
     /// The depths at which it was missing itself.
     pub(crate) was_missing: Vec<u64>,
     /// The missing event that it redacts.

@@ -241,8 +241,10 @@ impl Rooms {
     ) -> Result<bool, ReadError> {
         let (origin, room_id) = (origin.to_owned(), room_id.to_owned());
         let asked = user_id.clone();
-        let read = move |view: &store::Snapshot| speaker(view, &origin, &room_id, &asked);
-        let Some((room, user)) = self.inner.store.read(read).await? else {
+        let spoken = vec![(room_id.clone(), asked.clone())];
+        self.meet_speakers(&origin, spoken).await?;
+        let read = move |view: &store::Latest| speaker(view, &origin, &room_id, &asked);
+        let Some((room, user)) = self.inner.store.prepare(read).await? else {
             return Ok(false);
         };
         let typing = &self.inner.typing;

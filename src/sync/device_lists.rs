@@ -87,9 +87,12 @@ fn room_changes(
         let before = |commit: &&Arc<RoomCommit>| commit.position <= up_to;
         let commits = news.commits.iter().filter(before);
         changed.extend(commits.flat_map(|commit| &commit.devices));
-        if !news
-            .events()
-            .any(|event| event.event_type == "m.room.member")
+        // Where forks met, or a state became whole, members move without an event.
+        let forked = news.commits.iter().any(|commit| commit.forked);
+        if !forked
+            && !news
+                .events()
+                .any(|event| event.event_type == "m.room.member")
         {
             return Ok(());
         }

@@ -27,6 +27,7 @@ mod sticky;
 mod thread_subscriptions;
 mod token;
 mod v3;
+mod whole;
 mod window;
 
 #[cfg(test)]

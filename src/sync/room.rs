@@ -18,6 +18,7 @@ use crate::{
     json::{Composer, events, quoted},
     members::{heroes, senders, summary},
     redacted_state::{StateEvent, redacted_unseen},
+    whole::Whole,
 };
 
 /// What a client wants to see of its rooms.
@@ -399,7 +400,10 @@ impl<'a> RoomReader<'a> {
         } else {
             timeline.state_before
         };
+        let whole = Whole::of(self.reader.view, self.reader.room)?;
         let from = match self.since {
+            // What the client was told was not all that the state was.
+            Some(since) if whole.was_partial(since) => EMPTY_STATE,
             // Since the client was told, the viewer has been outside.
             Some(since) if !self.view.full_state && since.0 >= self.end => to,
             Some(since) if !self.view.full_state => {

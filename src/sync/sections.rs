@@ -11,6 +11,7 @@ use crate::{
     json::{Composer, basic_event, events, quoted, strings, values},
     room::{RoomReader, stripped_state},
     v3::Question,
+    whole::Whole,
     window::Window,
 };
 
@@ -65,6 +66,15 @@ impl Sync {
         if !is_new && !changed && typing.is_none() && !has_own {
             return Ok(None);
         }
+        let whole = Whole::of(window.snapshot, room)?;
+        let lazy = question.view.lazy_members;
+        if !lazy && whole.is_not_yet() {
+            // Without its members the room is no room for such a client (MSC3902).
+            return Ok(None);
+        }
+        let shown = whole.as_shown(record, lazy);
+        let (record, own) = (&shown, record);
+        let is_new = is_new || window.is_new(record.last_join);
         let typing =
             match self.followed_room(question, window, (room, record), typing, recounted)? {
                 Followed::Told(told) => return Ok(told),
@@ -92,7 +102,7 @@ impl Sync {
             window.snapshot,
             room,
             question.session.user,
-            record,
+            own,
             None,
         )?;
         put_unread(question, &unread, &mut answer);

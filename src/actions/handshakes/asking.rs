@@ -33,6 +33,12 @@ pub(super) struct GivenRoom {
     pub(super) auth_chain: Vec<Box<RawValue>>,
     pub(super) state: Vec<Box<RawValue>>,
     pub(super) event: Option<Box<RawValue>>,
+    /// Whether members are left out of the state.
+    #[serde(default)]
+    pub(super) members_omitted: bool,
+    /// The servers that are in the room.
+    #[serde(default)]
+    pub(super) servers_in_room: Option<Vec<String>>,
 }
 
 impl Actions {
@@ -77,13 +83,14 @@ impl Actions {
         Ok((version, template))
     }
 
-    /// Sends a join, and takes the room.
+    /// Sends a join, and takes the room: where members are left out, they are fetched then.
     pub(super) async fn send_join(
         &self,
         server: &ServerName,
         event: &Event,
     ) -> Result<GivenRoom, HandshakeError> {
         let (room_id, event_id) = (event.room_id().to_owned(), event.event_id().to_owned());
+        // The members are not left out yet (`omit_members`): who was invited could not come in.
         let request = send_join::Request::new(room_id, event_id, pdu(event)?);
         let ask = Ask::new("send_join").within(JOIN_WAIT).up_to(ROOM_BYTES);
         match self.peers.ask(server, request, ask).await {
@@ -91,6 +98,8 @@ impl Actions {
                 auth_chain: answer.room_state.auth_chain,
                 state: answer.room_state.state,
                 event: answer.room_state.event,
+                members_omitted: answer.room_state.members_omitted,
+                servers_in_room: answer.room_state.servers_in_room,
             }),
             Err(error) if is_unknown(&error) => {
                 let answer = self.send_old(server, "send_join", event, ask).await?;

@@ -4,7 +4,7 @@ use accounts::Session;
 use graph::{Event, Received, Unchecked, Version};
 use model::Membership;
 use peers::PeerError;
-use rooms::{AppendError, ImportedRoom};
+use rooms::{AppendError, ImportedRoom, MembersOmitted};
 use ruma_common::{OwnedServerName, RoomId, ServerName};
 use serde_json::value::RawValue;
 
@@ -62,8 +62,14 @@ impl Actions {
         let event = self.draft_join(session, server, room_id, about).await?;
         let version = event.version();
         let given = self.send_join(server, &event).await?;
-        let room = self.given_room(version, &event, given).await?;
+        let omitted = self.omitted(server, &given);
+        let is_partial = omitted.is_some();
+        let mut room = self.given_room(version, &event, given).await?;
+        room.omitted = omitted;
         self.rooms.import(room).await?;
+        if is_partial {
+            self.partial_rooms.notify_one();
+        }
         Ok(())
     }
 
@@ -117,6 +123,23 @@ impl Actions {
             .propose(version, room_id, user_id, template, content)?)
     }
 
+    /// What a server says that gives a room without its members.
+    fn omitted(&self, server: &ServerName, given: &GivenRoom) -> Option<MembersOmitted> {
+        if !given.members_omitted {
+            return None;
+        }
+        let named = given.servers_in_room.iter().flatten();
+        let mut servers: Vec<OwnedServerName> = named
+            .filter_map(|name| OwnedServerName::try_from(name.as_str()).ok())
+            .filter(|name| name != self.rooms.server_name())
+            .collect();
+        servers.push(server.to_owned());
+        Some(MembersOmitted {
+            given_by: server.to_owned(),
+            servers,
+        })
+    }
+
     /// What is left of a given room when all is checked.
     async fn given_room(
         &self,
@@ -134,6 +157,7 @@ impl Actions {
             auth_chain: chain,
             state,
             event: joined,
+            omitted: None,
         })
     }
 

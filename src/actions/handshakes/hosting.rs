@@ -120,7 +120,7 @@ impl Actions {
         sent: Sent<'_>,
         omit_members: bool,
     ) -> Result<JoinAnswer, HandshakeError> {
-        let (room, version) = self.rooms.room_for(sent.room_id, sent.origin).await?;
+        let (room, version) = self.rooms.room_to_enter(sent.room_id, sent.origin).await?;
         let (mut event, member) = sent.read_own(version, Membership::Join)?;
         let authorised_by = member.content.join_authorised_via_users_server;
         if let Some(by) = authorised_by.filter(|_| version.knows_restricted_joins())
@@ -159,7 +159,7 @@ impl Actions {
     /// # Errors
     /// [`HandshakeError`].
     pub async fn host_knock(&self, sent: Sent<'_>) -> Result<Vec<String>, HandshakeError> {
-        let (room, version) = self.rooms.room_for(sent.room_id, sent.origin).await?;
+        let (room, version) = self.rooms.room_to_enter(sent.room_id, sent.origin).await?;
         let (event, _) = sent.read_own(version, Membership::Knock)?;
         self.host(sent, room, version, event).await?;
         Ok(self.rooms.knock_state(room).await?)

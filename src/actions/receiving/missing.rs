@@ -78,7 +78,7 @@ impl Actions {
     /// The ids of the state after an event that is not held here with its state, all of
     /// whose events are held here from now on. Where the event itself is not to be had, what
     /// was before it has to do.
-    pub(super) async fn fetch_state_after(
+    pub(crate) async fn fetch_state_after(
         &self,
         place: Place<'_>,
         event_id: &EventId,

@@ -529,6 +529,10 @@ fn follow_devices(parts: &Parts, tasks: &Tasks) {
     tasks.spawn("fetch-device-lists", move |stop| async move {
         actions.fetch_device_lists(stop).await;
     });
+    let actions = parts.actions.clone();
+    tasks.spawn("complete-rooms", move |stop| async move {
+        actions.complete_rooms(stop).await;
+    });
     let accounts = parts.accounts.clone();
     repeat(
         tasks,

@@ -182,6 +182,9 @@ async fn event(Part(rooms): Part<Rooms>, caller: User, request: event::Request) 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state`
 async fn state(Part(rooms): Part<Rooms>, caller: User, request: state::Request) -> Reply<RawJson> {
     let viewer = sender(&caller).viewer();
+    rooms
+        .wait_until_whole(&request.room_id, viewer.user)
+        .await?;
     let events = read_long(rooms, move |rooms, view| {
         rooms.state(view, &request.room_id, viewer)
     })
@@ -203,6 +206,9 @@ async fn state_event(
     };
     let (room_id, state_key) = (request.room_id, request.state_key);
     let event_type = request.event_type.to_string();
+    if rooms.is_late_state(&event_type, &state_key) {
+        rooms.wait_until_whole(&room_id, viewer.user).await?;
+    }
     let json = read(rooms, move |rooms, view| {
         rooms.state_event(view, &room_id, viewer, &event_type, &state_key, format)
     })
@@ -219,6 +225,7 @@ async fn members(
 ) -> Reply<RawJson> {
     let viewer = sender(&caller).viewer();
     let room_id = request.room_id;
+    rooms.wait_until_whole(&room_id, viewer.user).await?;
     let at = place(&sync, &room_id, request.at.as_deref()).await?;
     let filter = MembershipFilter {
         membership: request.membership.as_ref().map(membership).transpose()?,
@@ -247,6 +254,9 @@ async fn joined_members(
     request: joined_members::Request,
 ) -> Reply<RawJson> {
     let viewer = sender(&caller).viewer();
+    rooms
+        .wait_until_whole(&request.room_id, viewer.user)
+        .await?;
     let joined = read_long(rooms, move |rooms, view| {
         rooms.joined_members(view, &request.room_id, viewer)
     })

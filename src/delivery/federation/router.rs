@@ -7,11 +7,11 @@ use std::{
 
 use accounts::MAX_SERVER_ROWS;
 use model::{
-    EventSerial, LogEntry, PublishedDevicesRecord, RoomSerial, RoomServerRecord, ServerEdu,
-    UserSerial, WaitingRoomRecord, neighbours_scope,
+    EventSerial, LogEntry, Membership, PublishedDevicesRecord, RoomSerial, RoomServerRecord,
+    ServerEdu, UserSerial, WaitingRoomRecord, neighbours_scope,
     tables::{
-        EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, MEMBERSHIP_BY_USER, PUBLISHED_DEVICES_BY_USER,
-        SERVER_BY_ROOM, TRANSACTION_BY_SERVER, WAITING_ROOM_BY_SERVER,
+        EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, MEMBER_BY_ROOM, MEMBERSHIP_BY_USER,
+        PUBLISHED_DEVICES_BY_USER, SERVER_BY_ROOM, TRANSACTION_BY_SERVER, WAITING_ROOM_BY_SERVER,
     },
 };
 use ruma_common::{OwnedUserId, UserId};
@@ -349,6 +349,7 @@ impl Routing<'_> {
             }
             LogEntry::Receipt { room, user } => self.receipt(position, room, user),
             LogEntry::DeviceList { user } => self.devices(position, user),
+            LogEntry::Completed { room, since, found } => self.found(position, room, since, &found),
             LogEntry::ToServer { server } => {
                 self.routed.rings.insert(server);
                 Ok(())
@@ -448,6 +449,46 @@ impl Routing<'_> {
             self.routed
                 .notices
                 .push((servers.into_iter().collect(), notice));
+        }
+        Ok(())
+    }
+
+    /// Servers have been in a room for a while of which nobody knew: they are told whose
+    /// devices changed meanwhile, and ask for what they need.
+    fn found(
+        &mut self,
+        position: Position,
+        room: RoomSerial,
+        since: u64,
+        servers: &[String],
+    ) -> Result<(), StoreError> {
+        let may_tell = |server: &&String| self.federation.may_tell(server).is_some();
+        let servers: Vec<&String> = servers.iter().filter(may_tell).collect();
+        if servers.is_empty() {
+            return Ok(());
+        }
+        for row in self.view.scan(&MEMBER_BY_ROOM, &(room,)) {
+            let ((_, user), membership) = row?;
+            if membership != Membership::Join || self.own_user(user)?.is_none() {
+                continue;
+            }
+            let known = self.view.get(&PUBLISHED_DEVICES_BY_USER, &user)?;
+            let Some(known) = known.filter(|known| known.stream_id > since) else {
+                continue;
+            };
+            for server in &servers {
+                let edu = match known.devices.first() {
+                    Some((device_id, _)) => ServerEdu::Device {
+                        user,
+                        device_id: device_id.clone(),
+                        stream_id: known.stream_id,
+                        // They never got it: so they see that they have missed something.
+                        previous: Some(known.stream_id - 1),
+                    },
+                    None => ServerEdu::SigningKeys { user },
+                };
+                self.routed.edus.push(((*server).clone(), position, edu));
+            }
         }
         Ok(())
     }

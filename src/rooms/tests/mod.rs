@@ -6,6 +6,7 @@ mod creation;
 mod delayed;
 mod handshakes;
 mod memberships;
+mod partial;
 mod reading;
 mod receipts;
 mod receiving;

@@ -16,28 +16,30 @@ use tempfile::TempDir;
 
 use super::{bodies, content, request};
 use crate::{
-    Arrival, CreateRoom, ImportedRoom, Incoming, NewEvent, Preset, Rooms, RoomsOptions, Sender,
-    StateMaps, known::KnownEvents, room_record, room_serial,
+    Arrival, CreateRoom, ImportedRoom, Incoming, MembersOmitted, NewEvent, Preset, Rooms,
+    RoomsOptions, Sender, StateMaps, known::KnownEvents, room_record, room_serial,
 };
 
 /// One server with one person.
-struct Side {
-    rooms: Rooms,
+pub(super) struct Side {
+    pub(super) rooms: Rooms,
     key: Arc<SigningKey>,
     name: OwnedServerName,
-    person: Sender,
-    room_id: Option<OwnedRoomId>,
-    clock: Clock,
+    pub(super) person: Sender,
+    pub(super) room_id: Option<OwnedRoomId>,
+    pub(super) clock: Clock,
     /// Up to where its events have been carried to the other side.
-    carried: usize,
+    pub(super) carried: usize,
     // Holds the database.
     _folder: TempDir,
 }
 
-type State = BTreeMap<(String, String), String>;
+pub(super) type State = BTreeMap<(String, String), String>;
+/// Ids of states by the events after which they were.
+pub(super) type States = BTreeMap<OwnedEventId, Vec<OwnedEventId>>;
 
 impl Side {
-    async fn new(name: &str, seed: u8) -> Self {
+    pub(super) async fn new(name: &str, seed: u8) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Timestamp(1_700_000_000_000));
         let random = Random::seeded(seed.into());
@@ -76,13 +78,13 @@ impl Side {
         }
     }
 
-    fn room(&self) -> RoomSerial {
+    pub(super) fn room(&self) -> RoomSerial {
         let view = self.rooms.store().snapshot();
         let room_id = self.room_id.as_ref().unwrap();
         room_serial(&view, room_id.as_str()).unwrap().unwrap()
     }
 
-    async fn append(&self, event: NewEvent) -> OwnedEventId {
+    pub(super) async fn append(&self, event: NewEvent) -> OwnedEventId {
         self.try_append(event).await.unwrap()
     }
 
@@ -94,51 +96,72 @@ impl Side {
         Ok(appended[0].event_id.clone())
     }
 
-    async fn say(&self, text: &str) -> OwnedEventId {
+    pub(super) async fn say(&self, text: &str) -> OwnedEventId {
         let message = json!({ "msgtype": "m.text", "body": text });
         self.append(NewEvent::message("m.room.message", content(message)))
             .await
     }
 
-    async fn set(&self, event_type: &str, state_key: &str, value: Value) -> OwnedEventId {
+    pub(super) async fn set(
+        &self,
+        event_type: &str,
+        state_key: &str,
+        value: Value,
+    ) -> OwnedEventId {
         self.append(NewEvent::state(event_type, state_key, content(value)))
             .await
     }
 
     /// What everybody with this database would say about events of the room.
-    fn with_known<T>(&self, look: impl FnOnce(&KnownEvents<'_, store::Snapshot>) -> T) -> T {
+    pub(super) fn with_known<T>(
+        &self,
+        look: impl FnOnce(&KnownEvents<'_, store::Snapshot>) -> T,
+    ) -> T {
         let view = self.rooms.store().snapshot();
         let (record, version) = room_record(&view, self.room()).unwrap();
         let room_id = OwnedRoomId::try_from(record.room_id).unwrap();
         look(&KnownEvents::new(&view, self.room(), version, room_id))
     }
 
-    fn copy(&self, serial: EventSerial) -> Received {
+    pub(super) fn copy(&self, serial: EventSerial) -> Received {
         self.with_known(|known| {
             let found = known.by_serial(serial).unwrap().unwrap();
             received(&found.event)
         })
     }
 
-    /// The events of this side in the room, in the order of the log.
-    fn own_events(&self) -> Vec<EventSerial> {
+    /// The events that this side was told of in the room, in the order of the log.
+    fn told_events(&self) -> Vec<EventSerial> {
         let view = self.rooms.store().snapshot();
         let rows = view.scan(&tables::CHANGE_BY_ROOM, &(self.room(),));
         let events = rows.filter_map(|row| match row.unwrap().1 {
             RoomChange::Event(change) => Some(change.event),
             RoomChange::Receipt { .. } | RoomChange::State { .. } | RoomChange::Gap => None,
         });
-        let own = format!(":{}", self.name);
+        events.collect()
+    }
+
+    /// Their ids.
+    pub(super) fn told_ids(&self) -> Vec<OwnedEventId> {
+        let events = self.told_events().into_iter();
         events
-            .filter(|serial| {
-                let copy = self.copy(*serial);
-                copy.event.sender().as_str().ends_with(&own)
-            })
+            .map(|serial| self.copy(serial).event.event_id().to_owned())
             .collect()
     }
 
+    /// Those of this side.
+    pub(super) fn own_events(&self) -> Vec<EventSerial> {
+        let own = format!(":{}", self.name);
+        let mut events = self.told_events();
+        events.retain(|serial| {
+            let copy = self.copy(*serial);
+            copy.event.sender().as_str().ends_with(&own)
+        });
+        events
+    }
+
     /// Carries up to so many events of this side to the other, in their order.
-    async fn carry(&mut self, to: &Self, most: usize) -> Vec<Arrival> {
+    pub(super) async fn carry(&mut self, to: &Self, most: usize) -> Vec<Arrival> {
         let events = self.own_events();
         let events = &events[self.carried..];
         let events = &events[..most.min(events.len())];
@@ -151,7 +174,7 @@ impl Side {
     }
 
     /// The current state by event ids: as the state map has it, and as it is kept flat.
-    fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         let view = self.rooms.store().snapshot();
         let head = view
             .get(&tables::HEAD_BY_ROOM, &self.room())
@@ -187,7 +210,7 @@ impl Side {
     }
 
     /// What the person can page through, oldest first.
-    fn messages(&self) -> Vec<String> {
+    pub(super) fn messages(&self) -> Vec<String> {
         let view = self.rooms.store().snapshot();
         let (room_id, viewer) = (self.room_id.as_ref().unwrap(), self.person.viewer());
         let request = request(Direction::Forward, 1000);
@@ -199,7 +222,7 @@ impl Side {
     }
 
     /// A room that this side makes.
-    async fn create(&mut self, version: &str) {
+    pub(super) async fn create(&mut self, version: &str) {
         let wish = CreateRoom {
             preset: Some(Preset::PublicChat),
             version: Some(version.to_owned()),
@@ -209,9 +232,35 @@ impl Side {
     }
 
     /// The other side's person comes in, by the event that that server makes.
-    async fn let_in(&self, other: &mut Self) {
-        let (version, room_id) = self.with_known(|known| (known.version, known.room_id.clone()));
+    pub(super) async fn let_in(&self, other: &mut Self) {
         let state = self.state_events();
+        let join = self.join_of(other).await;
+        self.give(other, &join, &state, None).await;
+    }
+
+    /// The same without the members. Gives the states after the events directly before the
+    /// join, as this side would tell them.
+    pub(super) async fn let_in_partly(&self, other: &mut Self) -> States {
+        let state = self.state_events();
+        let join = self.join_of(other).await;
+        let rest: Vec<_> = state
+            .iter()
+            .filter(|event| event.event_type() != "m.room.member")
+            .cloned()
+            .collect();
+        let omitted = MembersOmitted {
+            given_by: self.name.clone(),
+            servers: vec![self.name.clone()],
+        };
+        self.give(other, &join, &rest, Some(omitted)).await;
+        let ids: Vec<_> = state.iter().map(|it| it.event_id().to_owned()).collect();
+        let before = join.prev_events().iter();
+        before.map(|prev| (prev.clone(), ids.clone())).collect()
+    }
+
+    /// The other side's person comes in, as far as this side is concerned.
+    async fn join_of(&self, other: &Self) -> Event {
+        let version = self.with_known(|known| known.version);
         let draft = Draft {
             event_type: "m.room.member".to_owned(),
             state_key: Some(other.person.user_id.to_string()),
@@ -228,12 +277,26 @@ impl Side {
             .await
             .unwrap();
         assert!(matches!(arrived[..], [Arrival::Accepted(_)]), "{arrived:?}");
+        join
+    }
+
+    async fn give(
+        &self,
+        other: &mut Self,
+        join: &Event,
+        state: &[Arc<Event>],
+        omitted: Option<MembersOmitted>,
+    ) {
+        let (version, room_id) = self.with_known(|known| (known.version, known.room_id.clone()));
+        let mut rests = state.to_vec();
+        rests.push(Arc::new(received(join).event));
         let imported = ImportedRoom {
+            omitted,
             room_id: room_id.clone(),
             version,
-            auth_chain: self.auth_chain(&state),
+            auth_chain: self.auth_chain(&rests),
             state: state.iter().map(|event| received(event)).collect(),
-            event: received(&join),
+            event: received(join),
         };
         other.rooms.import(imported).await.unwrap();
         other.room_id = Some(room_id);
@@ -241,9 +304,21 @@ impl Side {
     }
 
     /// An event of the other side's server on this side's end of the room.
-    async fn remote_event(&self, other: &Self, version: Version, draft: Draft) -> Event {
+    pub(super) async fn remote_event(&self, other: &Self, version: Version, draft: Draft) -> Event {
         let auth: AuthState = self.state_events().into_iter().collect();
         let auth_events = auth.auth_events(version, &draft).unwrap();
+        self.claimed_event(other, version, draft, &auth_events)
+            .await
+    }
+
+    /// The same, with the events that allow it by that server's word.
+    pub(super) async fn claimed_event(
+        &self,
+        other: &Self,
+        version: Version,
+        draft: Draft,
+        auth_events: &[OwnedEventId],
+    ) -> Event {
         let prev_events = self.rooms.extremities(self.room()).await.unwrap();
         let view = self.rooms.store().snapshot();
         let head = view
@@ -260,14 +335,14 @@ impl Side {
             room_id,
             draft,
             parents,
-            &auth_events,
+            auth_events,
             &other.key,
             &other.name,
         )
         .unwrap()
     }
 
-    fn state_events(&self) -> Vec<Arc<Event>> {
+    pub(super) fn state_events(&self) -> Vec<Arc<Event>> {
         self.with_known(|known| {
             let ids = self.state().into_values();
             ids.map(|event_id| {
@@ -278,7 +353,7 @@ impl Side {
         })
     }
 
-    fn auth_chain(&self, of: &[Arc<Event>]) -> Vec<Received> {
+    pub(super) fn auth_chain(&self, of: &[Arc<Event>]) -> Vec<Received> {
         self.with_known(|known| {
             let mut open: Vec<_> = of
                 .iter()
@@ -298,7 +373,7 @@ impl Side {
     }
 }
 
-fn received(event: &Event) -> Received {
+pub(super) fn received(event: &Event) -> Received {
     let copy = Event::from_stored(
         event.json().as_bytes().to_vec(),
         event.event_id().to_owned(),
@@ -313,7 +388,7 @@ fn received(event: &Event) -> Received {
 }
 
 /// Two servers in one room, the maker's first.
-async fn shared(version: &str) -> (Side, Side) {
+pub(super) async fn shared(version: &str) -> (Side, Side) {
     let mut a = Side::new("a.test", 1).await;
     let mut b = Side::new("b.test", 2).await;
     a.create(version).await;
@@ -322,7 +397,7 @@ async fn shared(version: &str) -> (Side, Side) {
     (a, b)
 }
 
-async fn give_power(a: &mut Side, b: &Side) {
+pub(super) async fn give_power(a: &mut Side, b: &Side) {
     let mut levels: Value = {
         let key = ("m.room.power_levels".to_owned(), String::new());
         let event_id = OwnedEventId::try_from(a.state()[&key].clone()).unwrap();

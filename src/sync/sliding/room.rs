@@ -60,6 +60,11 @@ impl Sync {
         let Some(record) = asking.user.memberships.get(&room) else {
             return Ok(None);
         };
+        let wants_all = config.required.wants("m.room.member", "*");
+        if told.is_none() && wants_all && rooms::is_partial(asking.snapshot, room)? {
+            // As by `/sync`: the room is there when its members are.
+            return Ok(None);
+        }
         let is_direct = asking.user.direct.contains(&room);
         let is_current = |told: &KnownRoom| {
             self.is_current(room, told, record, config, is_direct)

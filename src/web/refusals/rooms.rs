@@ -120,6 +120,11 @@ impl From<ReadError> for ApiError {
             ReadError::Forbidden(_) => Self::forbidden(text),
             ReadError::NotFound(_) => Self::not_found(text),
             ReadError::Invalid(_) => Self::invalid_param(text),
+            ReadError::Partial => Self::unavailable(text),
+            ReadError::PartialForServer => {
+                let code = "ORG.MATRIX.MSC3895_UNABLE_DUE_TO_PARTIAL_STATE".into();
+                Self::new(StatusCode::FORBIDDEN, code, text)
+            }
             // What is in the database was checked before: it is damaged.
             ReadError::Event(reason) => Self::internal(reason),
             ReadError::Store(error) => error.into(),
