@@ -16,7 +16,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{Actions, receiving::{Incomplete, Place}};
+use crate::{
+    Actions,
+    receiving::{Incomplete, Place},
+};
 
 /// How many rooms are completed at the same time.
 const AT_ONCE: usize = 8;

@@ -5,7 +5,7 @@
 //! rests on. The other servers that are said to be in the room count as one member each, so
 //! that they are told everything. `completing` puts all of it right.
 
-use std::{collections::HashSet, time::Duration};
+use std::{cmp::Ordering, collections::HashSet, time::Duration};
 
 use graph::{Event, Version};
 use model::{
@@ -288,7 +288,7 @@ pub(crate) fn mark(
         servers: omitted.servers.iter().map(ToString::to_string).collect(),
     };
     for server in &record.servers {
-        progress.count_server(staging.room, server, true, latest, batch)?;
+        progress.count_server(staging.room, server, Ordering::Greater, latest, batch)?;
     }
     batch.put(&tables::PARTIAL_ROOM, &staging.room, &record);
     Ok(())
@@ -305,7 +305,7 @@ pub(crate) fn unmark(
         return Ok(None);
     };
     for server in &before.servers {
-        progress.count_server(room, server, false, latest, batch)?;
+        progress.count_server(room, server, Ordering::Less, latest, batch)?;
     }
     batch.delete(&tables::PARTIAL_ROOM, &room);
     Ok(Some(before))

@@ -1,6 +1,6 @@
 //! The rows of new events: everything that must be true together with them.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use graph::Event;
 use model::{
@@ -95,18 +95,19 @@ impl Progress {
         self.changes.room(batch, room, change);
     }
 
-    /// Another server has one user more or less in the room that is being written.
+    /// Another server has so many users as before, or one more or less, in the room that is
+    /// being written.
     pub(crate) fn count_server(
         &mut self,
         room: RoomSerial,
         server: &str,
-        is_more: bool,
+        users: Ordering,
         latest: &Latest,
         batch: &mut Batch,
     ) -> Result<(), StoreError> {
         let position = self.position;
         self.servers
-            .change((room, server), is_more, position, latest, batch)
+            .change((room, server), users, position, latest, batch)
     }
 }
 

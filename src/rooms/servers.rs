@@ -1,6 +1,9 @@
 //! Which other servers take part in a room: counted with each membership, in its commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap},
+};
 
 use model::{EventSerial, Membership, RoomSerial, RoomServerRecord, UserSerial, tables};
 use ruma_common::{ServerName, UserId};
@@ -48,18 +51,16 @@ impl Servers {
             return Ok(());
         };
         let was_in = before == Some(Membership::Join);
-        match (was_in, after == Membership::Join) {
-            (false, true) => self.change((room, &server), true, position, latest, batch),
-            (true, false) => self.change((room, &server), false, position, latest, batch),
-            _ => Ok(()),
-        }
+        let users = (after == Membership::Join).cmp(&was_in);
+        self.change((room, &server), users, position, latest, batch)
     }
 
-    /// One user more or less of a server is in a room.
+    /// So many users of a server are in a room as before, or one more or less. A server has
+    /// a row as soon as anybody of it has to do with the room.
     pub(crate) fn change(
         &mut self,
         (room, server): (RoomSerial, &str),
-        is_more: bool,
+        users: Ordering,
         position: Position,
         latest: &Latest,
         batch: &mut Batch,
@@ -70,19 +71,23 @@ impl Servers {
             None => latest.get(&tables::SERVER_BY_ROOM, &key)?,
         };
         let mut record = known.unwrap_or_default();
-        if is_more {
-            if record.joined == 0 {
-                record.since = position.0;
-                record.left_at = 0;
-                batch.put(&tables::ROOM_BY_SERVER, &(server.to_owned(), room), &());
+        match users {
+            Ordering::Greater => {
+                if record.joined == 0 {
+                    record.since = position.0;
+                    record.left_at = 0;
+                    batch.put(&tables::ROOM_BY_SERVER, &(server.to_owned(), room), &());
+                }
+                record.joined += 1;
             }
-            record.joined += 1;
-        } else {
-            record.joined = record.joined.saturating_sub(1);
-            if record.joined == 0 {
-                record.left_at = position.0;
-                batch.delete(&tables::ROOM_BY_SERVER, &(server.to_owned(), room));
+            Ordering::Less => {
+                record.joined = record.joined.saturating_sub(1);
+                if record.joined == 0 {
+                    record.left_at = position.0;
+                    batch.delete(&tables::ROOM_BY_SERVER, &(server.to_owned(), room));
+                }
             }
+            Ordering::Equal => {}
         }
         if known != Some(record) {
             if known.is_none() {

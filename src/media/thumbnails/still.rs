@@ -88,7 +88,13 @@ pub(super) fn make(file: &Original, probe: &Probe, kind: Kind) -> Result<Image, 
         ImageFormat::Webp => (from_webp(reader, probe, kind)?, None),
     };
     let is_small = picture.width.max(picture.height) <= SMALL_SIDE;
-    if picture.is_transparent() || (is_small && probe.format == ImageFormat::Png) {
+    let is_transparent = picture.is_transparent();
+    if is_transparent || (is_small && probe.format == ImageFormat::Png) {
+        let picture = if is_transparent {
+            picture
+        } else {
+            picture.opaque()
+        };
         Ok(Image {
             format: ImageFormat::Png,
             bytes: to_png(&picture)?,

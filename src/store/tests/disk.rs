@@ -94,20 +94,22 @@ fn the_bytes_of_deleted_files_are_given_back() {
         store.compact().await.unwrap();
         let less = store.disk_use().await.unwrap().total;
         assert!(less < full / 10, "{full} {less}");
-        // In everyday life, too, when enough has gone.
-        fill(0..1_000).await;
-        fill(0..1_000).await;
+        // In everyday life, too, when more has gone than is there; what was written last is
+        // in the write-ahead log besides, and not sorted out yet.
+        for _ in 0..5 {
+            fill(0..1_000).await;
+        }
         let mut again = u64::MAX;
         for _ in 0..200 {
             // What is gone is known when its keys have been sorted out.
             store.give_back().await.unwrap();
             again = store.disk_use().await.unwrap().total;
-            if again < full * 3 / 2 {
+            if again < full * 3 {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        assert!(again < full * 3 / 2, "{full} {again}");
+        assert!(again < full * 3, "{full} {again}");
     });
     let row = store.snapshot().get(&FILE_BY_NUMBER, &7).unwrap();
     assert_eq!(row, Some(vec![7; 100_000]));
