@@ -9,9 +9,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::neighbours::{Neighbour, World};
 use crate::peer::{Behaviour, Judge, Peer};
 use crate::visitors::{Visitor, redacted};
+use harness::neighbours::{Neighbour, World};
 
 const SIGN: &str = "/_matrix/policy/v1/sign";
 const KEY: &str = "ed25519:policy_server";
