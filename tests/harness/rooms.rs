@@ -92,7 +92,7 @@ impl User {
 
     /// Redacts an event and gives the redaction's id.
     pub async fn redact(&self, room: &str, event: &str) -> String {
-        let path = format!("v3/rooms/{room}/redact/{event}/t{}", unique());
+        let path = format!("v3/rooms/{room}/redact/{}/t{}", escape(event), unique());
         let redaction = self.put(path, json!({ "reason": "a mistake" })).await.ok();
         redaction["event_id"]
             .as_str()
@@ -102,6 +102,8 @@ impl User {
 
     /// One event, as this user may see it.
     pub async fn event(&self, room: &str, event: &str) -> Answer {
+        // Ids of room version 3 have slashes.
+        let event = escape(event);
         self.get(format!("v3/rooms/{room}/event/{event}")).await
     }
 
