@@ -131,10 +131,11 @@ impl Rooms {
         let mut left_out = Vec::new();
         let mut rows = Vec::new();
         for event in in_order(events) {
-            if event.room_id() != known.room_id
-                || is_held(writing.latest(), &event)?
-                || known.by_id(event.event_id())?.is_some()
-            {
+            let held = known.by_id(event.event_id())?;
+            let is_held = held.is_some() || is_held(writing.latest(), &event)?;
+            // Of an invitation from outside nobody could say yet what it rests on.
+            let held = held.filter(|held| is_unjudged(held));
+            if event.room_id() != known.room_id || (is_held && held.is_none()) {
                 continue;
             }
             let Ok((generation, refused)) = by_auth_events(known, &event)? else {
@@ -145,12 +146,15 @@ impl Rooms {
                 None => EventStatus::Outlier,
                 Some(_) => EventStatus::Rejected,
             };
-            let serial = EventSerial(self.inner.store.next_serial());
+            let (serial, position) = match held {
+                Some(held) => (held.serial, held.meta.position),
+                None => (EventSerial(self.inner.store.next_serial()), 0),
+            };
             let meta = EventMeta {
                 status,
                 depth: event.depth(),
                 tie_break: serial.0,
-                position: 0,
+                position,
                 state_before: EMPTY,
                 generation,
                 replaces: None,
@@ -172,6 +176,14 @@ impl Rooms {
         write_outliers(writing, room, rows)?;
         Ok(left_out)
     }
+}
+
+/// Whether an event was kept when nothing that it rests on was here: all but the first of a
+/// room stand above others.
+fn is_unjudged(known: &KnownEvent) -> bool {
+    known.meta.status == EventStatus::Outlier
+        && known.meta.generation == 0
+        && known.event.event_type() != "m.room.create"
 }
 
 /// Whether there is an event of this id already, in whatever room.

@@ -5,6 +5,7 @@ mod concurrency;
 mod creation;
 mod delayed;
 mod handshakes;
+mod invited;
 mod memberships;
 mod partial;
 mod reading;

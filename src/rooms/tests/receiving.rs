@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Side {
     pub(super) rooms: Rooms,
     key: Arc<SigningKey>,
-    name: OwnedServerName,
+    pub(super) name: OwnedServerName,
     pub(super) person: Sender,
     pub(super) room_id: Option<OwnedRoomId>,
     pub(super) clock: Clock,
@@ -280,7 +280,7 @@ impl Side {
         join
     }
 
-    async fn give(
+    pub(super) async fn give(
         &self,
         other: &mut Self,
         join: &Event,
