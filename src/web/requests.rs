@@ -170,30 +170,77 @@ impl<R: IncomingRequest + Send + 'static> Asked for WithBody<R> {
     }
 }
 
+/// A request of which all is read but its type.
+struct Untyped {
+    parts: Parts,
+    path: Option<RawPathParams>,
+    received: Received,
+    /// The body, if it was read.
+    body: Bytes,
+}
+
+/// Why a request has no type.
+enum Unread {
+    /// It is answered with this.
+    Refused(ApiError),
+    /// Its handler may say something else of it.
+    Wrong(Wrong),
+}
+
+impl From<ApiError> for Unread {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// Reads a typed request.
 ///
 /// # Errors
 /// What the specification says of bad input: `M_TOO_LARGE`, `M_NOT_JSON`,
 /// `M_BAD_JSON`, `M_INVALID_PARAM`, `M_MISSING_PARAM`.
 pub(crate) async fn read<Q: Asked>(
-    mut parts: Parts,
+    parts: Parts,
     body: Body,
     exchange: &Exchange,
     takes: Takes,
 ) -> Result<Q, ApiError> {
-    if Q::IS_STREAMED && exchange.claim.get().is_some() {
-        return Err(ApiError::internal("a streamed body cannot be verified"));
+    let untyped = match receive(parts, body, exchange, takes, Q::IS_STREAMED).await {
+        Ok(untyped) => untyped,
+        Err(Unread::Refused(error)) => return Err(error),
+        Err(Unread::Wrong(wrong)) => return Q::wrong(wrong),
+    };
+    let (wrong, received) = match typed(untyped, takes) {
+        Ok(request) => return Ok(request),
+        Err(wrong) => *wrong,
+    };
+    if let Received::Streamed(file) = received {
+        file.discard().await;
     }
-    let received = if Q::IS_STREAMED {
+    Q::wrong(wrong)
+}
+
+/// Reads what does not depend on the request's type: compiled once for all of them.
+async fn receive(
+    mut parts: Parts,
+    body: Body,
+    exchange: &Exchange,
+    takes: Takes,
+    is_streamed: bool,
+) -> Result<Untyped, Unread> {
+    if is_streamed && exchange.claim.get().is_some() {
+        return Err(ApiError::internal("a streamed body cannot be verified").into());
+    }
+    let received = if is_streamed {
         Received::Streamed(begin_file(body, exchange).await?)
     } else {
         match read_body(body, exchange, takes).await {
             Ok(bytes) => Received::Whole(bytes),
             // Nobody knows yet whether it comes from the server that it claims to be.
-            Err(error) if exchange.claim.get().is_some() => return Err(error),
+            Err(error) if exchange.claim.get().is_some() => return Err(error.into()),
             Err(error) => {
                 let path = path(&mut parts).await?;
-                return Q::wrong(Wrong::new(error, &arguments(path.as_ref())));
+                let wrong = Wrong::new(error, &arguments(path.as_ref()));
+                return Err(Unread::Wrong(wrong));
             }
         }
     };
@@ -203,6 +250,22 @@ pub(crate) async fn read<Q: Asked>(
     };
     verify(&parts, &body, exchange).await?;
     let path = path(&mut parts).await?;
+    Ok(Untyped {
+        parts,
+        path,
+        received,
+        body,
+    })
+}
+
+/// Gives a request its type, or says what is wrong with it.
+fn typed<Q: Asked>(untyped: Untyped, takes: Takes) -> Result<Q, Box<(Wrong, Received)>> {
+    let Untyped {
+        parts,
+        path,
+        received,
+        body,
+    } = untyped;
     let arguments = arguments(path.as_ref());
     // Some of ruma's requests read their body by hand and want the empty object.
     let json: &[u8] = if takes == Takes::Json && body.is_empty() {
@@ -211,14 +274,13 @@ pub(crate) async fn read<Q: Asked>(
         &body
     };
     let request = Request::from_parts(parts.clone(), json);
-    let error = match Q::Request::try_from_http_request_inner(request, &arguments) {
-        Ok(request) => return Ok(Q::new(request, &parts, received)),
-        Err(error) => refusal(error),
-    };
-    if let Received::Streamed(file) = received {
-        file.discard().await;
+    match Q::Request::try_from_http_request_inner(request, &arguments) {
+        Ok(request) => Ok(Q::new(request, &parts, received)),
+        Err(error) => Err(Box::new((
+            Wrong::new(refusal(error), &arguments),
+            received,
+        ))),
     }
-    Q::wrong(Wrong::new(error, &arguments))
 }
 
 /// The path, decoded, if it has arguments.

@@ -1,10 +1,10 @@
 //! Tables of routes: which handler answers which endpoint.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use axum::{
     Router,
-    extract::{FromRequestParts, Request, State},
+    extract::{FromRequestParts, Request},
     handler::Handler,
     response::{IntoResponse as _, Response},
     routing::{MethodFilter, MethodRouter},
@@ -71,10 +71,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         for path in paths::<E::Request>(serving.unstable) {
             for pattern in patterns(path) {
                 let handler = handler.clone();
-                let answer = move |State(state): State<S>, request: Request| async move {
+                let answer = Erased::new(move |request, state| {
                     name(&request, path);
-                    handler.call(request, state, call).await
-                };
+                    handler.clone().call(request, state, call)
+                });
                 let methods = MethodRouter::new().on(filter(&method), answer);
                 self.0 = self.0.route(&pattern, methods);
             }
@@ -93,15 +93,18 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         T: 'static,
     {
         let is_shielded = method != Method::GET;
-        let answer = move |State(state): State<S>, request: Request| async move {
+        let answer = Erased::new(move |request: Request, state| -> Answering {
             name(&request, path);
             let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
-            let answering = handler.call(request, state);
+            let answering = Box::pin(handler.clone().call(request, state));
             match exchange {
-                Some(exchange) if is_shielded => shield(&exchange, answering).await,
-                _ => Ok(answering.await),
+                Some(exchange) if is_shielded => {
+                    let answering = Box::pin(async { Ok(answering.await) });
+                    Box::pin(async move { shield(&exchange, answering).await.into_response() })
+                }
+                _ => answering,
             }
-        };
+        });
         self.0 = self
             .0
             .route(path, MethodRouter::new().on(filter(&method), answer));
@@ -127,6 +130,36 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
     }
 }
 
+/// What becomes a response.
+type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// What becomes a response or an error.
+type Replying = Pin<Box<dyn Future<Output = Reply<Response>> + Send>>;
+
+/// A handler as axum sees it: of one type, whichever it is. Hundreds of handlers with types of
+/// their own would have axum and tokio compiled hundreds of times, and be in the binary as often.
+struct Erased<S>(Arc<dyn Fn(Request, S) -> Answering + Send + Sync>);
+
+impl<S> Erased<S> {
+    fn new(answer: impl Fn(Request, S) -> Answering + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
+    }
+}
+
+impl<S> Clone for Erased<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S: Send + Sync + 'static> Handler<(), S> for Erased<S> {
+    type Future = Answering;
+
+    fn call(self, request: Request, state: S) -> Answering {
+        (self.0)(request, state)
+    }
+}
+
 /// How a handler is called.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
@@ -144,15 +177,20 @@ pub trait Endpoint<Args, S>: Clone + Send + Sync + 'static {
     type Request: IncomingRequest;
 
     /// Reads the arguments and calls the handler.
-    fn call(self, request: Request, state: S, call: Call) -> impl Future<Output = Response> + Send;
+    fn call(
+        self,
+        request: Request,
+        state: S,
+        call: Call,
+    ) -> Answering;
 }
 
 macro_rules! endpoint {
     ($($part:ident)*) => {
-        impl<F, Answering, A, Q, S, $($part,)*> Endpoint<($($part,)* Q,), S> for F
+        impl<F, Handling, A, Q, S, $($part,)*> Endpoint<($($part,)* Q,), S> for F
         where
-            F: Fn($($part,)* Q) -> Answering + Clone + Send + Sync + 'static,
-            Answering: Future<Output = Reply<A>> + Send + 'static,
+            F: Fn($($part,)* Q) -> Handling + Clone + Send + Sync + 'static,
+            Handling: Future<Output = Reply<A>> + Send + 'static,
             A: Answer + 'static,
             Q: Asked,
             S: Send + Sync + 'static,
@@ -161,28 +199,34 @@ macro_rules! endpoint {
             type Request = Q::Request;
 
             #[allow(non_snake_case, unused_mut, unused_variables, reason = "one pattern for every length")]
-            async fn call(self, request: Request, state: S, call: Call) -> Response {
-                let (mut parts, body) = request.into_parts();
-                let exchange = match Exchange::of(&parts) {
-                    Ok(exchange) => exchange,
-                    Err(error) => return error.into_response(),
-                };
-                // By `requests::read`, below.
-                let _ = exchange.is_verified.set(());
-                $(
-                    let part = $part::from_request_parts(&mut parts, &state).await;
-                    let $part = match part.map_err(|refusal| refusal.into_response()) {
-                        Ok(part) => part,
-                        Err(refusal) => {
-                            requests::discard(body).await;
-                            return refusal;
-                        }
+            fn call(self, request: Request, state: S, call: Call) -> Answering {
+                Box::pin(async move {
+                    let (mut parts, body) = request.into_parts();
+                    let exchange = match Exchange::of(&parts) {
+                        Ok(exchange) => exchange,
+                        Err(error) => return error.into_response(),
                     };
-                )*
-                match requests::read::<Q>(parts, body, &exchange, call.takes).await {
-                    Ok(request) => answer(&exchange, call, self($($part,)* request)).await,
-                    Err(error) => error.into_response(),
-                }
+                    // By `requests::read`, below.
+                    let _ = exchange.is_verified.set(());
+                    $(
+                        let part = $part::from_request_parts(&mut parts, &state).await;
+                        let $part = match part.map_err(|refusal| refusal.into_response()) {
+                            Ok(part) => part,
+                            Err(refusal) => {
+                                requests::discard(body).await;
+                                return refusal;
+                            }
+                        };
+                    )*
+                    match requests::read::<Q>(parts, body, &exchange, call.takes).await {
+                        Ok(request) => {
+                            let answering = self($($part,)* request);
+                            let replying = async { answering.await.and_then(Answer::into_answer) };
+                            answer(&exchange, call, Box::pin(replying)).await
+                        }
+                        Err(error) => error.into_response(),
+                    }
+                })
             }
         }
     };
@@ -198,17 +242,12 @@ endpoint!(P1 P2 P3 P4 P5 P6);
 endpoint!(P1 P2 P3 P4 P5 P6 P7);
 endpoint!(P1 P2 P3 P4 P5 P6 P7 P8);
 
-/// Runs a handler and makes a response of what it returns.
-async fn answer<A: Answer + 'static>(
-    exchange: &Exchange,
-    call: Call,
-    answering: impl Future<Output = Reply<A>> + Send + 'static,
-) -> Response {
-    let answering = async { answering.await.and_then(Answer::into_answer) };
+/// Makes a response of what a handler returns.
+async fn answer(exchange: &Exchange, call: Call, replying: Replying) -> Response {
     let reply = if call.is_shielded {
-        shield(exchange, answering).await.and_then(|reply| reply)
+        shield(exchange, replying).await
     } else {
-        answering.await
+        replying.await
     };
     reply.into_response()
 }
@@ -216,17 +255,13 @@ async fn answer<A: Answer + 'static>(
 /// Runs something that changes things to its end, even if the client goes away
 /// meanwhile: dropped half-way, it could leave its work half done. A stop of the
 /// server waits for it.
-async fn shield<T: Send + 'static>(
-    exchange: &Exchange,
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, ApiError> {
+async fn shield(exchange: &Exchange, replying: Replying) -> Reply<Response> {
     let (sender, receiver) = oneshot::channel();
     exchange.tasks.spawn("request", |_| async move {
-        let _ = sender.send(work.await);
+        let _ = sender.send(replying.await);
     });
-    receiver
-        .await
-        .map_err(|_| ApiError::internal("the handler panicked"))
+    let reply = receiver.await;
+    reply.unwrap_or_else(|_| Err(ApiError::internal("the handler panicked")))
 }
 
 /// Tells the exchange which endpoint it turned out to be.
