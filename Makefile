@@ -61,6 +61,22 @@ deny: ## Check licences, origins and duplicates of what enters the binary
 bench: release ## Measure a release build beside the disk it runs on
 	$(IN_TESTS) CAIRN_BINARY=$(CAIRN_RELEASE) cargo run --release -p bench
 
+# `LOAD=--long` is the long profile, `LOAD=--help` says what else there is.
+.PHONY: load
+load: release dependencies-load ## Load Cairn and Synapse turn about and compare them
+	$(IN_TESTS) CAIRN_BINARY=$(CAIRN_RELEASE) cargo run --release -p load -- $(LOAD)
+
+SECONDS ?= 7200
+
+.PHONY: soak
+soak: release ## Two hours (SECONDS) of mixed load, and what is left of it
+	$(IN_TESTS) CAIRN_BINARY=$(CAIRN_RELEASE) cargo run --release -p load -- --soak $(SECONDS)
+
+.PHONY: kills
+kills: build ## Kill the server 200 times and cut its power 200 times under load
+	$(IN_TESTS) CAIRN_BINARY=$(CAIRN) POWERCUT_KILLS=200 POWERCUT_CUTS=200 \
+		cargo test -p powercut -- --nocapture
+
 .PHONY: conformance
 conformance: specification build ## Hold each answer against the Matrix specification
 	$(IN_TESTS) MATRIX_SPEC=$(abspath $(MATRIX_SPEC)) CAIRN_BINARY=$(CAIRN) cargo run -p conformance
@@ -105,6 +121,10 @@ dependencies: ## Install what a build needs (Debian and Ubuntu)
 .PHONY: dependencies-packages
 dependencies-packages:
 	@.ci/install-dependencies packages
+
+.PHONY: dependencies-load
+dependencies-load:
+	@.ci/install-dependencies load
 
 .PHONY: dependencies-test
 dependencies-test:

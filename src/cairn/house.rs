@@ -225,22 +225,72 @@ fn is_table(line: &str) -> bool {
 #[test]
 fn every_section_of_options_is_part_of_the_configuration() {
     let known: BTreeSet<&str> = config::section_names().into_iter().collect();
-    let mut files = vec![root().join("src")];
-    while let Some(path) = files.pop() {
-        if path.is_dir() {
-            let entries = std::fs::read_dir(&path).unwrap();
-            files.extend(entries.map(|entry| entry.unwrap().path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            for section in declared_sections(&text) {
-                assert!(
-                    known.contains(section),
-                    "{}: the options of [{section}] are in no configuration",
-                    path.display()
-                );
-            }
+    for (path, text) in sources("src") {
+        for section in declared_sections(&text) {
+            assert!(
+                known.contains(section),
+                "{}: the options of [{section}] are in no configuration",
+                path.display()
+            );
         }
     }
+}
+
+/// Every Rust file in a folder of the repository, with its text.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut paths = vec![root().join(folder)];
+    let mut sources = Vec::new();
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).unwrap();
+            paths.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            sources.push((path, text));
+        }
+    }
+    sources
+}
+
+#[test]
+fn every_proof_of_the_security_page_is_a_test() {
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        for (_, text) in sources(folder) {
+            tests.extend(test_names(&text).map(str::to_owned));
+        }
+    }
+    let page = read("src/SECURITY.md");
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let proofs: Vec<String> = rows
+        .filter_map(|row| row.rsplit('|').nth(1).map(names))
+        .flatten()
+        .filter(|name| !name.contains('/'))
+        .collect();
+    assert!(proofs.len() > 50, "{} proofs", proofs.len());
+    for name in proofs {
+        assert!(
+            tests.contains(&name),
+            "src/SECURITY.md: there is no test {name}"
+        );
+    }
+}
+
+/// The names of the functions under a `#[test]` or `#[tokio::test]`, with other attributes
+/// between or without.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_test = false;
+    text.lines().filter_map(move |line| {
+        let line = line.trim_start();
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if is_test && !line.starts_with(['#', '/']) {
+            is_test = false;
+            let name = line.split_once("fn ")?.1;
+            return name.split('(').next();
+        }
+        None
+    })
 }
 
 /// The section names in `struct NAME in "SECTION" {` of a file outside its tests.

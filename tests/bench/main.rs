@@ -5,14 +5,13 @@
 //! and extremes. Everything travels over HTTP/1.1 connections that stay open.
 //!
 //! - The load comes from one thread with a client that does next to nothing
-//!   ([`client`]), because server and load share the machine; what the load itself takes
+//!   ([`measuring::client`]), because server and load share the machine; what the load itself takes
 //!   of a processor is printed beside the sends.
 //! - The server's CPU time is `utime + stime` of `/proc/PID/stat`, its memory the
 //!   proportional set size (PSS) of `/proc/PID/smaps_rollup`.
 //! - The disk's rate of synced writes is measured before and after each run of sends, in
 //!   the file system of the data folder ([`disk`]).
 
-mod client;
 mod disk;
 mod keys;
 mod load;
@@ -20,7 +19,6 @@ mod media;
 mod members;
 mod options;
 mod people;
-mod process;
 mod reading;
 mod report;
 mod sends;
@@ -28,6 +26,7 @@ mod sliding;
 mod starts;
 mod syncs;
 
+use measuring::{client, process};
 use options::{Measure, Options};
 use report::Report;
 

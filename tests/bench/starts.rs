@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Config, Server, User};
+use harness::{Api, Config, Server, User};
 
-use crate::client::first_answer;
 use crate::load::{Until, send};
 use crate::options::Options;
 use crate::process::memory;
@@ -134,4 +133,9 @@ async fn start(server: &mut Server) -> f64 {
     server.restart();
     first_answer(&server.api()).await;
     before.elapsed().as_secs_f64()
+}
+
+/// Waits until the server answers a request, over a connection of its own.
+async fn first_answer(api: &Api) {
+    api.get("versions").await.ok();
 }

@@ -39,7 +39,7 @@ pub use gateway::Gateway;
 pub use pages::{Page, Visitor};
 pub use rooms::{Synced, event_ids, find_event};
 pub use server::{Server, shared};
-pub use synapse::{Synapse, SynapseConfig};
+pub use synapse::{Synapse, SynapseConfig, synapse_python};
 pub use user::{PASSWORD, User};
 
 /// Calls `attempt` every 50 ms until it gives `Some`, for at most `seconds`.

@@ -52,7 +52,7 @@ impl Synapse {
             .tempdir()
             .expect("a temporary folder");
         let mut synapse = Self {
-            python: python_with_synapse(cache),
+            python: synapse_python(cache),
             folder,
             config,
             process: None,
@@ -213,8 +213,9 @@ impl Drop for Synapse {
     }
 }
 
-/// A Python that has Synapse, set up if it is not there yet.
-fn python_with_synapse(cache: &Path) -> PathBuf {
+/// A Python that has Synapse, set up in a folder below `cache` if it is not there yet, or what
+/// the variable `CAIRN_SYNAPSE_PYTHON` names.
+pub fn synapse_python(cache: &Path) -> PathBuf {
     if let Some(python) = std::env::var_os("CAIRN_SYNAPSE_PYTHON") {
         return python.into();
     }

@@ -8,6 +8,7 @@
 //! acknowledged by then must be there.
 //!
 //! `POWERCUT_SEED` repeats a run's choices; the seed is printed when a run fails.
+//! `POWERCUT_CUTS` and `POWERCUT_KILLS` are how many there are (`make kills`).
 
 mod chance;
 mod check;
@@ -22,7 +23,7 @@ use chance::Chance;
 use harness::{Config, Registration, Server};
 use load::{Ledger, People};
 
-/// At how many instants the power is cut.
+/// At how many instants the power is cut, unless `POWERCUT_CUTS` says it.
 const CUTS: usize = 50;
 /// How many operations are acknowledged before the first cut, at least.
 const BEFORE_THE_FIRST_CUT: usize = 1_000;
@@ -30,8 +31,16 @@ const BEFORE_THE_FIRST_CUT: usize = 1_000;
 const ALTOGETHER: usize = 4_000;
 /// How many operations are under way at each cut, at least.
 const IN_FLIGHT: usize = 20;
-/// How often the server is killed in the story of kills.
+/// How often the server is killed in the story of kills, unless `POWERCUT_KILLS` says it.
 const KILLS: usize = 10;
+
+/// The number in a variable of the environment, or else `usual`.
+fn times(variable: &str, usual: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(number) => number.parse().expect("a number of times"),
+        Err(_) => usual,
+    }
+}
 
 /// The configuration on the folders after a cut: invitations can be asked about.
 fn by_invitation() -> Config {
@@ -68,7 +77,7 @@ async fn nothing_acknowledged_is_lost_in_a_power_cut() {
         recording.files()
     );
 
-    for number in 0..CUTS {
+    for number in 0..times("POWERCUT_CUTS", CUTS) {
         let instant = instant_of_a_cut(&ledger, &mut chance);
         let image = tempfile::tempdir().expect("a folder for the image");
         let lost = before
@@ -128,7 +137,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let mut server = Server::start();
     let people = People::gather(&server).await;
     let mut ledger = Ledger::default();
-    for kill in 0..KILLS {
+    for kill in 0..times("POWERCUT_KILLS", KILLS) {
         let (_, more) = tokio::join!(
             async {
                 // The load ends by itself when the server is gone.

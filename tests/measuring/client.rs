@@ -1,25 +1,50 @@
 //! An HTTP/1.1 client that does next to nothing, so that the load costs little of the
 //! processors that it shares with the server.
 
+use std::fmt;
 use std::io::{Error, ErrorKind, Result};
 
-use harness::{Api, User};
+use harness::User;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Why a request has no answer that counts.
+#[derive(Debug)]
+pub enum Failure {
+    /// The connection broke.
+    Broken(Error),
+    /// The answer was no 200: its status, and its body as text.
+    Refused(u16, String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(error) => write!(formatter, "the connection broke: {error}"),
+            Self::Refused(status, body) => write!(formatter, "{status} {body}"),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
 /// Where a server listens, and who speaks to it.
 #[derive(Debug, Clone)]
-pub(crate) struct Client {
+pub struct Client {
     address: String,
     token: String,
 }
 
 /// A connection that stays open; one request at a time.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     /// All header lines of a request but its length.
     headers: String,
@@ -30,13 +55,13 @@ pub(crate) struct Connection {
 
 impl Client {
     /// The user's requests to the server at `url`, which may have moved since the user
-    /// was registered.
-    pub(crate) fn new(url: &str, user: &User) -> Self {
+    /// was registered: `http://ADDRESS:PORT`.
+    pub fn new(url: &str, user: &User) -> Self {
         Self::with_token(url, &user.access_token)
     }
 
     /// Requests with a token, be it an application service's.
-    pub(crate) fn with_token(url: &str, token: &str) -> Self {
+    pub fn with_token(url: &str, token: &str) -> Self {
         Self {
             address: url.trim_start_matches("http://").to_owned(),
             token: token.to_owned(),
@@ -44,7 +69,10 @@ impl Client {
     }
 
     /// Opens a connection.
-    pub(crate) async fn connect(&self) -> Result<Connection> {
+    ///
+    /// # Errors
+    /// If nobody takes it.
+    pub async fn connect(&self) -> Result<Connection> {
         let stream = TcpStream::connect(&self.address).await?;
         stream.set_nodelay(true)?;
         Ok(Connection {
@@ -61,26 +89,65 @@ impl Client {
 }
 
 impl Connection {
-    /// `GET path` and the body of the 200 that came.
-    pub(crate) async fn get(&mut self, path: &str) -> Result<&[u8]> {
+    /// `GET path` and the body of the 200 that came; panics when another status came.
+    ///
+    /// # Errors
+    /// If the connection broke.
+    pub async fn get(&mut self, path: &str) -> Result<&[u8]> {
         self.exchange("GET", path, b"").await
     }
 
-    /// `POST path` and the body of the 200 that came.
-    pub(crate) async fn post(&mut self, path: &str, body: &[u8]) -> Result<&[u8]> {
+    /// `POST path` and the body of the 200 that came; panics when another status came.
+    ///
+    /// # Errors
+    /// If the connection broke.
+    pub async fn post(&mut self, path: &str, body: &[u8]) -> Result<&[u8]> {
         self.exchange("POST", path, body).await
     }
 
-    /// `PUT path` and the body of the 200 that came.
-    pub(crate) async fn put(&mut self, path: &str, body: &str) -> Result<&[u8]> {
+    /// `PUT path` and the body of the 200 that came; panics when another status came.
+    ///
+    /// # Errors
+    /// If the connection broke.
+    pub async fn put(&mut self, path: &str, body: &str) -> Result<&[u8]> {
         self.exchange("PUT", path, body.as_bytes()).await
     }
 
-    /// Sends a request and reads the whole answer. `Err` when the connection broke;
-    /// panics when the answer is no 200.
+    /// As [`Connection::ask`], but panics when the answer is no 200.
     async fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> Result<&[u8]> {
+        match self.send(method, path, body).await? {
+            200 => Ok(&self.body),
+            status => panic!(
+                "{method} {path} -> {status} {}",
+                String::from_utf8_lossy(&self.body)
+            ),
+        }
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// If the connection broke, and if the answer is no 200.
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> std::result::Result<&[u8], Failure> {
+        match self.send(method, path, body).await? {
+            200 => Ok(&self.body),
+            status => {
+                let text = String::from_utf8_lossy(&self.body).into_owned();
+                Err(Failure::Refused(status, text))
+            }
+        }
+    }
+
+    /// Sends a request and reads the whole answer into `body`. Gives the status.
+    async fn send(&mut self, method: &str, path: &str, body: &[u8]) -> Result<u16> {
         use std::io::Write;
         self.request.clear();
+        self.received.clear();
         let length = body.len();
         let _ = write!(
             self.request,
@@ -98,14 +165,7 @@ impl Connection {
             let whole = head.length..head.length + head.body_length;
             self.body.extend_from_slice(&self.received[whole]);
         }
-        self.received.clear();
-        assert!(
-            head.status == 200,
-            "{method} {path} -> {} {}",
-            head.status,
-            String::from_utf8_lossy(&self.body)
-        );
-        Ok(&self.body)
+        Ok(head.status)
     }
 
     /// Receives until the answer's header is whole.
@@ -194,7 +254,7 @@ impl Head {
 }
 
 /// Where `part` first occurs in `whole`.
-pub(crate) fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
+pub fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
     let first = *part.first()?;
     let mut from = 0;
     while let Some(step) = whole[from..].iter().position(|byte| *byte == first) {
@@ -208,16 +268,11 @@ pub(crate) fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
 }
 
 /// How often `part` occurs in `whole`.
-pub(crate) fn count(whole: &[u8], part: &[u8]) -> usize {
+pub fn count(whole: &[u8], part: &[u8]) -> usize {
     let (mut found, mut from) = (0, 0);
     while let Some(at) = find(&whole[from..], part) {
         found += 1;
         from += at + part.len();
     }
     found
-}
-
-/// Waits until the server answers a request, over a connection of its own.
-pub(crate) async fn first_answer(api: &Api) {
-    api.get("versions").await.ok();
 }
