@@ -16,9 +16,8 @@ pub(crate) async fn missing(
 ) -> Vec<String> {
     let found = Found::gather(server, people).await;
     let mut missing = Vec::new();
-    let worker = people.at(server, 0);
     for entry in ledger.done_by(instant) {
-        let there = found.has(server, &worker, ledger, entry).await;
+        let there = found.has(server, people, ledger, entry).await;
         if !there {
             missing.push(format!("{entry:?}"));
         }
@@ -46,6 +45,8 @@ struct Found {
     data: HashSet<(usize, u64)>,
     to_device: HashSet<(usize, u64)>,
     keys: Vec<usize>,
+    /// Per worker, the rooms that they are in.
+    joined: Vec<HashSet<String>>,
     /// Per worker and room, the event of the receipt.
     receipts: HashMap<(usize, usize), HashSet<String>>,
     /// Whether invitations can be asked about.
@@ -126,6 +127,10 @@ impl Found {
             }
             since = format!("&since={}", synced.next_batch());
         }
+        let joined = api.get("v3/joined_rooms").await.ok();
+        let joined = joined["joined_rooms"].as_array().expect("rooms");
+        let joined = joined.iter().filter_map(Value::as_str).map(str::to_owned);
+        self.joined.push(joined.collect());
         let counts = api.post("v3/keys/upload", json!({})).await.ok();
         let count = counts["one_time_key_counts"]["signed_curve25519"]
             .as_u64()
@@ -142,7 +147,7 @@ impl Found {
         }
     }
 
-    async fn has(&self, server: &Server, worker: &Api, ledger: &Ledger, entry: &Entry) -> bool {
+    async fn has(&self, server: &Server, people: &People, ledger: &Ledger, entry: &Entry) -> bool {
         match &entry.what {
             What::Said { room, event } => self.events[*room].contains(event),
             What::State {
@@ -161,6 +166,11 @@ impl Found {
                 room,
                 event,
             } => self.has_receipt(ledger, (*worker, *room), event, entry.asked),
+            What::Entered { worker, room } => self.joined[*worker].contains(room),
+            What::Replaced { worker, room, by } => {
+                self.joined[*worker].contains(by)
+                    && leads_to(&people.at(server, *worker), room, by).await
+            }
             What::Registered { token, name } => {
                 let answer = server
                     .api()
@@ -176,7 +186,7 @@ impl Found {
             }
             What::Uploaded { place, number } => {
                 let path = format!("v1/media/download/{place}");
-                let answer = worker.get(path).await;
+                let answer = people.at(server, 0).get(path).await;
                 answer.status == 200 && answer.text == file(*number)
             }
             // Keys are counted; of the rest nothing is known.
@@ -222,4 +232,11 @@ impl Found {
             })
             .collect()
     }
+}
+
+/// Whether a room says that another one has taken its place.
+async fn leads_to(worker: &Api, room: &str, replacement: &str) -> bool {
+    let path = format!("v3/rooms/{}/state/m.room.tombstone/", escape(room));
+    let tombstone = worker.get(path).await;
+    tombstone.status == 200 && tombstone.body["replacement_room"] == replacement
 }

@@ -1,11 +1,11 @@
 //! Operations of every kind, many at once, and a ledger of what was acknowledged.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use harness::signing::DeviceKeys;
-use harness::{Api, PASSWORD, Server, User};
+use harness::{Api, PASSWORD, Server, User, escape};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -59,6 +59,14 @@ pub(crate) enum What {
         worker: usize,
         room: usize,
         event: String,
+    },
+    /// A room that the worker is in, having made or joined it.
+    Entered { worker: usize, room: String },
+    /// A room of the worker's that another one has replaced.
+    Replaced {
+        worker: usize,
+        room: String,
+        by: String,
     },
     /// A new user, signed in.
     Registered { token: String, name: String },
@@ -189,6 +197,7 @@ pub(crate) async fn until_it_breaks(server: &Server, people: &People, seed: u64)
 
 async fn work(server: &Server, people: &People, seed: u64, count: usize) -> Ledger {
     let acknowledged = Arc::new(AtomicUsize::new(0));
+    let opened = Arc::new(Mutex::new(Vec::new()));
     let invitations = Arc::new(invitation_command(server));
     let mut working = tokio::task::JoinSet::new();
     for number in 0..WORKERS {
@@ -204,6 +213,8 @@ async fn work(server: &Server, people: &People, seed: u64, count: usize) -> Ledg
             keys: Arc::clone(&people.keys),
             chance: Chance::from_seed(seed.wrapping_mul(1_000).wrapping_add(number as u64)),
             last_said: None,
+            own_rooms: Vec::new(),
+            opened: Arc::clone(&opened),
             ledger: Ledger::default(),
             invitations: Arc::clone(&invitations),
         };
@@ -239,6 +250,10 @@ struct Worker {
     keys: Arc<Vec<DeviceKeys>>,
     chance: Chance,
     last_said: Option<(usize, String)>,
+    /// Rooms that this worker has made and not replaced.
+    own_rooms: Vec<String>,
+    /// Rooms that anybody has made in this run.
+    opened: Arc<Mutex<Vec<String>>>,
     ledger: Ledger,
     invitations: Arc<(std::path::PathBuf, std::path::PathBuf)>,
 }
@@ -251,7 +266,10 @@ impl Worker {
             0..48 => self.say().await,
             48..60 => self.upload().await,
             60..80 => self.set_state().await,
-            80..115 => self.store_data().await,
+            80..106 => self.store_data().await,
+            106..109 => self.open_room().await,
+            109..113 => self.join_room().await,
+            113..115 => self.replace_room().await,
             115..145 => self.send_to_device().await,
             145..165 => self.upload_key().await,
             165..195 => self.mark_as_read().await,
@@ -324,6 +342,48 @@ impl Worker {
         Some(What::Data {
             worker: self.number,
             number,
+        })
+    }
+
+    async fn open_room(&mut self) -> Option<What> {
+        let body = json!({ "preset": "public_chat" });
+        let answer = self.ask(Method::POST, "v3/createRoom".into(), body).await?;
+        let room = answer["room_id"].as_str()?.to_owned();
+        self.own_rooms.push(room.clone());
+        self.opened.lock().ok()?.push(room.clone());
+        Some(What::Entered {
+            worker: self.number,
+            room,
+        })
+    }
+
+    /// Joins a room that somebody opened.
+    async fn join_room(&mut self) -> Option<What> {
+        let opened = self.opened.lock().ok()?.clone();
+        if opened.is_empty() {
+            return self.open_room().await;
+        }
+        let room = opened[self.chance.below(opened.len() as u64) as usize].clone();
+        let path = format!("v3/join/{}", escape(&room));
+        self.ask(Method::POST, path, json!({})).await?;
+        Some(What::Entered {
+            worker: self.number,
+            room,
+        })
+    }
+
+    /// Moves a room of the worker's own to another version: many events in two rooms.
+    async fn replace_room(&mut self) -> Option<What> {
+        let Some(room) = self.own_rooms.pop() else {
+            return self.open_room().await;
+        };
+        let path = format!("v3/rooms/{}/upgrade", escape(&room));
+        let body = json!({ "new_version": "11" });
+        let answer = self.ask(Method::POST, path, body).await?;
+        Some(What::Replaced {
+            worker: self.number,
+            room,
+            by: answer["replacement_room"].as_str()?.to_owned(),
         })
     }
 

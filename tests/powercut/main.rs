@@ -17,6 +17,7 @@ mod load;
 mod recording;
 
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use chance::Chance;
@@ -117,11 +118,7 @@ async fn start_and_check(
     let missing = check::missing(&server, people, ledger, instant).await;
     if !missing.is_empty() {
         let kept = tempfile::tempdir().expect("a folder to keep").keep();
-        let _ = std::process::Command::new("cp")
-            .arg("-r")
-            .arg(folder)
-            .arg(&kept)
-            .status();
+        let _ = Command::new("cp").arg("-r").arg(folder).arg(&kept).status();
         panic!(
             "{what}: lost {} operations, the folder is in {}:\n{}",
             missing.len(),
@@ -137,7 +134,10 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let mut server = Server::start();
     let people = People::gather(&server).await;
     let mut ledger = Ledger::default();
+    let backups = tempfile::tempdir().expect("a folder for backups");
     for kill in 0..times("POWERCUT_KILLS", KILLS) {
+        // Some kills come in the middle of it.
+        let backup = begin_backup(&server, backups.path());
         let (_, more) = tokio::join!(
             async {
                 // The load ends by itself when the server is gone.
@@ -150,6 +150,8 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         ledger.extend(more);
         tokio::task::block_in_place(|| {
             server.kill9();
+            let ended = backup.wait_with_output();
+            assert!(ended.is_ok(), "the backup's end");
             server.restart();
         });
         let missing = check::missing_now(&server, &people, &ledger).await;
@@ -167,11 +169,30 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         "{}",
         ledger.acknowledged()
     );
+    let folder = backups.path().to_str().expect("a path");
+    for words in [["backup", "create", folder], ["backup", "verify", folder]] {
+        let output = tokio::task::block_in_place(|| server.cairn(&words));
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
+}
+
+/// Begins a backup of the running server into a folder, where earlier ones may be.
+fn begin_backup(server: &Server, folder: &Path) -> Child {
+    Command::new(Server::binary())
+        .args(["backup", "create"])
+        .arg(folder)
+        .arg("--config")
+        .arg(server.config_file())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the backup's process")
 }
 
 /// Kills the server's process; it is waited for later.
 fn server_kill(server: &Server) {
-    let killed = std::process::Command::new("sh")
+    let killed = Command::new("sh")
         .args(["-c", &format!("kill -KILL {}", server.process_id())])
         .status();
     assert!(killed.is_ok_and(|status| status.success()));
