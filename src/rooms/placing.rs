@@ -163,6 +163,7 @@ impl Staging {
             let before = self.head.state;
             let is_named = !arrival.was_missing.is_empty();
             let is_entry = arrival.is_entry;
+            arrival.is_beside = !is_entry && event.depth() <= self.head.depth;
             self.move_end(known, &mut maps, event, serial, is_named, is_entry)?;
             let alone = match key {
                 Some((event_type, state_key)) => {

@@ -18,7 +18,7 @@ use crate::{
     arrivals, outside_record, partial,
     relations::Tallies,
     servers::Servers,
-    staging::{Redacted, Staged, Staging},
+    staging::{Arrival, Redacted, Staged, Staging},
     sticky,
 };
 
@@ -298,7 +298,9 @@ fn event_rows(
         return Ok(());
     }
     let arrival = staged.arrival.as_ref();
-    if arrival.is_some_and(|it| it.head_before.is_some() || it.head_after.is_some()) {
+    let is_fork =
+        |it: &Arrival| it.is_beside || it.head_before.is_some() || it.head_after.is_some();
+    if arrival.is_some_and(|it| is_fork(it)) {
         batch.put(&tables::NEWEST_FORK_BY_ROOM, &room, &progress.position);
     }
     let mut tell = |change: &RoomChange| progress.changes.room(batch, room, change);

@@ -14,6 +14,7 @@ async fn an_address_that_was_invited_becomes_an_invitation_across_servers() {
     for version in ["6", "12"] {
         let options = json!({ "room_version": version, "name": "Office" });
         let room = alice.create_room(options).await;
+        let place = escape(&room);
         let content = json!({
             "display_name": "b...@x.test", "key_validity_url": "https://id.test/valid",
             "public_key": identity.public(),
@@ -44,7 +45,7 @@ async fn an_address_that_was_invited_becomes_an_invitation_across_servers() {
         // Who does not have the key, or knows no token of the room, invites nobody.
         bound(&Key::new(), "token").await;
         bound(&identity, "another").await;
-        let member = alice.state(&escape(&room), "m.room.member", &bob.user_id);
+        let member = alice.state(&place, "m.room.member", &bob.user_id);
         assert_eq!(member.await.status, 404, "version {version}");
         bound(&identity, "token").await;
         eventually("the invitation", 15, async || {
@@ -52,12 +53,12 @@ async fn an_address_that_was_invited_becomes_an_invitation_across_servers() {
             (!synced.invited(&room).is_null()).then_some(())
         })
         .await;
-        let member = alice.state(&escape(&room), "m.room.member", &bob.user_id);
+        let member = alice.state(&place, "m.room.member", &bob.user_id);
         let member = member.await.ok();
         assert_eq!(member["membership"], "invite");
         assert_eq!(member["third_party_invite"]["signed"]["token"], "token");
-        bob.join(&escape(&room)).await;
-        let member = alice.state(&escape(&room), "m.room.member", &bob.user_id);
+        bob.join(&place).await;
+        let member = alice.state(&place, "m.room.member", &bob.user_id);
         assert_eq!(member.await.ok()["membership"], "join");
     }
 }
