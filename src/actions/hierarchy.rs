@@ -7,7 +7,7 @@ use http::Method;
 use model::UserSerial;
 use peers::{Ask, Peers};
 use rooms::{HierarchyPage, HierarchyRequest, OtherRoom, OtherRooms, ReadError};
-use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
+use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId, ServerName};
 use serde::Deserialize;
 use serde_json::Value;
 use store::Snapshot;
@@ -112,6 +112,12 @@ impl Actions {
             Some(summary) => Ok(summary),
             None => own,
         }
+    }
+
+    /// Whether a server says of one of its rooms that it takes guests.
+    pub(crate) async fn takes_guests(&self, server: &ServerName, room_id: &RoomId) -> bool {
+        let told = ask_one(&self.peers, room_id, vec![server.to_owned()], false).await;
+        told.is_some_and(|told| told.room["guest_can_join"] == true)
     }
 
     /// Asks about rooms at the same time, and puts what is told among `others`; of rooms that

@@ -6,6 +6,7 @@
 //! state at its edge (`/state_ids`). The events of one room come one after another.
 
 mod checking;
+mod given;
 mod missing;
 
 use std::{
@@ -25,6 +26,7 @@ use store::{Snapshot, StoreError};
 use tokio::task::{JoinError, JoinSet};
 
 pub use checking::UnusableEvent;
+pub(crate) use given::GivenEvents;
 
 use crate::Actions;
 
@@ -129,6 +131,23 @@ pub(crate) struct Place<'a> {
     pub(crate) room: RoomSerial,
     pub(crate) room_id: &'a RoomId,
     pub(crate) version: Version,
+}
+
+impl Place<'_> {
+    /// A checked event, if it is of the room and signed; the others are logged.
+    fn usable(&self, checked: Result<Received, UnusableEvent>) -> Option<Received> {
+        match checked {
+            Ok(received) if received.event.room_id() == self.room_id => return Some(received),
+            Ok(received) => log::info!(
+                "{} told {}, which is of another room than {}",
+                self.origin,
+                received.event.event_id(),
+                self.room_id
+            ),
+            Err(error) => log::info!("{} told an event: {error}", self.origin),
+        }
+        None
+    }
 }
 
 fn not_told(missing: &[OwnedEventId]) -> Incomplete {

@@ -43,21 +43,52 @@ pub struct RoomHead {
     pub is_partial: bool,
 }
 
-/// A [`RoomHead`] as version 3 had it: every state was whole.
+/// A [`RoomHead`] as version 1 had it.
 #[derive(Deserialize)]
-struct RoomHeadWhole {
+struct RoomHead1 {
     extremities: Vec<EventSerial>,
     depth: u64,
     state: StateRoot,
     joined: u64,
     invited: u64,
     position: u64,
+}
+
+/// As version 2 had it: with when the room was lifted up. All members were of this server.
+#[derive(Deserialize)]
+struct RoomHead2 {
+    before: RoomHead1,
     bumped: u64,
+}
+
+/// As version 3 had it: with how many members are of this server. Every state was whole.
+#[derive(Deserialize)]
+struct RoomHead3 {
+    before: RoomHead2,
     joined_here: u64,
 }
 
-impl From<RoomHeadWhole> for RoomHead {
-    fn from(before: RoomHeadWhole) -> Self {
+impl From<RoomHead1> for RoomHead2 {
+    fn from(before: RoomHead1) -> Self {
+        // Until something lifts it again, the room stands where it stood.
+        let bumped = before.position;
+        Self { before, bumped }
+    }
+}
+
+impl From<RoomHead2> for RoomHead3 {
+    fn from(before: RoomHead2) -> Self {
+        let joined_here = before.before.joined;
+        Self {
+            before,
+            joined_here,
+        }
+    }
+}
+
+impl From<RoomHead3> for RoomHead {
+    fn from(last: RoomHead3) -> Self {
+        let RoomHead2 { before, bumped } = last.before;
         Self {
             extremities: before.extremities,
             depth: before.depth,
@@ -65,66 +96,22 @@ impl From<RoomHeadWhole> for RoomHead {
             joined: before.joined,
             invited: before.invited,
             position: before.position,
-            bumped: before.bumped,
-            joined_here: before.joined_here,
+            bumped,
+            joined_here: last.joined_here,
             is_partial: false,
         }
     }
 }
 
-/// A [`RoomHead`] as version 2 had it: all members were of this server.
-#[derive(Deserialize)]
-struct RoomHeadAlone {
-    extremities: Vec<EventSerial>,
-    depth: u64,
-    state: StateRoot,
-    joined: u64,
-    invited: u64,
-    position: u64,
-    bumped: u64,
-}
-
-impl From<RoomHeadAlone> for RoomHead {
-    fn from(before: RoomHeadAlone) -> Self {
-        Self {
-            extremities: before.extremities,
-            depth: before.depth,
-            state: before.state,
-            joined: before.joined,
-            invited: before.invited,
-            position: before.position,
-            bumped: before.bumped,
-            joined_here: before.joined,
-            is_partial: false,
-        }
+impl From<RoomHead2> for RoomHead {
+    fn from(before: RoomHead2) -> Self {
+        RoomHead3::from(before).into()
     }
 }
 
-/// A [`RoomHead`] as version 1 had it.
-#[derive(Deserialize)]
-struct RoomHeadBefore {
-    extremities: Vec<EventSerial>,
-    depth: u64,
-    state: StateRoot,
-    joined: u64,
-    invited: u64,
-    position: u64,
-}
-
-impl From<RoomHeadBefore> for RoomHead {
-    fn from(before: RoomHeadBefore) -> Self {
-        Self {
-            extremities: before.extremities,
-            depth: before.depth,
-            state: before.state,
-            joined: before.joined,
-            invited: before.invited,
-            position: before.position,
-            // Until something lifts it again, the room stands where it stood.
-            bumped: before.position,
-            joined_here: before.joined,
-            is_partial: false,
-        }
+impl From<RoomHead1> for RoomHead {
+    fn from(before: RoomHead1) -> Self {
+        RoomHead2::from(before).into()
     }
 }
 
@@ -308,7 +295,7 @@ stored! {
     AnnotationRecord = 1,
     SentBy = 1,
     RoomRecord = 1,
-    RoomHead = 4 or RoomHeadWhole = 3 or RoomHeadAlone = 2 or RoomHeadBefore = 1,
+    RoomHead = 4 or RoomHead3 = 3 or RoomHead2 = 2 or RoomHead1 = 1,
     PartialRoomRecord = 1,
     PartialEventRecord = 1,
     MembershipRecord = 1,

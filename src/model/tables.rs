@@ -124,8 +124,8 @@ tables! {
     /// The newest commit that brought a room a relation that is bundled: no event that
     /// came later has one.
     NEWEST_BUNDLED_BY_ROOM: RoomSerial => Position, 141, Family::Index;
-    /// The newest commit in which forks of a room's graph met, so that its state became
-    /// another than the events alone say: most rooms have none.
+    /// The newest commit in which an event came beside others, or forks of a room's graph met:
+    /// its state may be another than the last events alone say. Most rooms have none.
     NEWEST_FORK_BY_ROOM: RoomSerial => Position, 129, Family::Index;
     /// The rooms in the lists of other networks, by the network's instance id.
     PUBLISHED_ROOM_BY_NETWORK: (String, RoomSerial) => (), 142, Family::Scan;

@@ -22,6 +22,7 @@ mod incoming;
 mod json;
 mod keys;
 mod listed;
+mod lists;
 mod options;
 mod policy;
 mod requests;
@@ -41,6 +42,7 @@ pub use keys::{KeyError, PinnedKeyError, WantedKeys, rotate};
 pub use listed::{
     AuthorityKey, DraftServer, ListInForce, ListedServer, MAX_LIST_BYTES, PeerList, PeerListError,
 };
+pub use lists::{Lists, Rest};
 pub use options::FederationOptions;
 pub use policy::Refused;
 pub use requests::{Ask, PeerError};
@@ -112,6 +114,7 @@ struct Inner {
     overrides: HashMap<OwnedServerName, SocketAddr>,
     key_servers: Vec<OwnedServerName>,
     tells_device_names: bool,
+    joins_fast: bool,
     listed: Listed,
     authority: Option<AuthorityKey>,
     list_url: Option<Url>,
@@ -149,6 +152,7 @@ impl Peers {
             overrides,
             key_servers,
             tells_device_names: options.device_names,
+            joins_fast: options.fast_joins,
             well_knowns: WellKnowns::new(parts.outgoing.clone(), clock.clone()),
             back_off: BackOff::new(store.clone(), clock.clone(), longest)?,
             ring: Ring::new(
@@ -183,6 +187,11 @@ impl Peers {
     /// (`federation.device_names`).
     pub fn tells_device_names(&self) -> bool {
         self.0.tells_device_names
+    }
+
+    /// Whether a join asks for the room without its members (`federation.fast_joins`).
+    pub fn joins_fast(&self) -> bool {
+        self.0.joins_fast
     }
 
     /// The public key, in base64, with which signatures that `server` made `at` a time

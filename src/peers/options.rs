@@ -18,6 +18,9 @@ runtime::options! {
         /// Whether other servers are told how people have called their devices ("Phone", or
         /// what a client chose). Whoever shares a room with them can then read it.
         pub device_names: bool = false,
+        /// Whether rooms of other servers are joined without waiting for their members, who are
+        /// fetched meanwhile. Large rooms can be used at once then.
+        pub fast_joins: bool = true,
         /// Where to reach a server, past DNS: "b.test" = "127.0.0.1:8449".
         pub overrides: BTreeMap<String, SocketAddr> = BTreeMap::new(),
         /// The longest wait before a server that does not answer is tried again, in seconds.

@@ -129,19 +129,9 @@ impl Peers {
     where
         R: OutgoingRequest<PathBuilder = SinglePath> + Send,
     {
-        let wrong = |error: &dyn std::fmt::Display| PeerError::BadRequest(error.to_string());
-        let request = request
-            .try_into_http_request_inner("https://server", ())
-            .map_err(|error| wrong(&error))?;
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let body: Vec<u8> = body.try_into_buf().map_err(|error| wrong(&error.into()))?;
-        let content = (!body.is_empty())
-            .then(|| graph::canonical(&body, MAX_DEPTH))
-            .transpose()
-            .map_err(|error| wrong(&error))?;
+        let (method, path, content) = written(request)?;
         let answer = self
-            .ask_json(server, parts.method, path, content.as_ref(), ask)
+            .ask_json(server, method, &path, content.as_ref(), ask)
             .await?;
         R::IncomingResponse::try_from_http_response_inner(http::Response::new(&answer[..]))
             .map_err(|error| PeerError::BadAnswer(error.to_string()))
@@ -239,8 +229,23 @@ impl Peers {
         path: &str,
         ask: Ask,
     ) -> Result<Begun, PeerError> {
+        self.begin_sending(server, Method::GET, path, None, ask)
+            .await
+    }
+
+    /// [`Peers::begin`] of any request.
+    pub(crate) async fn begin_sending(
+        &self,
+        server: &ServerName,
+        method: Method,
+        path: &str,
+        content: Option<&CanonicalJsonObject>,
+        ask: Ask,
+    ) -> Result<Begun, PeerError> {
+        let content = content.map(graph::canonical_text).transpose();
+        let content = content.map_err(|error| PeerError::BadRequest(error.to_string()))?;
         let sending = async {
-            let request = self.signed(server, Method::GET, path, None, ask).await?;
+            let request = self.signed(server, method, path, content, ask).await?;
             self.0
                 .outgoing
                 .begin(request)
@@ -330,6 +335,11 @@ impl Peers {
             .unwrap_or_else(|_| Err(unreachable(server, OutgoingError::Timeout)));
         self.note(server, ask, &answer).await;
         answer
+    }
+
+    /// Remembers that an answer broke off.
+    pub(crate) async fn note_failure(&self, server: &ServerName, ask: Ask, error: PeerError) {
+        self.note::<Begun>(server, ask, &Err(error)).await;
     }
 
     async fn note<T: HasStatus>(
@@ -444,6 +454,27 @@ impl Peers {
     }
 }
 
+/// The method, the path with its query and the content of a request that ruma types.
+pub(crate) fn written<R>(
+    request: R,
+) -> Result<(Method, String, Option<CanonicalJsonObject>), PeerError>
+where
+    R: OutgoingRequest<PathBuilder = SinglePath>,
+{
+    let wrong = |error: &dyn std::fmt::Display| PeerError::BadRequest(error.to_string());
+    let request = request
+        .try_into_http_request_inner("https://server", ())
+        .map_err(|error| wrong(&error))?;
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let body: Vec<u8> = body.try_into_buf().map_err(|error| wrong(&error.into()))?;
+    let content = (!body.is_empty())
+        .then(|| graph::canonical(&body, MAX_DEPTH))
+        .transpose()
+        .map_err(|error| wrong(&error))?;
+    Ok((parts.method, path.to_owned(), content))
+}
+
 fn request(
     ask: Ask,
     method: Method,
@@ -466,7 +497,7 @@ fn request(
     })
 }
 
-fn unreachable(server: &ServerName, error: OutgoingError) -> PeerError {
+pub(crate) fn unreachable(server: &ServerName, error: OutgoingError) -> PeerError {
     PeerError::Unreachable {
         server: server.to_owned(),
         error,

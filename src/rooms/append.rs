@@ -294,12 +294,7 @@ impl Rooms {
         extra: Extra,
         end: &mut Option<RoomEnd>,
     ) -> Result<(Vec<Appended>, Written), AppendError> {
-        let context = rows::Context {
-            store: &self.inner.store,
-            server_name: &self.inner.server_name,
-            sender: Some(sender),
-            transaction,
-        };
+        let context = rows::Context::of_sender(self, sender, transaction);
         let (staging, written) = writing.write(|latest, position, batch| {
             rows::write(staging, &context, extra, latest, position, batch)
         })?;

@@ -109,6 +109,7 @@ impl Rooms {
             written.durable().await?;
             // Events in it may not be part of the room any more.
             self.inner.news.forget(room);
+            self.let_guests_go(room).await;
         }
         Ok(completion)
     }
@@ -172,12 +173,7 @@ impl Rooms {
         staging: Staging,
         rest: &Rest,
     ) -> Result<(Staging, Written), AppendError> {
-        let context = rows::Context {
-            store: &self.inner.store,
-            server_name: &self.inner.server_name,
-            sender: None,
-            transaction: None,
-        };
+        let context = rows::Context::of_others(self);
         writing.write(|latest, position, batch| {
             let mut progress = Progress::at(position, &context);
             let extra = Extra::none();

@@ -6,10 +6,14 @@ use store::{Latest, Read, StoreError};
 
 use crate::{AppendError, NewEvent, Rooms, Sender, append::Plan, profile, standing::takes_guests};
 
+/// The type of the event that says whether a room takes guests.
+pub(crate) const GUEST_ACCESS: &str = "m.room.guest_access";
+
 impl Rooms {
-    /// Lets the guests leave a room that takes none, after its rule for guests changed.
-    /// Who cannot leave is passed over: the rule of the room stands already.
-    pub(crate) async fn let_guests_go(&self, room: RoomSerial) {
+    /// Lets the guests leave a room that takes none, after its rule for guests changed, or one
+    /// came in before it was known. Who cannot leave is passed over: the rule of the room
+    /// stands already.
+    pub async fn let_guests_go(&self, room: RoomSerial) {
         if let Err(error) = self.try_let_guests_go(room).await {
             log::error!("guests were left in a room that takes none: {error}");
         }

@@ -162,16 +162,17 @@ impl Rooms {
     }
 
     /// What a membership of one of this server's users says in a room of other servers,
-    /// with the profile. `about` is as [`Rooms::join`] takes it.
+    /// with the profile. `about` is as [`Rooms::join`] takes it; `takes_guests` is what those
+    /// servers say of the room.
     ///
     /// # Errors
-    /// [`AppendError::Suspended`] and [`AppendError::GuestsForbidden`]: what guests may do
-    /// there is not known before somebody is in the room.
+    /// [`AppendError::Suspended`] and [`AppendError::GuestsForbidden`].
     pub async fn membership_elsewhere(
         &self,
         sender: &Sender,
         membership: Membership,
         about: &[u8],
+        takes_guests: bool,
     ) -> Result<CanonicalJsonObject, AppendError> {
         let mut content = canonical(about, MAX_JSON_DEPTH)?;
         content.retain(|field, _| !DECIDED.contains(&field.as_str()));
@@ -179,7 +180,7 @@ impl Rooms {
         let user = sender.user;
         let read = move |latest: &Latest| {
             if membership != Membership::Leave {
-                standing::may_go_elsewhere(latest, user)?;
+                standing::may_go_elsewhere(latest, user, takes_guests)?;
                 profile::add(latest, user, &mut content)?;
             }
             Ok(content)

@@ -20,17 +20,16 @@ use crate::{
     staging::Staging,
 };
 
-/// A room as another server gave it with a join. All events are vouched for.
+/// A room as another server gave it with a join, which is vouched for.
 #[derive(Debug)]
 pub struct ImportedRoom {
     /// The room.
     pub room_id: OwnedRoomId,
     /// Its version.
     pub version: Version,
-    /// The events that allow the state's events and the join.
-    pub auth_chain: Vec<Received>,
-    /// The state before the join.
-    pub state: Vec<Received>,
+    /// The state before the join. Those of its events that are not held here as outliers count
+    /// for nothing.
+    pub state: Vec<OwnedEventId>,
     /// The join of a user of this server.
     pub event: Received,
     /// What the other server says if it has left members out of the state.
@@ -79,9 +78,9 @@ impl Rooms {
             .await
     }
 
-    /// Makes a room known here that another server gave with a join; where it is known
-    /// already, it goes on from there. Returns when all of it is on disk; a crash before
-    /// leaves the room as it was.
+    /// Makes a room a room of this server that another server gave with a join; where it was one
+    /// already, it goes on from there. Its events were [kept](Rooms::keep_outliers) before.
+    /// Returns when all of it is on disk; a crash before leaves the room as it was.
     ///
     /// # Errors
     /// [`AppendError::Refused`] if the rules do not allow the join in this state;
@@ -110,17 +109,9 @@ impl Rooms {
         let latest = writing.latest();
         let (mut record, version) = room_record(latest, room)?;
         let known = KnownEvents::new(latest, room, version, imported.room_id);
-        let own = imported.event.event.event_id().to_owned();
-        let state: Vec<OwnedEventId> = imported
-            .state
-            .iter()
-            .map(id)
-            .filter(|it| *it != own)
-            .collect();
-        let mut others = imported.auth_chain;
-        others.extend(imported.state);
-        others.retain(|received| received.event.event_id() != own);
-        self.keep_outliers_now(writing, &known, room, others)?;
+        let own = imported.event.event.event_id();
+        let mut state = imported.state;
+        state.retain(|event_id| event_id != own);
         let state = kept(&known, state)?;
         record.create_event = create_event(&known, &state)?;
         let secret = self.inner.store.secret();
@@ -161,12 +152,7 @@ impl Rooms {
         omitted: Option<MembersOmitted>,
         end: &mut Option<RoomEnd>,
     ) -> Result<(Appended, Written), AppendError> {
-        let context = rows::Context {
-            store: &self.inner.store,
-            server_name: &self.inner.server_name,
-            sender: None,
-            transaction: None,
-        };
+        let context = rows::Context::of_others(self);
         let (staging, written) = writing.write(|latest, position, batch| {
             let mut progress = Progress::at(position, &context);
             if omitted.is_none() {
@@ -185,10 +171,6 @@ impl Rooms {
         *end = Some(staging.into_end());
         Ok((appended, written))
     }
-}
-
-fn id(received: &Received) -> OwnedEventId {
-    received.event.event_id().to_owned()
 }
 
 /// The events of a state that are held here: the others were refused.

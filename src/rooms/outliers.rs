@@ -25,8 +25,8 @@ const STEP: usize = 500;
 impl Rooms {
     /// Keeps events that are known only for their place in auth chains and states. Those
     /// that their auth events do not allow are kept as rejected; those whose auth events are
-    /// neither here nor among `events` are left out, and their ids returned. Returns when
-    /// they are on disk.
+    /// neither here nor among `events` are left out and come back. Returns when the others
+    /// are on disk.
     ///
     /// # Errors
     /// [`AppendError::UnknownRoom`]; if the database fails.
@@ -34,7 +34,7 @@ impl Rooms {
         &self,
         room: RoomSerial,
         events: Vec<Received>,
-    ) -> Result<Vec<OwnedEventId>, AppendError> {
+    ) -> Result<Vec<Received>, AppendError> {
         let rooms = self.clone();
         let left_out = self
             .inner
@@ -120,17 +120,17 @@ impl Rooms {
             .await
     }
 
-    /// [`Rooms::keep_outliers`] of who writes to the room; `known` knows them afterwards.
-    pub(crate) fn keep_outliers_now(
+    /// [`Rooms::keep_outliers`] of who writes to the room.
+    fn keep_outliers_now(
         &self,
         writing: &Writing,
         known: &KnownEvents<'_, Latest>,
         room: RoomSerial,
         events: Vec<Received>,
-    ) -> Result<Vec<OwnedEventId>, AppendError> {
+    ) -> Result<Vec<Received>, AppendError> {
         let mut left_out = Vec::new();
         let mut rows = Vec::new();
-        for event in in_order(events) {
+        for Received { event, redacted } in in_order(events) {
             let held = known.by_id(event.event_id())?;
             let is_held = held.is_some() || is_held(writing.latest(), &event)?;
             // Of an invitation from outside nobody could say yet what it rests on.
@@ -139,7 +139,7 @@ impl Rooms {
                 continue;
             }
             let Ok((generation, refused)) = by_auth_events(known, &event)? else {
-                left_out.push(event.event_id().to_owned());
+                left_out.push(Received { event, redacted });
                 continue;
             };
             let status = match &refused {
@@ -236,19 +236,19 @@ fn write_outliers(
 /// The events, each once and after those of them that allow it. Events cannot allow each
 /// other in a circle, as each is named by its hash; where ids are chosen, who claims that
 /// they do is refused by the rules.
-fn in_order(events: Vec<Received>) -> Vec<Event> {
-    let mut waiting: HashMap<OwnedEventId, Event> = HashMap::with_capacity(events.len());
+fn in_order(events: Vec<Received>) -> Vec<Received> {
+    let mut waiting: HashMap<OwnedEventId, Received> = HashMap::with_capacity(events.len());
     let mut ids = Vec::with_capacity(events.len());
     for received in events {
         let event_id = received.event.event_id().to_owned();
-        if waiting.insert(event_id.clone(), received.event).is_none() {
+        if waiting.insert(event_id.clone(), received).is_none() {
             ids.push(event_id);
         }
     }
     // Since version 12 all rest on the create event, and none names it.
     ids.sort_by_key(|event_id| {
-        let event = waiting.get(event_id);
-        event.is_none_or(|event| event.event_type() != "m.room.create")
+        let received = waiting.get(event_id);
+        received.is_none_or(|it| it.event.event_type() != "m.room.create")
     });
     let mut ordered = Vec::with_capacity(waiting.len());
     let mut entered = HashSet::new();
@@ -259,13 +259,13 @@ fn in_order(events: Vec<Received>) -> Vec<Event> {
                 ordered.extend(waiting.remove(&event_id));
                 continue;
             }
-            let Some(event) = waiting.get(&event_id) else {
+            let Some(received) = waiting.get(&event_id) else {
                 continue;
             };
             if !entered.insert(event_id.clone()) {
                 continue;
             }
-            let below: Vec<_> = event.auth_events().to_vec();
+            let below: Vec<_> = received.event.auth_events().to_vec();
             open.push((event_id, true));
             open.extend(below.into_iter().map(|event_id| (event_id, false)));
         }

@@ -19,6 +19,9 @@ use crate::{
     staging::{Arrival, Redacted, Staged, StagedMember, Staging},
 };
 
+/// The most events that are looked through for what is missing behind them.
+const MOST_BEHIND: usize = 100;
+
 /// An event with all that was found out about it.
 pub(crate) struct Placed {
     pub(crate) known: Option<EventSerial>,
@@ -102,11 +105,15 @@ impl Staging {
         };
         let is_accepted = placed.status == EventStatus::Accepted;
         let redacts = if is_accepted {
+            arrival.gaps.extend(gaps_behind(&known, &event)?);
             self.earlier_redactions(latest, &known, &event, &mut arrival)?;
             self.redacts(latest, &known, &event, &mut arrival)?
         } else {
-            // What is not part of the room leaves no gap that must be filled.
-            arrival.gaps.clear();
+            // What is not part of the room leaves no gap that must be filled; where it fills
+            // one, the history goes on behind it.
+            if arrival.was_missing.is_empty() {
+                arrival.gaps.clear();
+            }
             None
         };
         self.members = Some(Vec::new());
@@ -156,6 +163,7 @@ impl Staging {
             let before = self.head.state;
             let is_named = !arrival.was_missing.is_empty();
             let is_entry = arrival.is_entry;
+            arrival.is_beside = !is_entry && event.depth() <= self.head.depth;
             self.move_end(known, &mut maps, event, serial, is_named, is_entry)?;
             let alone = match key {
                 Some((event_type, state_key)) => {
@@ -319,6 +327,37 @@ impl Staging {
         }
         Ok(digest)
     }
+}
+
+/// What is missing behind those events directly before an event that are held here and are no
+/// part of the room: they have left no gap of their own.
+fn gaps_behind(
+    known: &KnownEvents<'_, Latest>,
+    event: &Event,
+) -> Result<Vec<OwnedEventId>, AppendError> {
+    let mut open: Vec<OwnedEventId> = event.prev_events().to_vec();
+    let (mut seen, mut missing) = (HashSet::new(), Vec::new());
+    while let Some(event_id) = open.pop() {
+        let is_new = seen.insert(event_id.clone());
+        if !is_new || seen.len() > MOST_BEHIND {
+            continue;
+        }
+        match known.by_id(&event_id)? {
+            Some(held) if is_left_out(held.meta.status) => {
+                open.extend(held.event.prev_events().iter().cloned());
+            }
+            Some(held) if held.meta.status == EventStatus::Outlier => missing.push(event_id),
+            Some(_) => {}
+            None => missing.push(event_id),
+        }
+    }
+    // What is directly before the event is its own gap, if it is one.
+    missing.retain(|event_id| !event.prev_events().contains(event_id));
+    Ok(missing)
+}
+
+fn is_left_out(status: EventStatus) -> bool {
+    matches!(status, EventStatus::SoftFailed | EventStatus::Rejected)
 }
 
 /// The membership that an event gives, if it gives one.

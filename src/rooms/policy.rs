@@ -270,7 +270,7 @@ impl Rooms {
     }
 
     /// The place of an own event in its room as that is now.
-    fn stage_judged(
+    pub(crate) fn stage_judged(
         &self,
         latest: &Latest,
         room: RoomSerial,

@@ -15,6 +15,7 @@ use store::{Latest, Read, Writing, Written};
 use crate::{
     AppendError, Appended, ReadError, Rooms, StateMaps,
     forks::{allowed_in, merge},
+    guests::GUEST_ACCESS,
     known::{KnownEvents, Looked},
     outliers::is_held,
     partial::{rests_on_partial, with_auth_events},
@@ -119,12 +120,12 @@ impl Rooms {
         events: Vec<Incoming>,
     ) -> Result<Vec<Arrival>, AppendError> {
         let rooms = self.clone();
-        let (arrivals, written) = self
+        let (arrivals, written, guests) = self
             .inner
             .queues
             .write(&self.inner.store, room, move |writing, end| {
                 let mut arrivals = Vec::with_capacity(events.len());
-                let mut last = None;
+                let (mut last, mut guests) = (None, false);
                 // Events of one batch rest on the same few.
                 let looked = Looked::default();
                 for incoming in events {
@@ -133,18 +134,26 @@ impl Rooms {
                     looked.forget(&event_id);
                     let (arrival, written) = received?;
                     arrivals.push(arrival);
-                    last = written.or(last);
+                    if let Some((written, rules)) = written {
+                        last = Some(written);
+                        guests |= rules;
+                    }
                 }
-                Ok::<_, AppendError>((arrivals, last))
+                Ok::<_, AppendError>((arrivals, last, guests))
             })
             .await?;
         match written {
             Some(written) => written.durable().await?,
             None => self.wait_for_earlier().await?,
         }
+        if guests {
+            self.let_guests_go(room).await;
+        }
         Ok(arrivals)
     }
 
+    /// Brings one event in. Where something was written, that, and whether the room's rule
+    /// for guests is another now.
     fn receive_now(
         &self,
         writing: &Writing,
@@ -152,7 +161,7 @@ impl Rooms {
         end: &mut Option<RoomEnd>,
         incoming: Incoming,
         looked: &Looked,
-    ) -> Result<(Arrival, Option<Written>), AppendError> {
+    ) -> Result<(Arrival, Option<(Written, bool)>), AppendError> {
         let latest = writing.latest();
         let now = self.inner.clock.now().0;
         let mut staging = match end.take() {
@@ -169,13 +178,15 @@ impl Rooms {
         };
         let (status, reason) = (placed.status, placed.reason.clone());
         staging.place(self, latest, incoming.received.event, placed, false)?;
+        let guests = (GUEST_ACCESS.to_owned(), String::new());
+        let guests = staging.state.contains_key(&guests);
         let (appended, written) = self.write_received(writing, staging, end)?;
         let arrival = match status {
             EventStatus::SoftFailed => Arrival::SoftFailed(appended),
             EventStatus::Rejected => Arrival::Rejected(reason.unwrap_or_default()),
             _ => Arrival::Accepted(appended),
         };
-        Ok((arrival, Some(written)))
+        Ok((arrival, Some((written, guests))))
     }
 
     /// Writes one staged event of another server and leaves the room's new end.
@@ -185,12 +196,7 @@ impl Rooms {
         staging: Staging,
         end: &mut Option<RoomEnd>,
     ) -> Result<(Appended, Written), AppendError> {
-        let context = rows::Context {
-            store: &self.inner.store,
-            server_name: &self.inner.server_name,
-            sender: None,
-            transaction: None,
-        };
+        let context = rows::Context::of_others(self);
         let (staging, written) = writing.write(|latest, position, batch| {
             let mut progress = Progress::at(position, &context);
             rows::write_room(
@@ -288,10 +294,14 @@ impl Staging {
         refused: Option<Reason>,
     ) -> Result<Result<Placed, Vec<OwnedEventId>>, AppendError> {
         let event = &incoming.received.event;
+        let mut gaps = Vec::new();
         let (mut state_before, given) = match before(known, maps, event, &incoming.prev_states)? {
             Ok(before) => before,
             // Nobody need look for the place of what is refused wherever it stands.
-            Err(_) if refused.is_some() => (EMPTY, Vec::new()),
+            Err(missing) if refused.is_some() => {
+                gaps = missing;
+                (EMPTY, Vec::new())
+            }
             Err(missing) => return Ok(Err(missing)),
         };
         let is_partial = self.head.is_partial;
@@ -314,7 +324,7 @@ impl Staging {
         } else {
             EventStatus::SoftFailed
         };
-        let gaps = given.iter().map(|(event_id, _)| event_id.clone()).collect();
+        gaps.extend(given.iter().map(|(event_id, _)| event_id.clone()));
         let mut placed = Placed::accepted(None, state_before, 0, gaps);
         placed.given = given;
         placed.status = status;

@@ -13,12 +13,12 @@ use serde::Deserialize;
 use store::{Batch, Latest, Position, Read, Store, StoreError};
 
 use crate::{
-    AppendError, Sender,
+    AppendError, Rooms, Sender,
     append::Transaction,
     arrivals, outside_record, partial,
     relations::Tallies,
     servers::Servers,
-    staging::{Redacted, Staged, Staging},
+    staging::{Arrival, Redacted, Staged, Staging},
     sticky,
 };
 
@@ -29,6 +29,31 @@ pub(crate) struct Context<'a> {
     /// The local user who acts; none for events of other servers.
     pub(crate) sender: Option<&'a Sender>,
     pub(crate) transaction: Option<&'a Transaction>,
+}
+
+impl<'a> Context<'a> {
+    /// Nobody of this server acts: the events are those of others.
+    pub(crate) fn of_others(rooms: &'a Rooms) -> Self {
+        Self {
+            store: &rooms.inner.store,
+            server_name: &rooms.inner.server_name,
+            sender: None,
+            transaction: None,
+        }
+    }
+
+    /// A user of this server acts.
+    pub(crate) fn of_sender(
+        rooms: &'a Rooms,
+        sender: &'a Sender,
+        transaction: Option<&'a Transaction>,
+    ) -> Self {
+        Self {
+            sender: Some(sender),
+            transaction,
+            ..Self::of_others(rooms)
+        }
+    }
 }
 
 type ExtraRows = dyn FnOnce(&Latest, &Staging, &mut Batch) -> Result<(), AppendError> + Send;
@@ -273,7 +298,9 @@ fn event_rows(
         return Ok(());
     }
     let arrival = staged.arrival.as_ref();
-    if arrival.is_some_and(|it| it.head_before.is_some() || it.head_after.is_some()) {
+    let is_fork =
+        |it: &Arrival| it.is_beside || it.head_before.is_some() || it.head_after.is_some();
+    if arrival.is_some_and(|it| is_fork(it)) {
         batch.put(&tables::NEWEST_FORK_BY_ROOM, &room, &progress.position);
     }
     let mut tell = |change: &RoomChange| progress.changes.room(batch, room, change);

@@ -10,6 +10,7 @@ use store::{Latest, Read};
 use crate::{
     AppendError, Appended, NewEvent, Rooms, Sender,
     append::{Plan, Transaction},
+    guests::GUEST_ACCESS,
     relations::{Relation, check_root},
     staging::Staging,
     transactions::{redact_scope, send_scope},
@@ -121,7 +122,7 @@ impl Rooms {
         let room = self.room(room_id).await?;
         let plan = self.state_plan(sender, event_type, state_key, content, sticky)?;
         let appended = self.append_with(room, sender, None, plan).await?;
-        if event_type == "m.room.guest_access" {
+        if event_type == GUEST_ACCESS {
             self.let_guests_go(room).await;
         }
         last(appended)

@@ -75,6 +75,8 @@ pub(crate) struct Arrival {
     pub(crate) is_entry: bool,
     /// Whether this server has to send it to all others.
     pub(crate) is_relayed: bool,
+    /// Whether others that are held here do not come before it, though they stand as high.
+    pub(crate) is_beside: bool,
     /// The room's state before, where it is not the state before the event.
     pub(crate) head_before: Option<StateRoot>,
     /// The room's state from now on, where it is not the state after the event.

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use store::{Latest, Read as _};
 
 use crate::{
-    AppendError, NewEvent, Rooms, Sender, event::load_event, staging::Staging, user_serial,
+    AppendError, NewEvent, Rooms, Sender, event::load_event, guests::GUEST_ACCESS,
+    staging::Staging, user_serial,
 };
 
 /// Refuses an event that its sender may send nowhere, or not here (client-server API,
@@ -48,17 +49,21 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Refuses those who may go into no room of another server: the suspended, and guests, of
-/// whom it is not known beforehand whether the room lets them in.
+/// Refuses those who may not go into a room of another server: the suspended, and guests if
+/// it does not take them.
 ///
 /// # Errors
 /// [`AppendError::Suspended`], [`AppendError::GuestsForbidden`].
-pub(crate) fn may_go_elsewhere(latest: &Latest, user: UserSerial) -> Result<(), AppendError> {
+pub(crate) fn may_go_elsewhere(
+    latest: &Latest,
+    user: UserSerial,
+    takes_guests: bool,
+) -> Result<(), AppendError> {
     let standing = accounts::standing(latest, user)?;
     if standing.is_suspended {
         return Err(AppendError::Suspended);
     }
-    if standing.is_guest {
+    if standing.is_guest && !takes_guests {
         return Err(AppendError::GuestsForbidden);
     }
     Ok(())
@@ -117,7 +122,7 @@ pub(crate) fn takes_guests(latest: &Latest, staging: &mut Staging) -> Result<boo
     struct Content {
         guest_access: String,
     }
-    let event = staging.state_event(latest, "m.room.guest_access", "")?;
+    let event = staging.state_event(latest, GUEST_ACCESS, "")?;
     Ok(event
         .and_then(|kept| kept.event.content_as::<Content>().ok())
         .is_some_and(|content| content.guest_access == "can_join"))

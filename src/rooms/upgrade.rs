@@ -4,7 +4,9 @@
 //! in the directory) are one commit: there is never a room without its predecessor's
 //! tombstone, nor a tombstone that leads nowhere.
 
-use graph::{PowerLevels, Reason, Version};
+use std::sync::Arc;
+
+use graph::{Event, PowerLevels, Reason, Version};
 use model::{AliasRecord, Membership, RoomSerial, tables};
 use ruma_common::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId,
@@ -13,7 +15,7 @@ use serde::Deserialize;
 use store::{Batch, Latest, Read, Writing, Written};
 
 use crate::{
-    AppendError, NewEvent, ReadError, Rooms, Sender,
+    AppendError, NewEvent, PolicyServer, ReadError, Rooms, Sender,
     aliases::{publish, unpublish},
     create::{contradiction, object},
     membership::member_event,
@@ -54,11 +56,19 @@ struct Legacy {
     /// State but for the power levels, in the order in which it is set.
     state: Vec<NewEvent>,
     power_levels: Option<CanonicalJsonObject>,
-    levels: std::sync::Arc<PowerLevels>,
+    levels: Arc<PowerLevels>,
     /// The canonical alias event, with only those aliases that move.
     moved_aliases: CanonicalJsonObject,
     /// The canonical alias event of the old room, without those.
     left_aliases: Option<CanonicalJsonObject>,
+}
+
+/// What a writer leaves.
+enum Outcome {
+    /// Both rooms.
+    Done(Written),
+    /// Nothing yet: the old room's policy server has to look at the events that end it.
+    Unjudged(Arc<PolicyServer>, Vec<Arc<Event>>, Box<Staging>),
 }
 
 /// A room that is to be replaced, and by what.
@@ -95,34 +105,103 @@ impl Rooms {
         };
         let room = self.room(room_id).await?;
         let rooms = self.clone();
-        let (replacement, written) = self
+        let (replacement, outcome) = self
             .inner
             .queues
             .write(&self.inner.store, room, move |writing, end| {
                 rooms.upgrade_now(writing, room, end, upgrade)
             })
             .await?;
+        let written = match outcome {
+            Outcome::Done(written) => written,
+            Outcome::Unjudged(policy, events, new) => {
+                self.upgrade_judged(room, sender, (&policy, events), *new)
+                    .await?
+            }
+        };
         written.durable().await?;
         Ok(replacement)
     }
 
-    /// Writes both rooms in one commit. Of the new one nobody else knows yet.
     fn upgrade_now(
         &self,
         writing: &Writing,
         room: RoomSerial,
         end: &mut Option<RoomEnd>,
         upgrade: Upgrade,
-    ) -> Result<(OwnedRoomId, Written), AppendError> {
-        let sender = upgrade.creator.clone();
-        let (old, new) = self.stage_upgrade(writing.latest(), room, end.take(), upgrade)?;
-        let replacement = new.room_id.clone().ok_or(AppendError::UnknownRoom)?;
-        let context = Context {
-            store: &self.inner.store,
-            server_name: &self.inner.server_name,
-            sender: Some(&sender),
-            transaction: None,
+    ) -> Result<(OwnedRoomId, Outcome), AppendError> {
+        let (latest, sender) = (writing.latest(), upgrade.creator.clone());
+        let now = self.inner.clock.now().0;
+        let mut old = match end.take() {
+            Some(end) => Staging::on(end, room, now),
+            None => Staging::load(latest, room, now)?,
         };
+        // Before anything is staged: the room as it is now names who has to look at it.
+        let policy = old.policy_server(self, latest)?;
+        let (old, new) = self.stage_upgrade(latest, old, upgrade)?;
+        let replacement = new.room_id.clone().ok_or(AppendError::UnknownRoom)?;
+        let outcome = match policy {
+            // The end as it was staged is no end of the room.
+            Some(policy) => {
+                let events = old.events.into_iter().map(|staged| staged.event);
+                Outcome::Unjudged(policy, events.collect(), Box::new(new))
+            }
+            None => Outcome::Done(self.write_both(writing, &sender, old, new, end)?),
+        };
+        Ok((replacement, outcome))
+    }
+
+    /// Asks the old room's policy server, and writes what it recommends: the tombstone, which
+    /// is the first, together with the new room.
+    async fn upgrade_judged(
+        &self,
+        room: RoomSerial,
+        sender: &Sender,
+        (policy, events): (&PolicyServer, Vec<Arc<Event>>),
+        new: Staging,
+    ) -> Result<Written, AppendError> {
+        let mut judged = Vec::with_capacity(events.len());
+        for event in events {
+            judged.push(self.recommended_by(policy, &event).await?);
+        }
+        let (rooms, sender) = (self.clone(), sender.clone());
+        self.inner
+            .queues
+            .write(&self.inner.store, room, move |writing, end| {
+                let mut judged = judged.into_iter();
+                let tombstone = judged.next().ok_or(AppendError::UnknownRoom)?;
+                let old = rooms.stage_judged(writing.latest(), room, end, tombstone)?;
+                let mut written = rooms.write_both(writing, &sender, old, new, end)?;
+                for event in judged {
+                    match rooms.stage_judged(writing.latest(), room, end, event) {
+                        Ok(old) => {
+                            let none = Extra::none();
+                            let staged =
+                                rooms.write_staging(writing, old, &sender, None, none, end);
+                            written = staged?.1;
+                        }
+                        Err(AppendError::Forbidden(text)) => {
+                            log::debug!("an upgraded room keeps some of its state: {text}");
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(written)
+            })
+            .await
+    }
+
+    /// Writes both rooms in one commit. Of the new one nobody else knows yet.
+    fn write_both(
+        &self,
+        writing: &Writing,
+        sender: &Sender,
+        old: Staging,
+        new: Staging,
+        end: &mut Option<RoomEnd>,
+    ) -> Result<Written, AppendError> {
+        let room = old.room;
+        let context = Context::of_sender(self, sender, None);
         let (old, written) = writing.write(|latest, position, batch| {
             let mut progress = Progress::at(position, &context);
             let moved = Extra::rows(move |latest, new, batch| {
@@ -134,21 +213,15 @@ impl Rooms {
             rows::write_room(old, &context, none, &mut progress, latest, batch)
         })?;
         *end = Some(old.into_end());
-        Ok((replacement, written))
+        Ok(written)
     }
 
     fn stage_upgrade(
         &self,
         latest: &Latest,
-        room: RoomSerial,
-        end: Option<RoomEnd>,
+        mut old: Staging,
         upgrade: Upgrade,
     ) -> Result<(Staging, Staging), AppendError> {
-        let now = self.inner.clock.now().0;
-        let mut old = match end {
-            Some(end) => Staging::on(end, room, now),
-            None => Staging::load(latest, room, now)?,
-        };
         may_upgrade(latest, &mut old, &upgrade.creator)?;
         let legacy = Legacy::of(latest, &mut old)?;
         let sender = &upgrade.creator;

@@ -276,10 +276,7 @@ fn typed<Q: Asked>(untyped: Untyped, takes: Takes) -> Result<Q, Box<(Wrong, Rece
     let request = Request::from_parts(parts.clone(), json);
     match Q::Request::try_from_http_request_inner(request, &arguments) {
         Ok(request) => Ok(Q::new(request, &parts, received)),
-        Err(error) => Err(Box::new((
-            Wrong::new(refusal(error), &arguments),
-            received,
-        ))),
+        Err(error) => Err(Box::new((Wrong::new(refusal(error), &arguments), received))),
     }
 }
 

@@ -177,12 +177,7 @@ pub trait Endpoint<Args, S>: Clone + Send + Sync + 'static {
     type Request: IncomingRequest;
 
     /// Reads the arguments and calls the handler.
-    fn call(
-        self,
-        request: Request,
-        state: S,
-        call: Call,
-    ) -> Answering;
+    fn call(self, request: Request, state: S, call: Call) -> Answering;
 }
 
 macro_rules! endpoint {

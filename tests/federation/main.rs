@@ -1,7 +1,9 @@
 //! Servers that speak with each other over TLS, on this machine, and with hostile ones.
 
 mod asking;
+mod fast_joins;
 mod files;
+mod guests;
 mod hostile;
 mod keys;
 mod links;
@@ -11,9 +13,12 @@ mod peer;
 mod peer_lists;
 mod policy_servers;
 mod recognising;
+mod residents;
+mod restoring;
 mod sending;
 mod synapse;
 mod telling;
+mod third_parties;
 mod transactions;
 mod visitors;
 

@@ -1,6 +1,6 @@
 //! People of one server come into rooms of another, are invited to them, knock and go.
 
-use harness::{User, escape, eventually};
+use harness::{Synced, User, escape, eventually};
 use serde_json::{Value, json};
 
 use harness::neighbours::{Neighbour, World};
@@ -39,6 +39,15 @@ async fn invited(user: &User, room: &str) -> Value {
     .await
 }
 
+/// Waits until somebody who wants all members is told of a room: they come after the join.
+async fn joined(user: &User, room: &str) -> Synced {
+    eventually("the room", 15, async || {
+        let synced = user.sync().await;
+        (!synced.joined(room).is_null()).then_some(synced)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_room_of_another_server_is_joined_by_id_and_by_alias() {
     let (_world, a, b) = two().await;
@@ -68,7 +77,7 @@ async fn a_room_of_another_server_is_joined_by_id_and_by_alias() {
         }
         assert_eq!(membership(&bob, &room, &alice.user_id).await, "join");
         assert_eq!(membership(&alice, &room, &bob.user_id).await, "join");
-        let synced = bob.sync().await;
+        let synced = joined(&bob, &room).await;
         assert_eq!(synced.joined(&room)["summary"]["m.joined_member_count"], 2);
 
         // The next one of the same server needs nobody else.
@@ -145,9 +154,8 @@ async fn an_invitation_is_taken_and_refused_across_servers() {
         // The one who invites need not be named.
         bob.join(&room).await;
         assert_eq!(membership(&alice, &room, &bob.user_id).await, "join");
-        let synced = bob.sync().await;
+        let synced = joined(&bob, &room).await;
         assert!(synced.invited(&room).is_null());
-        assert!(!synced.joined(&room).is_null());
 
         let refused = alice.create_room(json!({ "room_version": version })).await;
         alice.invite(&refused, &bob).await;

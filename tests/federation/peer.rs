@@ -145,7 +145,8 @@ impl Peer {
         .await
     }
 
-    /// Says what happens at a path, its query not counted.
+    /// Says what happens at a path, its query not counted. One that ends with `*` stands for all
+    /// that begin so.
     pub(crate) fn on(&self, path: &str, behaviour: Behaviour) {
         let mut behaviours = self.behaviours.lock().unwrap();
         behaviours.insert(path.to_owned(), behaviour);
@@ -299,7 +300,7 @@ async fn serve(
         } else {
             uri.split('?').next().unwrap_or_default()
         };
-        let behaviour = behaviours.lock().unwrap().get(path).cloned();
+        let behaviour = at(&behaviours.lock().unwrap(), path);
         let nothing = json!({ "errcode": "M_NOT_FOUND", "error": "nothing" });
         let behaviour = match behaviour {
             Some(Behaviour::By(Judge(judge))) => {
@@ -311,6 +312,22 @@ async fn serve(
         answer(&mut stream, behaviour).await?;
         read.clear();
     }
+}
+
+/// What happens at a path.
+fn at(behaviours: &HashMap<String, Behaviour>, path: &str) -> Option<Behaviour> {
+    let begins = |name: &String| {
+        let beginning = name.strip_suffix('*');
+        beginning.is_some_and(|beginning| path.starts_with(beginning))
+    };
+    let exact = behaviours.get(path);
+    let found = exact.or_else(|| {
+        behaviours
+            .iter()
+            .find(|(name, _)| begins(name))
+            .map(|it| it.1)
+    });
+    found.cloned()
 }
 
 fn transaction(head: &str, body: &str, uri: &str) -> Transaction {

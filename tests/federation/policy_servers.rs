@@ -288,6 +288,36 @@ async fn events_of_others_are_shown_if_they_are_recommended() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_room_is_signed_too() {
+    let watched = Watched::start().await;
+    let alice = watched.a.api.register_as("alice").await;
+    for (old, new) in [("11", "12"), ("11", "11")] {
+        let options = json!({ "room_version": old, "preset": "public_chat" });
+        let room = alice.create_room(options).await;
+        let _visitor = watched.visitor(&room).await;
+        alice
+            .set_state(&room, "m.room.policy", "", watched.policy())
+            .await;
+        let before = watched.questions();
+        let path = format!("v3/rooms/{room}/upgrade");
+        let moved = alice.post(path, json!({ "new_version": new })).await.ok();
+        assert!(watched.questions() > before);
+        let path = format!("v3/rooms/{room}/state/m.room.tombstone/?format=event");
+        let tombstone = alice.get(path).await.ok();
+        let content = &tombstone["content"];
+        assert_eq!(content["replacement_room"], moved["replacement_room"]);
+        let sent = watched.sent(tombstone["event_id"].as_str().unwrap()).await;
+        assert!(watched.is_recommended(&sent), "{sent}");
+        let replacement = moved["replacement_room"].as_str().unwrap();
+        let create = alice.state(replacement, "m.room.create", "").await.ok();
+        assert_eq!(create["predecessor"]["room_id"], room.as_str());
+        // The levels with which nobody speaks in the old room any more.
+        let levels = alice.state(&room, "m.room.power_levels", "").await.ok();
+        assert!(levels["events_default"].as_i64().unwrap() >= 50, "{levels}");
+    }
+}
+
+#[tokio::test]
 async fn this_server_is_no_policy_server() {
     let world = World::of(&["a.test", PEER]);
     let a = world.start("a.test");

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::peer::{Peer, now};
+use crate::visitors::Visitor;
 use harness::neighbours::{Neighbour, World};
 
 /// A message to devices of this server's users.
@@ -152,4 +153,65 @@ async fn transactions_have_limits() {
         .put(uri, unsigned)
         .await
         .refused(401, "M_UNAUTHORIZED");
+}
+
+/// Lets every sync of a server's files fail, until it is killed.
+async fn failing_disk(server: &harness::Server) -> std::process::Child {
+    let pid = server.process_id().to_string();
+    let tracer = std::process::Command::new("strace")
+        .args(["-qq", "-f", "-o", "/dev/null", "-p", &pid])
+        .args(["-e", "trace=fsync,fdatasync"])
+        .args(["-e", "inject=fsync,fdatasync:error=EIO"])
+        .spawn()
+        .expect("strace, as `.ci/install-dependencies test` installs it");
+    harness::eventually("all threads are traced", 30, async || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let mut threads = threads.map(|it| it.unwrap().path().join("status"));
+        let is_traced = |path: std::path::PathBuf| {
+            let status = std::fs::read_to_string(path).unwrap_or_default();
+            !status.contains("TracerPid:\t0")
+        };
+        threads.all(is_traced).then_some(())
+    })
+    .await;
+    tracer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_database_refuses_the_whole_transaction() {
+    let (_world, mut a, peer) = world().await;
+    peer.on_transactions(200, json!({ "pdus": {} }));
+    let mut alice = a.api.register("alice").await;
+    let room = alice.public_room().await;
+    let (pdus, ids) = {
+        let door = (&a.door, "a.test");
+        let mut visitor = Visitor::join(&peer, door, "@x:b.test", &room).await;
+        let text = |body: &str| json!({ "msgtype": "m.text", "body": body });
+        let (one, first) = visitor.event("m.room.message", None, text("one"));
+        let (two, second) = visitor.event("m.room.message", None, text("two"));
+        (json!([first, second]), [one, two])
+    };
+    let device = json!({ &alice.user_id: { "*": { "n": 1 } } });
+    let edus = json!([to_device("@x:b.test", "m1", device)]);
+    let mut since = None;
+    messages(&alice, &mut since).await;
+
+    let mut tracer = failing_disk(&a.server).await;
+    let content = (pdus.clone(), edus.clone());
+    let refused = peer.transact(&a.door, "a.test", "t", content.clone()).await;
+    assert!(refused.status >= 500, "{refused:?}");
+    assert!(refused.body.get("pdus").is_none(), "{refused:?}");
+    a.server.kill9();
+    tracer.kill().ok();
+    tracer.wait().unwrap();
+    a.restart();
+    alice.api = a.server.api().with_token(&alice.access_token);
+
+    let taken = peer.transact(&a.door, "a.test", "t", content).await.ok();
+    for id in &ids {
+        assert_eq!(taken["pdus"][id], json!({}), "{taken}");
+        alice.event(&room, id).await.ok();
+    }
+    let got = messages(&alice, &mut since).await;
+    assert_eq!(contents(&got), [&json!({ "n": 1 })]);
 }

@@ -97,10 +97,21 @@ impl<'a> Visitor<'a> {
     /// Joins a room of the server behind a door.
     pub(crate) async fn join(
         peer: &'a Peer,
-        (door, destination): (&'a Api, &'a str),
+        door: (&'a Api, &'a str),
         user_id: &str,
         room: &str,
     ) -> Self {
+        Self::join_as(peer, door, user_id, room, "").await.0
+    }
+
+    /// Joins with a query, and gives the room as the server gave it.
+    pub(crate) async fn join_as(
+        peer: &'a Peer,
+        (door, destination): (&'a Api, &'a str),
+        user_id: &str,
+        room: &str,
+        query: &str,
+    ) -> (Self, Value) {
         let (room_path, user_path) = (escape(room), escape(user_id));
         let uri = format!("/_matrix/federation/v1/make_join/{room_path}/{user_path}?ver=11&ver=12");
         let made = peer.get(door, destination, &uri).await.ok();
@@ -109,7 +120,7 @@ impl<'a> Visitor<'a> {
         sign(peer, &mut event);
         let id = event_id(&event);
         let uri = format!(
-            "/_matrix/federation/v2/send_join/{room_path}/{}",
+            "/_matrix/federation/v2/send_join/{room_path}/{}{query}",
             escape(&id)
         );
         let joined = peer.send(door, destination, Method::PUT, &uri, event.clone());
@@ -120,7 +131,7 @@ impl<'a> Visitor<'a> {
             .collect();
         let depth = event["depth"].as_u64().unwrap();
         state.push((id.clone(), event));
-        Self {
+        let visitor = Self {
             peer,
             door,
             destination,
@@ -128,7 +139,8 @@ impl<'a> Visitor<'a> {
             room: room.to_owned(),
             state,
             last: (id, depth),
-        }
+        };
+        (visitor, joined)
     }
 
     /// An event of this user after all that the user knows, and its id.

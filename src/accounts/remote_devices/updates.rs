@@ -20,6 +20,8 @@ use crate::{
 struct DeviceUpdate {
     device_id: String,
     device: Option<RemoteDeviceRecord>,
+    /// Whether it has no keys yet: nobody can see anything of it.
+    is_without_keys: bool,
     stream_id: u64,
     earlier: Vec<u64>,
 }
@@ -45,6 +47,7 @@ impl Accounts {
         let change = DeviceUpdate {
             device_id: update.device_id.to_string(),
             device,
+            is_without_keys: update.keys.is_none() && update.deleted != Some(true),
             stream_id: update.stream_id.into(),
             earlier: update.prev_id.into_iter().map(u64::from).collect(),
         };
@@ -106,18 +109,25 @@ fn device_changed(
     update: DeviceUpdate,
 ) -> Result<bool, StoreError> {
     let before = latest.get(&REMOTE_DEVICE_LIST_BY_USER, &user)?;
+    let key = (user, update.device_id.clone());
+    // Servers tell of such a device when its user comes into a room, which says already that
+    // there is somebody whose devices nobody knows.
+    let is_news = !update.is_without_keys || latest.contains(&REMOTE_DEVICE_BY_USER, &key)?;
     let Some(before) = before else {
         // Nobody has asked for it: who does now learns the newest.
-        announce(latest, position, batch, user)?;
+        if is_news {
+            announce(latest, position, batch, user)?;
+        }
         return Ok(false);
     };
     if before.stale.is_none() && before.stream_id == Some(update.stream_id) {
         return Ok(false);
     }
-    announce(latest, position, batch, user)?;
+    if is_news {
+        announce(latest, position, batch, user)?;
+    }
     let mut list = before.clone();
     if follows(&before, &update) {
-        let key = (user, update.device_id);
         let known = latest.contains(&REMOTE_DEVICE_BY_USER, &key)?;
         match update.device {
             Some(device) => {

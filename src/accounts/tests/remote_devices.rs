@@ -189,6 +189,30 @@ async fn a_list_is_fetched_once_and_follows_the_updates() {
 }
 
 #[tokio::test]
+async fn a_device_without_keys_is_no_news_where_nobody_knows_it() {
+    let n = Neighbours::new().await;
+    let keys = json!({ "keys": keys_of(&n.bob_id, "A") });
+    let before = n.house.position();
+    assert!(!n.update("A", 2, &[], json!({})).await);
+    assert!(!n.is_told(before), "its user has just come into the room");
+    assert!(!n.update("A", 3, &[2], keys).await);
+    assert!(n.is_told(before));
+    n.follow().await;
+    n.fetched(&n.to_fetch().await[0], 3, &["A"]).await;
+    let before = n.house.position();
+    assert!(!n.update("B", 4, &[3], json!({})).await);
+    assert!(!n.is_told(before));
+    // The list follows nevertheless.
+    assert!(!n.update("A", 5, &[4], json!({ "deleted": true })).await);
+    assert!(n.is_told(before));
+    assert_eq!(n.kept().unwrap(), Vec::<String>::new());
+    // What is gone was there for somebody, perhaps.
+    let before = n.house.position();
+    assert!(!n.update("B", 6, &[5], json!({ "deleted": true })).await);
+    assert!(n.is_told(before));
+}
+
+#[tokio::test]
 async fn a_list_that_changed_while_it_was_fetched_is_fetched_again() {
     let n = Neighbours::new().await;
     n.follow().await;

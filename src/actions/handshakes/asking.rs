@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use graph::{Event, MAX_JSON_DEPTH, Template, Version, canonical};
+use graph::{Event, MAX_JSON_DEPTH, MAX_RECEIVED_BYTES, Template, Version, canonical};
 use http::{Method, StatusCode};
 use model::Membership;
-use peers::{Ask, PeerError};
+use peers::{Ask, Lists, PeerError};
 use ruma_common::{RoomId, RoomVersionId, ServerName, UserId};
 use ruma_federation_api::membership::{
     create_join_event::v2 as send_join, create_knock_event::v1 as send_knock,
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::HandshakeError;
-use crate::Actions;
+use crate::{Actions, receiving::GivenEvents};
 
 /// How long another server may take to draft a membership.
 const DRAFT_WAIT: Duration = Duration::from_secs(20);
@@ -27,11 +27,25 @@ const JOIN_WAIT: Duration = Duration::from_secs(180);
 /// The largest room that is taken, in bytes.
 const ROOM_BYTES: usize = 256 * 1024 * 1024;
 
+/// What may come in very many pieces.
+const LISTS: Lists = Lists {
+    names: &["state", "auth_chain"],
+    element_bytes: MAX_RECEIVED_BYTES,
+};
+
 /// A room as the answer to a join gives it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct GivenRoom {
-    pub(super) auth_chain: Vec<Box<RawValue>>,
-    pub(super) state: Vec<Box<RawValue>>,
+    /// Its state, and what that rests on.
+    pub(super) events: GivenEvents,
+    /// What else the answer says.
+    pub(super) about: AboutGiven,
+}
+
+/// What the answer to a join says beside the room's events.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct AboutGiven {
+    /// The join, signed by the other server too where it must be.
     pub(super) event: Option<Box<RawValue>>,
     /// Whether members are left out of the state.
     #[serde(default)]
@@ -39,6 +53,14 @@ pub(super) struct GivenRoom {
     /// The servers that are in the room.
     #[serde(default)]
     pub(super) servers_in_room: Option<Vec<String>>,
+}
+
+/// The answer of the first version of the endpoint, which leaves nothing out.
+#[derive(Deserialize)]
+struct OldRoom {
+    auth_chain: Vec<Box<RawValue>>,
+    state: Vec<Box<RawValue>>,
+    event: Option<Box<RawValue>>,
 }
 
 impl Actions {
@@ -83,29 +105,41 @@ impl Actions {
         Ok((version, template))
     }
 
-    /// Sends a join, and takes the room: where members are left out, they are fetched then.
+    /// Sends a join, and takes the room: without its members, if the other server leaves them
+    /// out and the configuration allows it.
     pub(super) async fn send_join(
         &self,
         server: &ServerName,
         event: &Event,
     ) -> Result<GivenRoom, HandshakeError> {
         let (room_id, event_id) = (event.room_id().to_owned(), event.event_id().to_owned());
-        // The members are not left out yet (`omit_members`): who was invited could not come in.
-        let request = send_join::Request::new(room_id, event_id, pdu(event)?);
+        let mut request = send_join::Request::new(room_id, event_id, pdu(event)?);
+        request.omit_members = self.peers.joins_fast();
         let ask = Ask::new("send_join").within(JOIN_WAIT).up_to(ROOM_BYTES);
-        match self.peers.ask(server, request, ask).await {
-            Ok(answer) => Ok(GivenRoom {
-                auth_chain: answer.room_state.auth_chain,
-                state: answer.room_state.state,
-                event: answer.room_state.event,
-                members_omitted: answer.room_state.members_omitted,
-                servers_in_room: answer.room_state.servers_in_room,
-            }),
+        let mut events = GivenEvents::default();
+        let take = |list: &str, event| events.add(event, list == "state");
+        let bad = |error: serde_json::Error| PeerError::BadAnswer(error.to_string());
+        match self
+            .peers
+            .ask_lists(server, request, ask, LISTS, take)
+            .await
+        {
+            Ok(rest) => {
+                let rest = serde_json::to_string(&rest).map_err(bad)?;
+                let about = serde_json::from_str(&rest).map_err(bad)?;
+                Ok(GivenRoom { events, about })
+            }
             Err(error) if is_unknown(&error) => {
                 let answer = self.send_old(server, "send_join", event, ask).await?;
-                let (_, room): (u16, GivenRoom) = serde_json::from_slice(&answer)
-                    .map_err(|error| PeerError::BadAnswer(error.to_string()))?;
-                Ok(room)
+                let (_, room): (u16, OldRoom) = serde_json::from_slice(&answer).map_err(bad)?;
+                let mut given = GivenRoom::default();
+                given.about.event = room.event;
+                let chain = room.auth_chain.into_iter().map(|event| (event, false));
+                let state = room.state.into_iter().map(|event| (event, true));
+                for (event, is_state) in chain.chain(state) {
+                    given.events.add(event, is_state);
+                }
+                Ok(given)
             }
             Err(error) => Err(error.into()),
         }

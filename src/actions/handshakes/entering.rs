@@ -8,8 +8,8 @@ use rooms::{AppendError, ImportedRoom, MembersOmitted};
 use ruma_common::{OwnedServerName, RoomId, ServerName};
 use serde_json::value::RawValue;
 
-use super::{HandshakeError, asking::GivenRoom, worse};
-use crate::{Actions, sender};
+use super::{HandshakeError, asking::AboutGiven, worse};
+use crate::{Actions, receiving::Place, sender};
 
 impl Actions {
     /// Comes into a room that one of these servers, or one that invites, gives. One at a
@@ -62,13 +62,33 @@ impl Actions {
         let event = self.draft_join(session, server, room_id, about).await?;
         let version = event.version();
         let given = self.send_join(server, &event).await?;
-        let omitted = self.omitted(server, &given);
+        let omitted = self.omitted(server, &given.about);
         let is_partial = omitted.is_some();
-        let mut room = self.given_room(version, &event, given).await?;
-        room.omitted = omitted;
-        self.rooms.import(room).await?;
+        let joined = self.signed_join(version, &event, given.about.event).await?;
+        let room = self.rooms.know_room(room_id, version).await?;
+        let place = Place {
+            origin: server,
+            room,
+            room_id,
+            version,
+        };
+        let state = self.keep_given(place, given.events).await?;
+        let imported = ImportedRoom {
+            room_id: room_id.to_owned(),
+            version,
+            state,
+            event: joined,
+            omitted,
+        };
+        self.rooms.import(imported).await?;
         if is_partial {
             self.partial_rooms.notify_one();
+        }
+        if session.is_guest {
+            // Now it is known what the other server has only said.
+            self.rooms.let_guests_go(room).await;
+            let part = self.rooms.part_of(room_id).await?;
+            part.ok_or(AppendError::GuestsForbidden)?;
         }
         Ok(())
     }
@@ -88,7 +108,7 @@ impl Actions {
                 let event = self.draft_join(session, &server, room_id, about).await?;
                 let version = event.version();
                 let given = self.send_join(&server, &event).await?;
-                let joined = self.signed_join(version, &event, given.event).await?;
+                let joined = self.signed_join(version, &event, given.about.event).await?;
                 self.bring_in(&server, room_id, joined).await
             };
             match entering.await {
@@ -109,10 +129,11 @@ impl Actions {
     ) -> Result<Event, HandshakeError> {
         let sender = sender(session);
         let join = Membership::Join;
-        // Before anybody is asked: it may not be allowed at all.
+        let takes_guests = session.is_guest && self.takes_guests(server, room_id).await;
+        // Before anything is made: it may not be allowed at all.
         let content = self
             .rooms
-            .membership_elsewhere(&sender, join, about)
+            .membership_elsewhere(&sender, join, about, takes_guests)
             .await?;
         let (version, template) = self
             .ask_for_draft(server, room_id, &session.user_id, join)
@@ -124,7 +145,7 @@ impl Actions {
     }
 
     /// What a server says that gives a room without its members.
-    fn omitted(&self, server: &ServerName, given: &GivenRoom) -> Option<MembersOmitted> {
+    fn omitted(&self, server: &ServerName, given: &AboutGiven) -> Option<MembersOmitted> {
         if !given.members_omitted {
             return None;
         }
@@ -138,44 +159,6 @@ impl Actions {
             given_by: server.to_owned(),
             servers,
         })
-    }
-
-    /// What is left of a given room when all is checked.
-    async fn given_room(
-        &self,
-        version: Version,
-        event: &Event,
-        given: GivenRoom,
-    ) -> Result<ImportedRoom, HandshakeError> {
-        let joined = self.signed_join(version, event, given.event).await?;
-        let room_id = event.room_id().to_owned();
-        let chain = self.given_events(version, &room_id, given.auth_chain).await;
-        let state = self.given_events(version, &room_id, given.state).await;
-        Ok(ImportedRoom {
-            room_id,
-            version,
-            auth_chain: chain,
-            state,
-            event: joined,
-            omitted: None,
-        })
-    }
-
-    async fn given_events(
-        &self,
-        version: Version,
-        room_id: &RoomId,
-        events: Vec<Box<RawValue>>,
-    ) -> Vec<Received> {
-        let mut usable = Vec::with_capacity(events.len());
-        for checked in self.check_events(version, events).await {
-            match checked {
-                Ok(received) if received.event.room_id() == room_id => usable.push(received),
-                Ok(received) => log::info!("{:?} is not of {room_id}", received.event),
-                Err(error) => log::info!("an event of {room_id} is left out: {error}"),
-            }
-        }
-        usable
     }
 
     /// The join as the other server has signed it; as it was sent, if it needed no second

@@ -63,7 +63,7 @@ impl Actions {
         let knock = Membership::Knock;
         let content = self
             .rooms
-            .membership_elsewhere(&sender(session), knock, about)
+            .membership_elsewhere(&sender(session), knock, about, false)
             .await?;
         let (version, template) = self.ask_for_draft(server, room_id, user_id, knock).await?;
         let event = self

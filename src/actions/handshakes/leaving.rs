@@ -50,7 +50,7 @@ impl Actions {
         let about = graph::canonical_text(&about).unwrap_or_default();
         let content = self
             .rooms
-            .membership_elsewhere(&sender(session), Membership::Leave, about.as_bytes())
+            .membership_elsewhere(&sender(session), Membership::Leave, about.as_bytes(), false)
             .await?;
         let mut candidates = self.candidates();
         candidates.add([known.sender.server_name()]);

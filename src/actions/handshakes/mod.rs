@@ -26,7 +26,7 @@ use store::StoreError;
 pub use hosting::Sent;
 pub use invited::SentInvitation;
 
-use crate::{Actions, ResolveError, UnusableEvent};
+use crate::{Actions, ResolveError, UnusableEvent, receiving::Incomplete};
 
 /// The most servers that are asked to let somebody into a room.
 const MOST_SERVERS: usize = 10;
@@ -64,6 +64,15 @@ pub enum HandshakeError {
 impl From<StoreError> for HandshakeError {
     fn from(error: StoreError) -> Self {
         Self::Append(error.into())
+    }
+}
+
+impl From<Incomplete> for HandshakeError {
+    fn from(error: Incomplete) -> Self {
+        match error {
+            Incomplete::Store(error) => error.into(),
+            Incomplete::Reason(reason) => PeerError::BadAnswer(reason).into(),
+        }
     }
 }
 

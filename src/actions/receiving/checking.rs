@@ -27,7 +27,7 @@ pub enum UnusableEvent {
 }
 
 /// Keys by server and id, with the greatest time for which each is wanted.
-type Wanted = BTreeMap<OwnedServerName, BTreeMap<String, u64>>;
+pub(super) type Wanted = BTreeMap<OwnedServerName, BTreeMap<String, u64>>;
 
 impl Actions {
     /// Reads events of a room of this version and checks that they are signed; the keys are
@@ -118,6 +118,11 @@ impl Actions {
                 }
             }
         }
+        self.fetch_wanted(wanted).await;
+    }
+
+    /// Asks for keys of many servers at the same time.
+    pub(super) async fn fetch_wanted(&self, wanted: Wanted) {
         // One server's keys are fetched as quickly when the first event needs them.
         if wanted.len() < 2 {
             return;

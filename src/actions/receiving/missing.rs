@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use graph::Received;
+use graph::{MAX_RECEIVED_BYTES, Received};
 use js_int::UInt;
-use peers::Ask;
+use peers::{Ask, Lists};
 use ruma_common::{EventId, OwnedEventId};
 use ruma_federation_api::{
     authorization::get_event_authorization::v1 as event_auth,
@@ -15,13 +15,18 @@ use ruma_federation_api::{
 };
 use serde_json::value::RawValue;
 
-use super::{Incomplete, Place};
+use super::{GivenEvents, Incomplete, Place};
 use crate::Actions;
 
 /// How long another server may take to tell a piece of a room.
 const WAIT: Duration = Duration::from_secs(60);
 /// The largest state of a room that is taken, in bytes.
 const STATE_BYTES: usize = 256 * 1024 * 1024;
+/// What may come in very many pieces.
+const STATE_LISTS: Lists = Lists {
+    names: &["pdus", "auth_chain"],
+    element_bytes: MAX_RECEIVED_BYTES,
+};
 /// The largest list of a state's events, in bytes.
 const IDS_BYTES: usize = 32 * 1024 * 1024;
 /// The largest answer of a few events, in bytes.
@@ -138,11 +143,13 @@ impl Actions {
     ) -> Result<(), Incomplete> {
         let request = room_state::Request::new(event_id.to_owned(), place.room_id.to_owned());
         let ask = Ask::new("state").within(WAIT).up_to(STATE_BYTES);
-        let answer = self.peers.ask(place.origin, request, ask).await;
-        let answer = answer?;
-        let mut events = answer.auth_chain;
-        events.extend(answer.pdus);
-        self.keep_usable(place, events).await
+        let mut given = GivenEvents::default();
+        let take = |list: &str, event| given.add(event, list == "pdus");
+        self.peers
+            .ask_lists(place.origin, request, ask, STATE_LISTS, take)
+            .await?;
+        self.keep_given(place, given).await?;
+        Ok(())
     }
 
     /// Fetches events one by one and keeps those that can be had.
@@ -182,16 +189,7 @@ impl Actions {
     ) -> Vec<Received> {
         let mut usable = Vec::with_capacity(events.len());
         for checked in self.check_events(place.version, events).await {
-            match checked {
-                Ok(received) if received.event.room_id() == place.room_id => usable.push(received),
-                Ok(received) => log::info!(
-                    "{} told {}, which is of another room than {}",
-                    place.origin,
-                    received.event.event_id(),
-                    place.room_id
-                ),
-                Err(error) => log::info!("{} told an event: {error}", place.origin),
-            }
+            usable.extend(place.usable(checked));
         }
         usable
     }

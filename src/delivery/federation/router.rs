@@ -10,7 +10,7 @@ use model::{
     EventSerial, LogEntry, Membership, PublishedDevicesRecord, RoomSerial, RoomServerRecord,
     ServerEdu, UserSerial, WaitingRoomRecord, neighbours_scope,
     tables::{
-        EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, MEMBER_BY_ROOM, MEMBERSHIP_BY_USER,
+        COMPLETED_BY_ROOM, EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, MEMBER_BY_ROOM, MEMBERSHIP_BY_USER,
         PUBLISHED_DEVICES_BY_USER, SERVER_BY_ROOM, TRANSACTION_BY_SERVER, WAITING_ROOM_BY_SERVER,
     },
 };
@@ -347,6 +347,7 @@ impl Routing<'_> {
                 }
                 Ok(())
             }
+            LogEntry::Entered { room, event } => self.entered(position, room, event),
             LogEntry::Receipt { room, user } => self.receipt(position, room, user),
             LogEntry::DeviceList { user } => self.devices(position, user),
             LogEntry::Completed { room, since, found } => self.found(position, room, since, &found),
@@ -380,6 +381,29 @@ impl Routing<'_> {
         match &told.joined {
             Some(joined) => self.newcomer(room, joined, told.position),
             None => Ok(()),
+        }
+    }
+
+    /// Somebody has come in by way of another server, which tells the others of that itself.
+    /// Where it has left the members out, nobody is told of devices: who is there is not known,
+    /// and finds the devices by the join, as everybody does.
+    fn entered(
+        &mut self,
+        position: Position,
+        room: RoomSerial,
+        event: EventSerial,
+    ) -> Result<(), StoreError> {
+        let completed = self.view.get(&COMPLETED_BY_ROOM, &room)?;
+        if completed.is_some_and(|at| at > position) || rooms::is_partial(self.view, room)? {
+            return Ok(());
+        }
+        match Told::load(self.view, self.federation.own_name(), event)? {
+            Some(Told {
+                joined: Some(joined),
+                position,
+                ..
+            }) => self.newcomer(room, &joined, position),
+            _ => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     content,
-    receiving::{Side, received},
+    sides::{Side, received},
 };
 use crate::{Arrival, Incoming, Outside};
 

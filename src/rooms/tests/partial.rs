@@ -8,7 +8,7 @@ use store::Read;
 
 use super::{
     content,
-    receiving::{Side, States, received},
+    sides::{Side, States, received},
 };
 use crate::{Arrival, Completion, Incoming, NewEvent, is_server_in, servers_in};
 
@@ -140,7 +140,7 @@ async fn what_partial_state_misjudged_is_judged_again() {
     let mut c = Side::new("c.test", 3).await;
     a.create("11").await;
     a.let_in(&mut c).await;
-    super::receiving::give_power(&mut a, &c).await;
+    super::sides::give_power(&mut a, &c).await;
     let key = |side: &Side, kind: &str, of: &str| {
         let key = (kind.to_owned(), of.to_owned());
         OwnedEventId::try_from(side.state()[&key].clone()).unwrap()
