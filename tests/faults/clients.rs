@@ -120,3 +120,42 @@ async fn a_head_has_an_end() {
     }
     server.api().get("versions").await.ok();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_taken_back_at_once_cost_little() {
+    const TAKEN_BACK: usize = 50_000;
+    let server = Server::start();
+    let user = server.api().register("calm").await;
+    let room = user.public_room().await;
+    let before = memory(server.process_id());
+    let mut sent = 0;
+    while sent < TAKEN_BACK {
+        let stream = connect(&server).await;
+        let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let driving = tokio::spawn(connection);
+        // Until the server hangs up on who does that.
+        while sent < TAKEN_BACK {
+            let Ok(ready) = client.clone().ready().await else {
+                break;
+            };
+            client = ready;
+            let url = format!("{}/_matrix/client/v3/sync?timeout=30000", server.url());
+            let request = http::Request::get(url)
+                .header("Authorization", format!("Bearer {}", user.access_token))
+                .body(())
+                .expect("a request");
+            let Ok((_, mut stream)) = client.send_request(request, true) else {
+                break;
+            };
+            stream.send_reset(h2::Reason::CANCEL);
+            sent += 1;
+        }
+        driving.abort();
+    }
+    let begun = Instant::now();
+    user.say(&room, "still there").await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "a send took {took:?}");
+    let grown = memory(server.process_id()) - before;
+    assert!(grown < 100.0, "{grown:.0} MiB more");
+}

@@ -4,5 +4,6 @@
 //! `strace` makes system calls of the server fail or last long, `prlimit` leaves it few files.
 
 mod clients;
+mod crowds;
 mod disks;
 mod files;
