@@ -69,6 +69,7 @@ mod sending;
 mod services;
 mod shared_secret;
 mod signatures;
+mod sliding_extensions;
 mod sliding_sync;
 mod starting;
 mod state;

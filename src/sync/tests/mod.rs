@@ -5,3 +5,5 @@ mod gaps;
 mod histories;
 mod house;
 mod sliding;
+mod sliding_memberships;
+mod steps;
