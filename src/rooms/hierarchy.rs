@@ -5,16 +5,14 @@ use std::{
     fmt,
 };
 
-use model::{Membership, RoomSerial, UserSerial, tables};
+use model::{EventSerial, Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{OwnedRoomId, OwnedServerName, RoomId};
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
-use store::Read;
+use store::{Read, StoreError};
 
 use crate::{
-    ReadError, Rooms, room_record, room_serial,
-    summary::{current_content, is_accessible, summary},
-    visibility::not_in_the_room,
+    ReadError, Rooms, room_record, room_serial, summary::Told, visibility::not_in_the_room,
 };
 
 /// The most rooms of one page.
@@ -327,17 +325,18 @@ fn entry(
         _ => return other_entry(view, room_id, user, wanted, others),
     };
     let (_, version) = room_record(view, known)?;
-    if !is_accessible(view, known, version, user)? {
+    let told = Told::read(view, known, version)?;
+    if !told.is_accessible(view, user)? {
         return Ok(Entry::Hidden);
     }
-    let children = if (wanted.children || wanted.json) && is_space(view, known)? {
+    let children = if (wanted.children || wanted.json) && told.is_space() {
         children(view, known, wanted.suggested_only)?
     } else {
         Vec::new()
     };
     let mut json = None;
     if wanted.json {
-        let summary = Value::Object(summary(view, known, room_id, version)?).to_string();
+        let summary = Value::Object(told.summary(view, room_id)?).to_string();
         json = Some(with_children(&summary, &children));
     }
     Ok(Entry::Shown(json, known_children(children)))
@@ -399,16 +398,6 @@ pub(crate) fn with_children<'a>(
     )
 }
 
-pub(crate) fn is_space(view: &impl Read, room: RoomSerial) -> Result<bool, ReadError> {
-    #[derive(Deserialize)]
-    struct Content {
-        #[serde(rename = "type")]
-        room_type: String,
-    }
-    let content: Option<Content> = current_content(view, room, "m.room.create")?;
-    Ok(content.is_some_and(|content| content.room_type == "m.space"))
-}
-
 /// The children of a space, in their order.
 pub(crate) fn children(
     view: &impl Read,
@@ -416,22 +405,18 @@ pub(crate) fn children(
     suggested_only: bool,
 ) -> Result<Vec<Child>, ReadError> {
     let prefix = (room, "m.space.child".to_owned());
-    let mut children = Vec::new();
-    for row in view
+    let rows = view
         .scan(&tables::STATE_BY_ROOM, &prefix)
-        .take(MAX_CHILDREN)
-    {
-        let (_, serial) = row?;
-        if view.contains(&tables::REDACTION_BY_EVENT, &serial)? {
-            continue;
-        }
-        if let Some(stored) = view.get(&tables::EVENT_BY_SERIAL, &serial)?
-            && let Some(child) = child(&stored.json)
-            && (child.suggested || !suggested_only)
-        {
-            children.push(child);
-        }
-    }
+        .take(MAX_CHILDREN);
+    let serials: Vec<EventSerial> = rows
+        .map(|row| Ok(row?.1))
+        .collect::<Result<_, StoreError>>()?;
+    let redactions = view.get_many(&tables::REDACTION_BY_EVENT, &serials)?;
+    let stored = view.get_many(&tables::EVENT_BY_SERIAL, &serials)?;
+    let left = stored.into_iter().zip(redactions);
+    let left = left.filter_map(|(stored, redaction)| stored.filter(|_| redaction.is_none()));
+    let mut children: Vec<Child> = left.filter_map(|stored| child(&stored.json)).collect();
+    children.retain(|child| child.suggested || !suggested_only);
     children.sort_by(|one, other| one.key().cmp(&other.key()));
     Ok(children)
 }

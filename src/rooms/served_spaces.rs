@@ -7,9 +7,9 @@ use store::Read;
 
 use crate::{
     ReadError, Rooms,
-    hierarchy::{Child, children, is_space, with_children},
+    hierarchy::{Child, children, with_children},
     room_record, room_serial,
-    summary::{is_accessible_to_server, summary},
+    summary::Told,
 };
 
 /// The most children that are told of.
@@ -75,14 +75,15 @@ fn served_entry(
         _ => return Ok(None),
     };
     let (_, version) = room_record(view, room)?;
-    if !is_accessible_to_server(view, room, version, server)? {
+    let told = Told::read(view, room, version)?;
+    if !told.is_accessible_to_server(view, server)? {
         return Ok(Some(None));
     }
     let children = match suggested_only {
-        Some(suggested_only) if is_space(view, room)? => children(view, room, suggested_only)?,
+        Some(suggested_only) if told.is_space() => children(view, room, suggested_only)?,
         _ => Vec::new(),
     };
-    let summary = Value::Object(summary(view, room, room_id, version)?).to_string();
+    let summary = Value::Object(told.summary(view, room_id)?).to_string();
     if suggested_only.is_none() {
         return Ok(Some(Some((summary, children))));
     }

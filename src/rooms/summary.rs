@@ -2,19 +2,18 @@
 //! Summary"), and who that is.
 
 use graph::Version;
-use model::{Membership, RoomSerial, UserSerial, tables};
+use model::{EventSerial, Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{RoomId, RoomOrAliasId, ServerName};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use store::Read;
 
 use crate::{
     ReadError, Rooms, acl_allows,
-    event::load_event,
+    client_event::load_event,
     is_server_in, resolve_alias,
     restricted::{Admission, JoinRules},
     room_record, room_serial,
-    visibility::is_world_readable,
 };
 
 /// A stored event, of which the content is wanted.
@@ -47,131 +46,214 @@ pub(crate) fn current_content<T: DeserializeOwned>(
     Ok(whole.map(|whole| whole.content))
 }
 
-/// The join rules of a room; none if it has none.
-fn join_rules(view: &impl Read, room: RoomSerial) -> Result<Option<JoinRules>, ReadError> {
-    current_content(view, room, "m.room.join_rules")
-}
+/// The state by which a room is known to those who are not in it.
+const TOLD: [&str; 9] = [
+    CREATE,
+    "m.room.name",
+    "m.room.topic",
+    "m.room.avatar",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+    HISTORY,
+    GUESTS,
+    JOIN_RULES,
+];
+const CREATE: &str = "m.room.create";
+const HISTORY: &str = "m.room.history_visibility";
+const GUESTS: &str = "m.room.guest_access";
+const JOIN_RULES: &str = "m.room.join_rules";
 
-/// Whether `user` may learn what a room is: members, the invited, and all who may join
-/// it, knock at it or read it (client-server API, "Spaces").
-///
-/// # Errors
-/// If the database fails.
-pub(crate) fn is_accessible(
-    view: &impl Read,
+/// That state of one room, read together, as redactions have left it.
+pub(crate) struct Told {
     room: RoomSerial,
     version: Version,
-    user: UserSerial,
-) -> Result<bool, ReadError> {
-    let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
-    let membership = record.map(|record| record.membership);
-    if matches!(membership, Some(Membership::Join | Membership::Invite)) {
-        return Ok(true);
-    }
-    if is_world_readable(view, room)? {
-        return Ok(true);
-    }
-    let Some(rules) = join_rules(view, room)?.filter(|_| membership != Some(Membership::Ban))
-    else {
-        return Ok(false);
-    };
-    Ok(match rules.join_rule.as_str() {
-        "public" => true,
-        "knock" => version.knows_knocking(),
-        "knock_restricted" => version.knows_knock_restricted_joins(),
-        _ => rules.restricts(version) && rules.admits(view, Some(user))? == Admission::Granted,
-    })
+    /// JSON, in the order of [`TOLD`].
+    contents: Vec<Option<Box<RawValue>>>,
 }
 
-/// The same for another server: whether somebody of it may.
-///
-/// # Errors
-/// If the database fails.
-pub(crate) fn is_accessible_to_server(
-    view: &impl Read,
-    room: RoomSerial,
-    version: Version,
-    server: &ServerName,
-) -> Result<bool, ReadError> {
-    if !acl_allows(view, room, server)? {
-        return Ok(false);
+impl Told {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) fn read(
+        view: &impl Read,
+        room: RoomSerial,
+        version: Version,
+    ) -> Result<Self, ReadError> {
+        let key = |event_type: &str| (room, event_type.to_owned(), String::new());
+        let serials = view.get_many(&tables::STATE_BY_ROOM, &TOLD.map(key))?;
+        let known: Vec<EventSerial> = serials.iter().flatten().copied().collect();
+        let stored = view.get_many(&tables::EVENT_BY_SERIAL, &known)?;
+        let redactions = view.get_many(&tables::REDACTION_BY_EVENT, &known)?;
+        let mut read = known.iter().zip(stored).zip(redactions);
+        let mut contents = Vec::with_capacity(TOLD.len());
+        for serial in serials {
+            let Some(((serial, stored), redaction)) = serial.and_then(|_| read.next()) else {
+                contents.push(None);
+                continue;
+            };
+            contents.push(match (stored, redaction) {
+                (_, Some(_)) => {
+                    let left = graph::redact(&load_event(view, *serial)?)?;
+                    Some(left.content().to_owned())
+                }
+                (Some(stored), None) => {
+                    let whole = serde_json::from_slice::<Whole<Box<RawValue>>>(&stored.json);
+                    whole.ok().map(|whole| whole.content)
+                }
+                (None, None) => None,
+            });
+        }
+        Ok(Self {
+            room,
+            version,
+            contents,
+        })
     }
-    if is_world_readable(view, room)? || is_server_in(view, room, server.as_str())? {
-        return Ok(true);
+
+    fn content<'a, T: Deserialize<'a>>(&'a self, event_type: &str) -> Option<T> {
+        let told = TOLD.iter().zip(&self.contents);
+        let mut wanted = told.filter(|(told, _)| **told == event_type);
+        let content = wanted.next()?.1.as_ref()?;
+        serde_json::from_str(content.get()).ok()
     }
-    let Some(rules) = join_rules(view, room)? else {
-        return Ok(false);
-    };
-    let is_open = match rules.join_rule.as_str() {
-        "public" => true,
-        "knock" => version.knows_knocking(),
-        "knock_restricted" => version.knows_knock_restricted_joins(),
-        _ => false,
-    };
-    if is_open || !rules.restricts(version) {
-        return Ok(is_open);
+
+    /// A text in the content of state; none if it is empty.
+    fn text(&self, event_type: &str, name: &str) -> Option<String> {
+        let mut content: Map<String, Value> = self.content(event_type)?;
+        match content.remove(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        }
     }
-    for room_id in rules.allowed_rooms() {
-        if let Some(room) = room_serial(view, &room_id)?
-            && is_server_in(view, room, server.as_str())?
+
+    fn join_rules(&self) -> Option<JoinRules> {
+        self.content(JOIN_RULES)
+    }
+
+    fn is_world_readable(&self) -> bool {
+        let rule = self.text(HISTORY, "history_visibility");
+        rule.as_deref() == Some("world_readable")
+    }
+
+    fn guests_may_join(&self) -> bool {
+        self.text(GUESTS, "guest_access").as_deref() == Some("can_join")
+    }
+
+    /// Whether the room is a space.
+    pub(crate) fn is_space(&self) -> bool {
+        self.text(CREATE, "type").as_deref() == Some("m.space")
+    }
+
+    /// Whether everybody may come in or ask to.
+    fn is_open(&self, rules: &JoinRules) -> bool {
+        match rules.join_rule.as_str() {
+            "public" => true,
+            "knock" => self.version.knows_knocking(),
+            "knock_restricted" => self.version.knows_knock_restricted_joins(),
+            _ => false,
+        }
+    }
+
+    /// Whether `user` may learn what a room is: members, the invited, and all who may join
+    /// it, knock at it or read it (client-server API, "Spaces").
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) fn is_accessible(
+        &self,
+        view: &impl Read,
+        user: UserSerial,
+    ) -> Result<bool, ReadError> {
+        let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, self.room))?;
+        let membership = record.map(|record| record.membership);
+        if matches!(membership, Some(Membership::Join | Membership::Invite))
+            || self.is_world_readable()
         {
             return Ok(true);
         }
-    }
-    Ok(false)
-}
-
-/// The fields of a room's summary.
-///
-/// # Errors
-/// If the database fails.
-pub(crate) fn summary(
-    view: &impl Read,
-    room: RoomSerial,
-    room_id: &str,
-    version: Version,
-) -> Result<Map<String, Value>, ReadError> {
-    let mut fields = Map::new();
-    let mut text = |name: &str, event_type: &str, key: &str| -> Result<(), ReadError> {
-        let content: Option<Map<String, Value>> = current_content(view, room, event_type)?;
-        let value = content.and_then(|mut content| content.remove(key));
-        if let Some(Value::String(value)) = value
-            && !value.is_empty()
-        {
-            fields.insert(name.to_owned(), Value::String(value));
+        let Some(rules) = self
+            .join_rules()
+            .filter(|_| membership != Some(Membership::Ban))
+        else {
+            return Ok(false);
+        };
+        if self.is_open(&rules) || rules.join_rule == "knock_restricted" {
+            return Ok(self.is_open(&rules));
         }
-        Ok(())
-    };
-    text("name", "m.room.name", "name")?;
-    text("topic", "m.room.topic", "topic")?;
-    text("avatar_url", "m.room.avatar", "url")?;
-    text("canonical_alias", "m.room.canonical_alias", "alias")?;
-    text("room_type", "m.room.create", "type")?;
-    text("encryption", "m.room.encryption", "algorithm")?;
-    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    set("room_id", room_id.into());
-    set("room_version", version.as_str().into());
-    let head = view.get(&tables::HEAD_BY_ROOM, &room)?.unwrap_or_default();
-    set("num_joined_members", head.joined.into());
-    set("world_readable", is_world_readable(view, room)?.into());
-    set("guest_can_join", guests_may_join(view, room)?.into());
-    if let Some(rules) = join_rules(view, room)? {
-        if rules.restricts(version) {
-            let rooms: Vec<String> = rules.allowed_rooms().collect();
-            set("allowed_room_ids", rooms.into());
-        }
-        set("join_rule", rules.join_rule.into());
+        Ok(rules.restricts(self.version) && rules.admits(view, Some(user))? == Admission::Granted)
     }
-    Ok(fields)
-}
 
-fn guests_may_join(view: &impl Read, room: RoomSerial) -> Result<bool, ReadError> {
-    #[derive(Deserialize)]
-    struct Content {
-        guest_access: String,
+    /// The same for another server: whether somebody of it may.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) fn is_accessible_to_server(
+        &self,
+        view: &impl Read,
+        server: &ServerName,
+    ) -> Result<bool, ReadError> {
+        if !acl_allows(view, self.room, server)? {
+            return Ok(false);
+        }
+        if self.is_world_readable() || is_server_in(view, self.room, server.as_str())? {
+            return Ok(true);
+        }
+        let Some(rules) = self.join_rules() else {
+            return Ok(false);
+        };
+        if self.is_open(&rules) || !rules.restricts(self.version) {
+            return Ok(self.is_open(&rules));
+        }
+        for room_id in rules.allowed_rooms() {
+            if let Some(room) = room_serial(view, &room_id)?
+                && is_server_in(view, room, server.as_str())?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-    let content: Option<Content> = current_content(view, room, "m.room.guest_access")?;
-    Ok(content.is_some_and(|content| content.guest_access == "can_join"))
+
+    /// The fields of a room's summary.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) fn summary(
+        &self,
+        view: &impl Read,
+        room_id: &str,
+    ) -> Result<Map<String, Value>, ReadError> {
+        let mut fields = Map::new();
+        for (name, event_type, key) in [
+            ("name", "m.room.name", "name"),
+            ("topic", "m.room.topic", "topic"),
+            ("avatar_url", "m.room.avatar", "url"),
+            ("canonical_alias", "m.room.canonical_alias", "alias"),
+            ("room_type", CREATE, "type"),
+            ("encryption", "m.room.encryption", "algorithm"),
+        ] {
+            if let Some(text) = self.text(event_type, key) {
+                fields.insert(name.to_owned(), text.into());
+            }
+        }
+        let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+        set("room_id", room_id.into());
+        set("room_version", self.version.as_str().into());
+        let head = view.get(&tables::HEAD_BY_ROOM, &self.room)?;
+        set("num_joined_members", head.unwrap_or_default().joined.into());
+        set("world_readable", self.is_world_readable().into());
+        set("guest_can_join", self.guests_may_join().into());
+        if let Some(rules) = self.join_rules() {
+            if rules.restricts(self.version) {
+                let rooms: Vec<String> = rules.allowed_rooms().collect();
+                set("allowed_room_ids", rooms.into());
+            }
+            set("join_rule", rules.join_rule.into());
+        }
+        Ok(fields)
+    }
 }
 
 impl Rooms {
@@ -195,10 +277,11 @@ impl Rooms {
             return Err(unknown());
         }
         let (_, version) = room_record(view, room)?;
-        if !is_accessible(view, room, version, user)? {
+        let told = Told::read(view, room, version)?;
+        if !told.is_accessible(view, user)? {
             return Err(unknown());
         }
-        let mut fields = summary(view, room, room_id.as_str(), version)?;
+        let mut fields = told.summary(view, room_id.as_str())?;
         let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
         let membership = record.map_or(Membership::Leave, |record| record.membership);
         fields.insert("membership".to_owned(), membership.name().into());
