@@ -175,8 +175,10 @@ impl Sync {
         Ok(())
     }
 
-    /// `rooms.leave`: rooms that the user left or was put out of since; of a first
-    /// sync only where the filter asks for them.
+    /// `rooms.leave`: rooms that the user left or was put out of since. Of a first sync,
+    /// and where the whole state is asked for: those that the user was kicked or banned
+    /// from, which clients would not learn otherwise, and those that the user has left
+    /// where the filter asks for them.
     pub(crate) fn left_rooms(
         &self,
         question: &Question,
@@ -188,11 +190,12 @@ impl Sync {
             .of(Membership::Leave)
             .chain(window.of(Membership::Ban));
         for (room, record) in gone {
-            let wanted = match window.since {
-                None => question.include_leave && !record.forgotten,
-                Some(since) => record.position > since.0,
-            };
-            if !wanted {
+            let has_all = window.since.is_none() || question.view.full_state;
+            let is_news = window.since.is_some_and(|since| record.position > since.0);
+            let was_put_out = record.last_join > 0 && record.sender != question.session.user;
+            let is_shown = !record.forgotten && (question.include_leave || was_put_out);
+            let is_wanted = is_news || (has_all && is_shown);
+            if !is_wanted {
                 continue;
             }
             let reader = self.room_reader(question, window, room, record)?;

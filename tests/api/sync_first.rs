@@ -148,6 +148,49 @@ async fn a_left_room_shows_only_where_it_is_asked_for() {
     assert!(!event_ids(timeline).contains(&after.as_str()));
 }
 
+/// A client that begins anew would not learn otherwise that somebody put the user out.
+#[tokio::test]
+async fn a_room_that_one_was_put_out_of_shows_at_once() {
+    let api = server();
+    let (alice, bob) = (api.register("alice").await, api.register("bob").await);
+    let banned = alice.room_with(&[&bob]).await;
+    let kicked = alice.room_with(&[&bob]).await;
+    let left = alice.room_with(&[&bob]).await;
+    alice.act_on("ban", &banned, &bob).await.ok();
+    alice.act_on("kick", &kicked, &bob).await.ok();
+    bob.leave(&left).await;
+    for room in [&banned, &kicked] {
+        alice.say(room, "after").await;
+    }
+    let first = bob.sync().await;
+    let since = first.next_batch();
+    let nothing = bob.sync_with(&format!("timeout=0&since={since}")).await;
+    assert!(nothing.left(&banned).is_null(), "told once");
+    let query = format!("timeout=0&since={since}&full_state=true");
+    let again = bob.sync_with(&query).await;
+    for (room, membership) in [(&banned, "ban"), (&kicked, "leave")] {
+        let events = first.left(room)["timeline"]["events"].as_array().unwrap();
+        let last = events.last().unwrap();
+        assert_eq!(last["content"]["membership"], membership, "{last}");
+        assert_eq!(last["state_key"], bob.user_id.as_str());
+        let state = again.left(room)["state"]["events"].as_array().unwrap();
+        assert!(!state.is_empty(), "the whole state");
+    }
+    for synced in [&first, &again] {
+        assert!(synced.left(&left).is_null(), "left by oneself");
+    }
+    // Whoever is let in again is in, and whoever forgets a room is done with it.
+    alice.act_on("unban", &banned, &bob).await.ok();
+    alice.invite(&banned, &bob).await;
+    bob.post(format!("v3/rooms/{kicked}/forget"), json!({}))
+        .await
+        .ok();
+    let synced = bob.sync().await;
+    assert!(!synced.invited(&banned).is_null());
+    assert!(synced.left(&banned).is_null());
+    assert!(synced.left(&kicked).is_null());
+}
+
 #[tokio::test]
 async fn an_invitation_that_was_taken_back_shows_only_where_it_is_asked_for() {
     let api = server();
