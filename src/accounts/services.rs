@@ -92,7 +92,7 @@ impl Accounts {
         };
         let id: Arc<str> = service.id().into();
         self.store()
-            .read(move |view| {
+            .read_quickly(move |view| {
                 let unknown = || AuthenticateError::NotTheirs(user_id.to_string());
                 let (user, account) = find(view, &user_id)?.ok_or_else(unknown)?;
                 if account.deactivated_at.is_some() {
@@ -109,13 +109,13 @@ impl Accounts {
                         .ok_or(AuthenticateError::UnknownDevice)?,
                 };
                 Ok(Session {
-                    user_id,
+                    user_id: user_id.clone(),
                     user,
-                    device_id: asserted.device_id.unwrap_or_else(|| "".into()),
+                    device_id: asserted.device_id.clone().unwrap_or_else(|| "".into()),
                     device,
                     is_admin: account.is_admin,
                     is_guest: false,
-                    service: Some(id),
+                    service: Some(id.clone()),
                 })
             })
             .await

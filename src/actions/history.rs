@@ -47,50 +47,39 @@ impl Actions {
         viewer: Viewer,
         request: PageRequest,
     ) -> Result<Page, ReadError> {
-        let mut page = self.page(room_id, viewer, &request).await?;
-        if request.direction == Direction::Forward {
-            return Ok(page);
-        }
+        let (mut page, mut gaps) = self.page(room_id, viewer, &request).await?;
         for _ in 0..ROUNDS {
-            let gaps = self.gaps_on(room_id, &page).await?;
             if gaps.is_empty() || !self.fill(room_id, &gaps).await {
                 break;
             }
-            page = self.page(room_id, viewer, &request).await?;
+            (page, gaps) = self.page(room_id, viewer, &request).await?;
         }
         Ok(page)
     }
 
+    /// A page, and the gaps that it reaches, going back.
     async fn page(
         &self,
         room_id: &RoomId,
         viewer: Viewer,
         request: &PageRequest,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<(Page, Vec<Gap>), ReadError> {
         let (rooms, room_id, request) = (self.rooms.clone(), room_id.to_owned(), request.clone());
         let store = self.rooms.store();
         let is_short = request.limit <= SHORT_PAGE;
-        let read = move |view: &Snapshot| rooms.messages(view, &room_id, viewer, &request);
+        let read = move |view: &Snapshot| {
+            let page = rooms.messages(view, &room_id, viewer, &request)?;
+            let gaps = match request.direction {
+                Direction::Backward => gaps_on(view, &room_id, &page)?,
+                Direction::Forward => Vec::new(),
+            };
+            Ok((page, gaps))
+        };
         if is_short {
-            store.read(read).await
+            store.read_quickly(read).await
         } else {
             store.read_long(read).await
         }
-    }
-
-    /// The gaps that a page reaches, going back.
-    async fn gaps_on(&self, room_id: &RoomId, page: &Page) -> Result<Vec<Gap>, ReadError> {
-        let room_id = room_id.to_owned();
-        let (start, end) = (page.start, page.end.unwrap_or(PlaceToken::START));
-        let read = move |view: &Snapshot| {
-            let Some(room) = room_serial(view, room_id.as_str())? else {
-                return Ok(Vec::new());
-            };
-            let mut gaps = gaps_below(view, room, start, MOST_GAPS)?;
-            gaps.retain(|gap| gap.depth >= end.depth);
-            Ok::<_, ReadError>(gaps)
-        };
-        self.rooms.store().read(read).await
     }
 
     /// Asks for what is missing, and tells whether something came.
@@ -194,4 +183,15 @@ impl Actions {
         let reason = "what it rests on is not to be had";
         Err(Incomplete::Reason(reason.to_owned()))
     }
+}
+
+/// The gaps that a page reaches, going back.
+fn gaps_on(view: &Snapshot, room_id: &RoomId, page: &Page) -> Result<Vec<Gap>, ReadError> {
+    let Some(room) = room_serial(view, room_id.as_str())? else {
+        return Ok(Vec::new());
+    };
+    let end = page.end.unwrap_or(PlaceToken::START);
+    let mut gaps = gaps_below(view, room, page.start, MOST_GAPS)?;
+    gaps.retain(|gap| gap.depth >= end.depth);
+    Ok(gaps)
 }

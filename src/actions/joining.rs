@@ -1,10 +1,8 @@
 //! Coming into a room with all that one had in the room that it replaces.
 
 use accounts::Session;
-use model::{UserSerial, tables};
 use rooms::{AppendError, CreateRoom};
-use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId};
-use store::{Read, Snapshot, StoreError};
+use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedServerName, RoomOrAliasId};
 
 use crate::{Actions, HandshakeError, sender};
 
@@ -59,26 +57,15 @@ impl Actions {
         about: &[u8],
     ) -> Result<OwnedRoomId, HandshakeError> {
         let (room_id, servers) = self.find_room(target, via).await?;
-        let (user, place) = (session.user, room_id.clone());
-        let read = move |view: &Snapshot| was_there(view, user, &place);
-        let comes_back = self.rooms.store().read(read).await?;
-        if self.rooms.is_here(&room_id).await? {
+        let threshold = self.rooms.threshold(&room_id, session.user).await?;
+        if threshold.is_here {
             self.join_here(session, &room_id, about).await?;
         } else {
             self.enter(session, &room_id, servers, about).await?;
         }
-        if !comes_back {
+        if !threshold.comes_back && !threshold.replaces_none {
             self.take_settings_along(session, &room_id).await;
         }
         Ok(room_id)
     }
-}
-
-/// Whether the user has been in the room at some time.
-fn was_there(view: &Snapshot, user: UserSerial, room_id: &RoomId) -> Result<bool, StoreError> {
-    let Some(room) = rooms::room_serial(view, room_id.as_str())? else {
-        return Ok(false);
-    };
-    let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
-    Ok(record.is_some_and(|record| record.last_join > 0))
 }

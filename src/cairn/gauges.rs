@@ -18,6 +18,7 @@ pub(crate) struct Gauges {
     watches: IntGauge,
     database: IntGaugeVec,
     families: IntGaugeVec,
+    events: IntGauge,
     media: IntGaugeVec,
     free: IntGauge,
     certificates: IntGaugeVec,
@@ -66,6 +67,10 @@ impl Gauges {
                 "RocksDB's own numbers for each column family: bytes in sorted files, in memory and waiting for compaction, files at level 0, estimated rows.",
                 &["family", "number"],
             ),
+            events: metrics.gauge(
+                "cairn_remembered_event_bytes",
+                "Bytes of events that are kept in memory for those who read them next.",
+            ),
             media: metrics.gauge_with(
                 "cairn_media_bytes",
                 "Bytes of files: uploaded here, fetched from other servers, thumbnails.",
@@ -95,6 +100,7 @@ impl Gauges {
     /// Looks everything up.
     pub(crate) async fn measure(&self, overseer: &Overseer) {
         self.process();
+        self.events.set(signed(overseer.rooms.remembered_bytes()));
         if let Some(free) = overseer.free_bytes() {
             self.free.set(signed(free));
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rooms::Rooms;
 use runtime::{Clock, Stop};
 use store::{Internals, Store, StoreError};
 use web::{Health, Tls};
@@ -20,6 +21,7 @@ const DAY: u64 = 24 * 60 * 60 * 1_000;
 #[derive(Clone)]
 pub(crate) struct Overseer {
     pub(crate) store: Store,
+    pub(crate) rooms: Rooms,
     pub(crate) data_dir: PathBuf,
     /// Free bytes below which no file is taken any more.
     pub(crate) reserved_bytes: u64,

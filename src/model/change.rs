@@ -34,6 +34,22 @@ pub fn room_scope(room: RoomSerial) -> Scope {
     }
 }
 
+/// The room that a scope is of, if it is that of what happens in one.
+pub fn room_of_scope(scope: Scope) -> Option<RoomSerial> {
+    let room = RoomSerial(scope.serial);
+    (scope == room_scope(room)).then_some(room)
+}
+
+/// The scope of what becomes of a room's events after they are shown: that they are
+/// redacted, or stand otherwise than was thought. Nobody waits for it; what is remembered
+/// of events rests on it.
+pub fn rewriting_scope(room: RoomSerial) -> Scope {
+    Scope {
+        kind: 6,
+        serial: room.0,
+    }
+}
+
 /// The scope of which rooms stand in the public directory.
 pub fn publication_scope() -> Scope {
     Scope { kind: 5, serial: 0 }

@@ -36,7 +36,7 @@ pub use account::{
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{
     device_scope, media_scope, neighbours_scope, occupancy_scope, publication_scope, pushers_scope,
-    room_scope, user_scope,
+    rewriting_scope, room_of_scope, room_scope, user_scope,
 };
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
 pub use destination::{

@@ -1,6 +1,6 @@
 //! The rows that only events of other servers have.
 
-use model::{Membership, MembershipRecord, RoomSerial, tables};
+use model::{Membership, MembershipRecord, RoomSerial, rewriting_scope, tables};
 use ruma_common::UserId;
 use store::{Batch, Latest, Read};
 
@@ -30,6 +30,7 @@ pub(crate) fn rows(room: RoomSerial, staged: &Staged, arrival: &Arrival, batch: 
     }
     if let Some(redaction) = arrival.redacted_by {
         batch.put(&tables::REDACTION_BY_EVENT, &staged.serial, &redaction);
+        batch.wake(rewriting_scope(room));
     }
 }
 

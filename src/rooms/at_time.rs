@@ -89,7 +89,7 @@ pub(crate) fn nearest<R: Read>(
 
 fn found(event: ClientEvent, sent_at: u64) -> EventAtTime {
     EventAtTime {
-        event_id: event.stored.event_id,
+        event_id: event.stored.event_id.clone(),
         sent_at,
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use graph::{Event, Reason, redaction_applies};
 use model::{
     EventMeta, EventSerial, EventStatus, LogEntry, Membership, PartialEventRecord,
-    PartialRoomRecord, RoomChange, RoomSerial, StateRoot, intern_user, tables,
+    PartialRoomRecord, RoomChange, RoomSerial, StateRoot, intern_user, rewriting_scope, tables,
 };
 use ruma_common::{OwnedEventId, UserId};
 use store::{Batch, Latest, Position, Read as _, Writing, Written};
@@ -473,6 +473,7 @@ impl Rest {
         batch: &mut Batch,
     ) -> Result<(), AppendError> {
         let mut tallies = Tallies::default();
+        batch.wake(rewriting_scope(room));
         for replayed in &self.events {
             let (serial, meta) = (replayed.serial, &replayed.after);
             if *meta != replayed.before {

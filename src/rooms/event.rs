@@ -6,19 +6,19 @@ use std::{
     collections::{BTreeSet, HashMap},
 };
 
-use graph::{Event, Version};
+use graph::Version;
 use model::{
-    DeviceSerial, EventMeta, EventSerial, Membership, MembershipRecord, RoomSerial, StateRoot,
-    StoredEvent, UserSerial, tables,
+    DeviceSerial, EventSerial, Membership, MembershipRecord, RoomSerial, StateRoot, UserSerial,
+    tables,
 };
-use ruma_common::{OwnedEventId, OwnedRoomId};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use store::{Read, StoreError};
 
 use crate::{
-    ReadError, StateMaps,
+    ClientEvent, ReadError, Rooms, StateMaps,
+    client_event::load_events,
+    event_cache::Remembered,
     form::{DELAY_ID, Fields, STICKY_LEFT, damaged, quoted, shared_part},
+    identities::{Identities, RoomIdentity},
     relations::{self, NewestBundled},
     room_record,
     state::stripped_state,
@@ -33,32 +33,6 @@ pub struct Viewer {
     pub device: Option<DeviceSerial>,
 }
 
-/// An event with what is known about it.
-#[derive(Clone, Debug)]
-pub struct ClientEvent {
-    /// Its serial.
-    pub serial: EventSerial,
-    /// Its body.
-    pub stored: StoredEvent,
-    /// What is known about it.
-    pub meta: EventMeta,
-    /// The redaction that took its content away.
-    pub redacted_by: Option<EventSerial>,
-}
-
-impl ClientEvent {
-    /// Who sent it.
-    pub fn sender(&self) -> String {
-        #[derive(Deserialize)]
-        struct Header {
-            sender: String,
-        }
-        serde_json::from_slice::<Header>(&self.stored.json)
-            .map(|header| header.sender)
-            .unwrap_or_default()
-    }
-}
-
 /// How much is told about an event.
 #[derive(Clone, Copy, PartialEq)]
 enum Told {
@@ -67,73 +41,6 @@ enum Told {
     Cheap,
     /// What is the same for all: nothing about the viewer.
     Common,
-}
-
-/// What membership and profile lookups need of a membership's content.
-#[derive(Deserialize)]
-struct MemberContent {
-    membership: String,
-}
-
-/// Reads the event of a serial for the rules.
-///
-/// # Errors
-/// If it is not there or damaged.
-pub(crate) fn load_event(view: &impl Read, serial: EventSerial) -> Result<Event, ReadError> {
-    let stored = view
-        .get(&tables::EVENT_BY_SERIAL, &serial)?
-        .ok_or_else(|| ReadError::NotFound("the event is not known here".to_owned()))?;
-    let (record, version) = room_record(view, stored.room)?;
-    checked(stored, version, &record.room_id)
-}
-
-pub(crate) fn checked(
-    stored: StoredEvent,
-    version: Version,
-    room_id: &str,
-) -> Result<Event, ReadError> {
-    let damaged = |_| StoreError::Corrupt {
-        table: tables::EVENT_BY_SERIAL.name,
-        reason: store::DecodeError("an id in it is none"),
-    };
-    let event_id = OwnedEventId::try_from(stored.event_id.as_str()).map_err(damaged)?;
-    let room_id = OwnedRoomId::try_from(room_id).map_err(damaged)?;
-    Ok(Event::from_stored(
-        stored.json,
-        event_id,
-        version,
-        room_id,
-        false,
-    )?)
-}
-
-/// The events of some serials, in their order, without those that are not of `room` or
-/// not there any more. Who may see them is not asked here.
-///
-/// # Errors
-/// If the database fails.
-pub fn load_events(
-    view: &impl Read,
-    room: RoomSerial,
-    serials: &[EventSerial],
-) -> Result<Vec<ClientEvent>, ReadError> {
-    let stored = view.get_many(&tables::EVENT_BY_SERIAL, serials)?;
-    let metas = view.get_many(&tables::EVENT_META_BY_SERIAL, serials)?;
-    let redactions = view.get_many(&tables::REDACTION_BY_EVENT, serials)?;
-    Ok(serials
-        .iter()
-        .zip(stored)
-        .zip(metas)
-        .zip(redactions)
-        .filter_map(|(((serial, stored), meta), redacted_by)| {
-            Some(ClientEvent {
-                serial: *serial,
-                stored: stored.filter(|stored| stored.room == room)?,
-                meta: meta?,
-                redacted_by,
-            })
-        })
-        .collect())
 }
 
 /// Reads the events of one room for one viewer, remembering what neighbours share.
@@ -161,6 +68,9 @@ pub struct EventReader<'a, R> {
     pub(crate) newest_bundled: NewestBundled,
     /// Whom the viewer ignores; none until somebody asks.
     ignored: OnceCell<BTreeSet<String>>,
+    /// What others have read of the room, if this may be used.
+    remembered: Option<Remembered<'a>>,
+    identities: Option<&'a Identities>,
 }
 
 impl<'a, R: Read> EventReader<'a, R> {
@@ -177,14 +87,48 @@ impl<'a, R: Read> EventReader<'a, R> {
         now: u64,
     ) -> Result<Self, ReadError> {
         let (record, version) = room_record(view, room)?;
+        let identity = RoomIdentity {
+            room_id: record.room_id,
+            version,
+        };
         let viewer_id = model::user_id(view, viewer.user)?.unwrap_or_default();
+        Self::of(view, (room, &identity), secret, (viewer, viewer_id), now)
+    }
+
+    /// The same, reading from memory what others have read, where the view allows that.
+    pub(crate) fn remembering(
+        rooms: &'a Rooms,
+        view: &'a R,
+        room: RoomSerial,
+        viewer: Viewer,
+    ) -> Result<Self, ReadError> {
+        let Rooms { inner } = rooms;
+        let identity = inner.identities.room(view, room)?;
+        let viewer_id = inner.identities.user(view, viewer.user)?;
+        let viewer_id = viewer_id.as_deref().unwrap_or_default().to_owned();
+        let (secret, now) = (inner.store.secret(), inner.clock.now().0);
+        let reader = Self::of(view, (room, &identity), secret, (viewer, viewer_id), now)?;
+        Ok(Self {
+            remembered: inner.events.seen_from(&inner.store, view, room),
+            identities: Some(&inner.identities),
+            ..reader
+        })
+    }
+
+    fn of(
+        view: &'a R,
+        (room, identity): (RoomSerial, &RoomIdentity),
+        secret: &'a [u8; 32],
+        (viewer, viewer_id): (Viewer, String),
+        now: u64,
+    ) -> Result<Self, ReadError> {
         Ok(Self {
             stay: view.get(&tables::MEMBERSHIP_BY_USER, &(viewer.user, room))?,
             viewer_quoted: quoted(&viewer_id),
             view,
             room,
-            room_id: record.room_id,
-            version,
+            room_id: identity.room_id.clone(),
+            version: identity.version,
             secret,
             viewer,
             viewer_id,
@@ -193,12 +137,33 @@ impl<'a, R: Read> EventReader<'a, R> {
             erased: RefCell::default(),
             newest_bundled: NewestBundled::default(),
             ignored: OnceCell::new(),
+            remembered: None,
+            identities: None,
         })
+    }
+
+    /// The user id behind a serial.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn user_id(&self, user: UserSerial) -> Result<Option<String>, StoreError> {
+        match self.identities {
+            Some(identities) => {
+                let user_id = identities.user(self.view, user)?;
+                Ok(user_id.map(|user_id| user_id.as_ref().to_owned()))
+            }
+            None => model::user_id(self.view, user),
+        }
     }
 
     /// Who looks.
     pub fn viewer(&self) -> Viewer {
         self.viewer
+    }
+
+    /// The viewer's membership of the room, if there is one.
+    pub(crate) fn stay(&self) -> Option<&MembershipRecord> {
+        self.stay.as_ref()
     }
 
     /// The viewer's user id.
@@ -216,18 +181,30 @@ impl<'a, R: Read> EventReader<'a, R> {
     /// # Errors
     /// If the database fails.
     pub fn load(&self, serial: EventSerial) -> Result<Option<ClientEvent>, ReadError> {
+        if let Some(remembered) = &self.remembered
+            && let Some(event) = remembered.get(serial)
+        {
+            return Ok(Some(event));
+        }
         let Some(stored) = self.view.get(&tables::EVENT_BY_SERIAL, &serial)? else {
             return Ok(None);
         };
         let Some(meta) = self.view.get(&tables::EVENT_META_BY_SERIAL, &serial)? else {
             return Ok(None);
         };
-        Ok((stored.room == self.room).then_some(ClientEvent {
+        if stored.room != self.room {
+            return Ok(None);
+        }
+        let event = ClientEvent {
             serial,
-            stored,
+            stored: std::sync::Arc::new(stored.into()),
             meta,
             redacted_by: self.view.get(&tables::REDACTION_BY_EVENT, &serial)?,
-        }))
+        };
+        if let Some(remembered) = &self.remembered {
+            remembered.put([&event]);
+        }
+        Ok(Some(event))
     }
 
     /// The events of some serials, in their order, without those that are not of this
@@ -236,7 +213,24 @@ impl<'a, R: Read> EventReader<'a, R> {
     /// # Errors
     /// If the database fails.
     pub fn load_many(&self, serials: &[EventSerial]) -> Result<Vec<ClientEvent>, ReadError> {
-        load_events(self.view, self.room, serials)
+        let Some(remembered) = &self.remembered else {
+            return load_events(self.view, self.room, serials);
+        };
+        let mut events = remembered.get_many(serials);
+        let unknown = serials.iter().zip(&events);
+        let unknown = unknown.filter(|(_, event)| event.is_none());
+        let unknown: Vec<EventSerial> = unknown.map(|(serial, _)| *serial).collect();
+        if !unknown.is_empty() {
+            let read = load_events(self.view, self.room, &unknown)?;
+            remembered.put(&read);
+            let mut read = read.into_iter().peekable();
+            for (serial, event) in serials.iter().zip(&mut events) {
+                if event.is_none() {
+                    *event = read.next_if(|event| event.serial == *serial);
+                }
+            }
+        }
+        Ok(events.into_iter().flatten().collect())
     }
 
     /// The event of an id, if it is one of this room and still there.
@@ -266,20 +260,6 @@ impl<'a, R: Read> EventReader<'a, R> {
         }
     }
 
-    /// The membership that an `m.room.member` event gives.
-    ///
-    /// # Errors
-    /// If the event is damaged.
-    pub fn membership_of(&self, event: &ClientEvent) -> Result<Option<Membership>, ReadError> {
-        #[derive(Deserialize)]
-        struct Member {
-            content: MemberContent,
-        }
-        Ok(serde_json::from_slice::<Member>(&event.stored.json)
-            .ok()
-            .and_then(|member| Membership::from_name(&member.content.membership)))
-    }
-
     /// The viewer's membership in the state under `root`.
     ///
     /// # Errors
@@ -289,7 +269,7 @@ impl<'a, R: Read> EventReader<'a, R> {
             return Ok(*known);
         }
         let membership = match self.state_event(root, "m.room.member", &self.viewer_id)? {
-            Some(event) => self.membership_of(&event)?,
+            Some(event) => event.membership(),
             None => None,
         };
         self.memberships.borrow_mut().insert(root, membership);
@@ -310,10 +290,10 @@ impl<'a, R: Read> EventReader<'a, R> {
     /// [`EventReader::json`] of an event whose sender the viewer ignores: with nothing of
     /// what the sender said.
     pub(crate) fn json_redacted(&self, event: &ClientEvent) -> Result<String, ReadError> {
-        let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
+        let whole = event.stored.checked(self.version, &self.room_id)?;
         let redacted = graph::redact(&whole)?;
-        let json = redacted.json().as_bytes();
-        let json = self.format(event, json, true, None, Told::Everything)?;
+        let fields = Fields::of(redacted.json().as_bytes()).ok_or_else(damaged)?;
+        let json = self.format(event, &fields, true, None, Told::Everything)?;
         relations::bundle(self, event, true, json)
     }
 
@@ -335,6 +315,14 @@ impl<'a, R: Read> EventReader<'a, R> {
         self.json_told(event, false, Told::Cheap)
     }
 
+    /// The same with the room's id, of an event of a list of state.
+    ///
+    /// # Errors
+    /// As [`EventReader::json`].
+    pub(crate) fn listed_json(&self, event: &ClientEvent) -> Result<String, ReadError> {
+        self.json_told(event, true, Told::Cheap)
+    }
+
     /// The same of a new event for an application service, which looks for many users at
     /// once: with its room's id, with nothing about the viewer. An invitation comes with
     /// what the invited one is shown of the room.
@@ -343,7 +331,7 @@ impl<'a, R: Read> EventReader<'a, R> {
     /// As [`EventReader::json`].
     pub fn service_json(&self, event: &ClientEvent) -> Result<String, ReadError> {
         let json = self.json_told(event, true, Told::Common)?;
-        if self.membership_of(event)? != Some(Membership::Invite) {
+        if event.membership() != Some(Membership::Invite) {
             return Ok(json);
         }
         let shown = stripped_state(self, event.serial)?.join(",");
@@ -376,29 +364,22 @@ impl<'a, R: Read> EventReader<'a, R> {
         told: Told,
     ) -> Result<String, ReadError> {
         if redacted_because.is_none() && !self.is_erased_for_viewer(event)? {
-            return self.format(event, &event.stored.json, with_room_id, None, told);
+            return self.format(event, &event.stored.fields()?, with_room_id, None, told);
         }
-        let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
+        let whole = event.stored.checked(self.version, &self.room_id)?;
         let redacted = graph::redact(&whole)?;
-        let json = redacted.json().as_bytes();
-        self.format(event, json, with_room_id, redacted_because, told)
+        let fields = Fields::of(redacted.json().as_bytes()).ok_or_else(damaged)?;
+        self.format(event, &fields, with_room_id, redacted_because, told)
     }
 
     /// Whether the sender asked to be forgotten, and the viewer was not there when the
     /// event was sent (client-server API, "Account deactivation", `erase`).
     fn is_erased_for_viewer(&self, event: &ClientEvent) -> Result<bool, ReadError> {
-        #[derive(Deserialize)]
-        struct Header<'a> {
-            sender: std::borrow::Cow<'a, str>,
-            #[serde(borrow)]
-            state_key: Option<&'a RawValue>,
-        }
         if self.came_during_stay(event) {
             return Ok(false);
         }
-        let header: Header<'_> =
-            serde_json::from_slice(&event.stored.json).map_err(|_| damaged())?;
-        if header.state_key.is_some() || !self.is_erased(&header.sender)? {
+        let fields = event.stored.fields()?;
+        if fields.state_key.is_some() || !self.is_erased(&fields.sender_id())? {
             return Ok(false);
         }
         Ok(self.membership_in(event.meta.state_before)? != Some(Membership::Join))
@@ -435,12 +416,6 @@ impl<'a, R: Read> EventReader<'a, R> {
     /// # Errors
     /// If the database fails or the event is damaged.
     pub fn is_ignored(&self, event: &ClientEvent) -> Result<bool, ReadError> {
-        #[derive(Deserialize)]
-        struct Header<'a> {
-            sender: Cow<'a, str>,
-            #[serde(borrow)]
-            state_key: Option<&'a RawValue>,
-        }
         let ignored = match self.ignored.get() {
             Some(known) => known,
             None => {
@@ -451,26 +426,24 @@ impl<'a, R: Read> EventReader<'a, R> {
         if ignored.is_empty() {
             return Ok(false);
         }
-        let header: Header<'_> =
-            serde_json::from_slice(&event.stored.json).map_err(|_| damaged())?;
-        Ok(header.state_key.is_none() && ignored.contains(header.sender.as_ref()))
+        let fields = event.stored.fields()?;
+        Ok(fields.state_key.is_none() && ignored.contains(fields.sender_id().as_ref()))
     }
 
     /// Puts the client's form together from pieces of the stored one.
     fn format(
         &self,
         event: &ClientEvent,
-        json: &[u8],
+        fields: &Fields<'_>,
         with_room_id: bool,
         because: Option<&str>,
         told: Told,
     ) -> Result<String, ReadError> {
-        let fields: Fields<'_> = serde_json::from_slice(json).map_err(|_| damaged())?;
         let event_id = &event.stored.event_id;
         let room_id = with_room_id.then_some(self.room_id.as_str());
-        let mut out = shared_part(&fields, event_id, self.version, room_id);
+        let mut out = shared_part(fields, event_id, self.version, room_id);
         out.push_str(",\"unsigned\":");
-        self.unsigned(&mut out, event, &fields, because, told)?;
+        self.unsigned(&mut out, event, fields, because, told)?;
         out.push('}');
         Ok(out)
     }
@@ -483,7 +456,7 @@ impl<'a, R: Read> EventReader<'a, R> {
         because: Option<&str>,
         told: Told,
     ) -> Result<(), ReadError> {
-        let sent_at: u64 = fields.origin_server_ts.get().parse().unwrap_or(self.now);
+        let sent_at: u64 = fields.origin_server_ts.parse().unwrap_or(self.now);
         out.push_str("{\"age\":");
         out.push_str(&self.now.saturating_sub(sent_at).to_string());
         let mut field = |name: &str, value: &str| {
@@ -497,7 +470,7 @@ impl<'a, R: Read> EventReader<'a, R> {
         }
         // Only one's own events have transaction ids to be told of.
         if let Some(device) = self.viewer.device
-            && fields.sender.get() == self.viewer_quoted
+            && fields.sender == self.viewer_quoted
             && let Some(sent) = self
                 .view
                 .get(&tables::TRANSACTION_BY_EVENT, &event.serial)?
@@ -505,7 +478,7 @@ impl<'a, R: Read> EventReader<'a, R> {
         {
             field("transaction_id", &quoted(&sent.transaction_id));
         }
-        if fields.sender.get() == self.viewer_quoted
+        if fields.sender == self.viewer_quoted
             && let Some(delay_id) = self.view.get(&tables::DELAY_ID_BY_EVENT, &event.serial)?
         {
             field(DELAY_ID, &quoted(&delay_id));
@@ -536,12 +509,12 @@ impl<'a, R: Read> EventReader<'a, R> {
             return Ok(());
         };
         field("replaces_state", &quoted(&before.stored.event_id));
-        if let Ok(fields) = serde_json::from_slice::<Fields<'_>>(&before.stored.json) {
-            field("prev_sender", fields.sender.get());
+        let fields = before.stored.fields()?;
+        field("prev_sender", fields.sender);
+        match before.redacted_by {
+            None => field("prev_content", fields.content),
+            Some(_) => field("prev_content", &self.content(&before)?),
         }
-        let json = self.shown(&before)?;
-        let fields: Fields<'_> = serde_json::from_slice(&json).map_err(|_| damaged())?;
-        field("prev_content", fields.content.get());
         Ok(())
     }
 
@@ -556,13 +529,9 @@ impl<'a, R: Read> EventReader<'a, R> {
         if told == Told::Common {
             return Ok(None);
         }
-        let own = fields.event_type.get() == "\"m.room.member\""
-            && fields
-                .state_key
-                .is_some_and(|key| key.get() == self.viewer_quoted);
-        if own {
-            let content: Option<MemberContent> = serde_json::from_str(fields.content.get()).ok();
-            return Ok(content.and_then(|content| Membership::from_name(&content.membership)));
+        let is_own = fields.is_membership() && fields.state_key == Some(&self.viewer_quoted);
+        if is_own {
+            return Ok(fields.membership());
         }
         if self.came_during_stay(event) {
             return Ok(Some(Membership::Join));
@@ -581,9 +550,12 @@ impl<'a, R: Read> EventReader<'a, R> {
     /// # Errors
     /// If the database fails or the event is damaged.
     pub fn content(&self, event: &ClientEvent) -> Result<String, ReadError> {
+        if event.redacted_by.is_none() {
+            return Ok(event.stored.fields()?.content.to_owned());
+        }
         let json = self.shown(event)?;
-        let fields: Fields<'_> = serde_json::from_slice(&json).map_err(|_| damaged())?;
-        Ok(fields.content.get().to_owned())
+        let fields = Fields::of(&json).ok_or_else(damaged)?;
+        Ok(fields.content.to_owned())
     }
 
     /// The event's own JSON, or what its redaction has left of it.
@@ -591,7 +563,7 @@ impl<'a, R: Read> EventReader<'a, R> {
         if event.redacted_by.is_none() {
             return Ok(Cow::Borrowed(&event.stored.json));
         }
-        let whole = checked(event.stored.clone(), self.version, &self.room_id)?;
+        let whole = event.stored.checked(self.version, &self.room_id)?;
         Ok(Cow::Owned(
             graph::redact(&whole)?.json().as_bytes().to_vec(),
         ))
@@ -604,10 +576,10 @@ impl<'a, R: Read> EventReader<'a, R> {
     /// If the event is damaged.
     pub fn stripped(&self, event: &ClientEvent) -> Result<String, ReadError> {
         let json = self.shown(event)?;
-        let fields: Fields<'_> = serde_json::from_slice(&json).map_err(|_| damaged())?;
-        let state_key = fields.state_key.map_or("\"\"", RawValue::get);
+        let fields = Fields::of(&json).ok_or_else(damaged)?;
+        let state_key = fields.state_key.unwrap_or("\"\"");
         // Of the create event also when that was (MSC4311).
-        let sent_at = match fields.event_type.get() {
+        let sent_at = match fields.event_type {
             "\"m.room.create\"" => format!(",\"origin_server_ts\":{}", fields.origin_server_ts),
             _ => String::new(),
         };

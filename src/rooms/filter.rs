@@ -3,7 +3,7 @@
 use ruma_client_api::filter::{RoomEventFilter, UrlFilter};
 use serde::Deserialize;
 
-use crate::relations::Relation;
+use crate::{ClientEvent, relations::Relation};
 
 /// A filter of events, ready to be asked.
 #[derive(Clone, Debug, Default)]
@@ -42,15 +42,6 @@ impl RelationFilter {
         let named = |types: &[String]| relation.as_ref().is_some_and(|one| types.contains(one));
         self.rel_types.as_deref().is_none_or(named) && !named(&self.not_rel_types)
     }
-}
-
-#[derive(Deserialize)]
-struct Header<'a> {
-    #[serde(rename = "type")]
-    event_type: std::borrow::Cow<'a, str>,
-    sender: std::borrow::Cow<'a, str>,
-    #[serde(borrow)]
-    content: &'a serde_json::value::RawValue,
 }
 
 impl From<&RoomEventFilter> for EventFilter {
@@ -134,20 +125,20 @@ impl EventFilter {
         self.senders.as_deref().is_none_or(named) && !named(&self.not_senders)
     }
 
-    /// Whether the event with this JSON passes. Unreadable events do not.
-    pub fn allows(&self, json: &[u8]) -> bool {
+    /// Whether the event passes. Unreadable events do not.
+    pub fn allows(&self, event: &ClientEvent) -> bool {
         if self.is_open() {
             return true;
         }
-        let Ok(header) = serde_json::from_slice::<Header<'_>>(json) else {
+        let Ok(fields) = event.stored.fields() else {
             return false;
         };
-        self.allows_type(&header.event_type)
-            && self.allows_sender(&header.sender)
-            && self.relations.allows(header.content.get())
+        self.allows_type(&fields.type_name())
+            && self.allows_sender(&fields.sender_id())
+            && self.relations.allows(fields.content)
             && self
                 .contains_url
-                .is_none_or(|wanted| has_url(header.content.get()) == wanted)
+                .is_none_or(|wanted| has_url(fields.content) == wanted)
     }
 }
 

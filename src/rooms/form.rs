@@ -1,28 +1,96 @@
 //! The form in which clients get events, put together from pieces of the stored one.
 
+use std::borrow::Cow;
+
 use graph::Version;
-use model::tables;
+use model::{Membership, tables};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::StoreError;
 
 /// The fields of an event that clients get, as they stand in its JSON.
-#[derive(Deserialize)]
+#[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
-    #[serde(borrow)]
-    pub(crate) content: &'a RawValue,
-    #[serde(borrow)]
-    pub(crate) origin_server_ts: &'a RawValue,
-    #[serde(borrow)]
-    pub(crate) sender: &'a RawValue,
-    #[serde(borrow, rename = "type")]
-    pub(crate) event_type: &'a RawValue,
-    #[serde(borrow)]
-    pub(crate) state_key: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pub(crate) redacts: Option<&'a RawValue>,
-    #[serde(borrow, rename = "msc4354_sticky")]
-    pub(crate) sticky: Option<&'a RawValue>,
+    pub(crate) content: &'a str,
+    pub(crate) origin_server_ts: &'a str,
+    pub(crate) sender: &'a str,
+    pub(crate) event_type: &'a str,
+    pub(crate) state_key: Option<&'a str>,
+    pub(crate) redacts: Option<&'a str>,
+    pub(crate) sticky: Option<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of the event with this JSON; `None` if it is no event's.
+    pub(crate) fn of(json: &'a [u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Raw<'a> {
+            #[serde(borrow)]
+            content: &'a RawValue,
+            #[serde(borrow)]
+            origin_server_ts: &'a RawValue,
+            #[serde(borrow)]
+            sender: &'a RawValue,
+            #[serde(borrow, rename = "type")]
+            event_type: &'a RawValue,
+            #[serde(borrow)]
+            state_key: Option<&'a RawValue>,
+            #[serde(borrow)]
+            redacts: Option<&'a RawValue>,
+            #[serde(borrow, rename = "msc4354_sticky")]
+            sticky: Option<&'a RawValue>,
+        }
+        let raw: Raw<'a> = serde_json::from_slice(json).ok()?;
+        Some(Self {
+            content: raw.content.get(),
+            origin_server_ts: raw.origin_server_ts.get(),
+            sender: raw.sender.get(),
+            event_type: raw.event_type.get(),
+            state_key: raw.state_key.map(RawValue::get),
+            redacts: raw.redacts.map(RawValue::get),
+            sticky: raw.sticky.map(RawValue::get),
+        })
+    }
+
+    /// Whether it is somebody's membership.
+    pub(crate) fn is_membership(&self) -> bool {
+        self.event_type == "\"m.room.member\""
+    }
+
+    /// Who sent it; empty if that is no text.
+    pub(crate) fn sender_id(&self) -> Cow<'a, str> {
+        unquoted(self.sender).unwrap_or_default()
+    }
+
+    /// Its type; empty if that is no text.
+    pub(crate) fn type_name(&self) -> Cow<'a, str> {
+        unquoted(self.event_type).unwrap_or_default()
+    }
+
+    /// Its state key, if it is state.
+    pub(crate) fn state_key_text(&self) -> Option<Cow<'a, str>> {
+        unquoted(self.state_key?)
+    }
+
+    /// The membership that its content gives, if any.
+    pub(crate) fn membership(&self) -> Option<Membership> {
+        #[derive(Deserialize)]
+        struct Content<'a> {
+            #[serde(borrow)]
+            membership: Cow<'a, str>,
+        }
+        let content: Content<'_> = serde_json::from_str(self.content).ok()?;
+        Membership::from_name(&content.membership)
+    }
+}
+
+/// The text of a JSON string.
+fn unquoted(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str(json).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
 }
 
 /// Where in `unsigned` the sender is told the delay id of an event (MSC4140).
@@ -37,7 +105,7 @@ pub(crate) const MAX_STICKY: u64 = 3_600_000;
 impl Fields<'_> {
     /// For how long the event is still sticky, in ms; none if it is not (MSC4354).
     pub(crate) fn sticky_left(&self, now: u64) -> Option<u64> {
-        let sent_at: u64 = self.origin_server_ts.get().parse().ok()?;
+        let sent_at: u64 = self.origin_server_ts.parse().ok()?;
         sticky_until(self.sticky?, sent_at.min(now))?
             .checked_sub(now)
             .filter(|left| *left > 0)
@@ -45,12 +113,12 @@ impl Fields<'_> {
 }
 
 /// When an event that was sent then ends to be sticky, if `sticky` says that it is.
-pub(crate) fn sticky_until(sticky: &RawValue, sent_at: u64) -> Option<u64> {
+pub(crate) fn sticky_until(sticky: &str, sent_at: u64) -> Option<u64> {
     #[derive(Deserialize)]
     struct Sticky {
         duration_ms: u64,
     }
-    let sticky: Sticky = serde_json::from_str(sticky.get()).ok()?;
+    let sticky: Sticky = serde_json::from_str(sticky).ok()?;
     Some(sent_at.saturating_add(sticky.duration_ms.min(MAX_STICKY)))
 }
 
@@ -62,7 +130,7 @@ pub(crate) fn shared_part(
     version: Version,
     room_id: Option<&str>,
 ) -> String {
-    let length = fields.content.get().len() + event_id.len() + 512;
+    let length = fields.content.len() + event_id.len() + 512;
     let mut out = String::with_capacity(length);
     let mut field = |name: &str, value: &str| {
         out.push(if out.is_empty() { '{' } else { ',' });
@@ -72,24 +140,24 @@ pub(crate) fn shared_part(
         out.push_str(value);
     };
     let redacts = redacts_of(fields);
-    field("type", fields.event_type.get());
-    field("sender", fields.sender.get());
+    field("type", fields.event_type);
+    field("sender", fields.sender);
     match redacts {
         Some(redacts) if !version.redacts_in_content() => {
             field("content", &with_redacts(fields.content, redacts));
         }
-        _ => field("content", fields.content.get()),
+        _ => field("content", fields.content),
     }
     field("event_id", &quoted(event_id));
-    field("origin_server_ts", fields.origin_server_ts.get());
+    field("origin_server_ts", fields.origin_server_ts);
     if let Some(state_key) = fields.state_key {
-        field("state_key", state_key.get());
+        field("state_key", state_key);
     }
     if let Some(sticky) = fields.sticky {
-        field("msc4354_sticky", sticky.get());
+        field("msc4354_sticky", sticky);
     }
     if let Some(redacts) = redacts {
-        field("redacts", redacts.get());
+        field("redacts", redacts);
     }
     if let Some(room_id) = room_id {
         field("room_id", &quoted(room_id));
@@ -99,37 +167,52 @@ pub(crate) fn shared_part(
 
 /// A redaction's target, where either kind of room version puts it: clients of both
 /// kinds look at the top.
-fn redacts_of<'a>(fields: &Fields<'a>) -> Option<&'a RawValue> {
+fn redacts_of<'a>(fields: &Fields<'a>) -> Option<&'a str> {
     #[derive(Deserialize)]
     struct Content<'a> {
         #[serde(borrow)]
         redacts: Option<&'a RawValue>,
     }
-    if fields.event_type.get() != "\"m.room.redaction\"" {
+    if fields.event_type != "\"m.room.redaction\"" {
         return None;
     }
     fields.redacts.or_else(|| {
-        serde_json::from_str::<Content<'a>>(fields.content.get())
+        serde_json::from_str::<Content<'a>>(fields.content)
             .ok()
             .and_then(|content| content.redacts)
+            .map(RawValue::get)
     })
 }
 
 /// A redaction's content with its target in it, where room versions before 11 do not
 /// have it.
-fn with_redacts(content: &RawValue, redacts: &RawValue) -> String {
-    let rest = content.get().trim_start_matches('{');
+fn with_redacts(content: &str, redacts: &str) -> String {
+    let rest = content.trim_start_matches('{');
     let comma = if rest.trim_start().starts_with('}') {
         ""
     } else {
         ","
     };
-    format!("{{\"redacts\":{}{comma}{rest}", redacts.get())
+    format!("{{\"redacts\":{redacts}{comma}{rest}")
 }
 
 /// Text as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut out = String::with_capacity(text.len() + 2);
+    put_quoted(&mut out, text);
+    out
+}
+
+/// Adds text as a JSON string.
+pub(crate) fn put_quoted(out: &mut String, text: &str) {
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if text.bytes().any(is_special) {
+        out.push_str(&serde_json::Value::from(text).to_string());
+        return;
+    }
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }
 
 pub(crate) fn damaged() -> StoreError {

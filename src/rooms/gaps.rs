@@ -5,7 +5,7 @@ use model::{EventSerial, Membership, RoomSerial, tables};
 use ruma_common::{OwnedEventId, OwnedServerName, ServerName, UserId};
 use store::{Batch, Read, Snapshot, StoreError};
 
-use crate::{PlaceToken, ReadError, Rooms, event::load_event};
+use crate::{PlaceToken, ReadError, Rooms, client_event::load_event};
 
 /// The longest event id, in bytes: what is longer is none, and names nothing.
 const MAX_ID: usize = 255;

@@ -3,12 +3,13 @@
 //! "Inviting to a room", "Leaving Rooms", "Knocking upon a room").
 
 use graph::{Draft, Event, MAX_JSON_DEPTH, Template, Version, canonical};
-use model::{Membership, RoomHead, RoomSerial, tables};
+use model::{Membership, RoomHead, RoomSerial, UserSerial, tables};
 use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
-use store::{Latest, Read as _};
+use serde::{Deserialize, de::IgnoredAny};
+use store::{Latest, Read as _, Snapshot, StoreError};
 
 use crate::{
-    AppendError, EventReader, NewEvent, Rooms, Sender, Viewer, is_partial,
+    AppendError, EventReader, NewEvent, ReadError, Rooms, Sender, Viewer, is_partial,
     membership::{DECIDED, member_event},
     profile,
     residents::residents,
@@ -16,6 +17,7 @@ use crate::{
     staging::Staging,
     standing,
     state::shown_outside,
+    summary::current_content,
     user_serial,
 };
 
@@ -31,6 +33,35 @@ pub struct Invitation {
     pub state: Vec<String>,
 }
 
+/// What a user who wants to come into a room has to do with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Threshold {
+    /// As [`Rooms::is_here`].
+    pub is_here: bool,
+    /// The user was in the room at some time.
+    pub comes_back: bool,
+    /// It is known not to replace another room.
+    pub replaces_none: bool,
+}
+
+fn is_here(view: &Snapshot, room: RoomSerial) -> Result<bool, StoreError> {
+    let head = view.get(&tables::HEAD_BY_ROOM, &room)?;
+    // Of a room that is known in part, others may be there of whom nobody knows.
+    let is_here = |head: RoomHead| head.joined_here > 0 || (head.joined == 0 && !head.is_partial);
+    Ok(head.is_some_and(is_here))
+}
+
+/// Whether a room is known here, and says of itself that it replaces no other: that never
+/// changes.
+fn names_no_predecessor(view: &Snapshot, room: RoomSerial) -> Result<bool, ReadError> {
+    #[derive(Deserialize)]
+    struct Creation {
+        predecessor: Option<IgnoredAny>,
+    }
+    let creation = current_content::<Creation>(view, room, "m.room.create")?;
+    Ok(creation.is_some_and(|creation| creation.predecessor.is_none()))
+}
+
 impl Rooms {
     /// Whether a room is this server's to let somebody into: somebody of it is there, or
     /// nobody at all.
@@ -39,17 +70,35 @@ impl Rooms {
     /// If the database fails.
     pub async fn is_here(&self, room_id: &RoomId) -> Result<bool, AppendError> {
         let room_id = room_id.to_owned();
-        let read = move |latest: &Latest| {
-            let Some(room) = room_serial(latest, room_id.as_str())? else {
-                return Ok(false);
-            };
-            let head = latest.get(&tables::HEAD_BY_ROOM, &room)?;
-            // Of a room that is known in part, others may be there of whom nobody knows.
-            let is_here =
-                |head: RoomHead| head.joined_here > 0 || (head.joined == 0 && !head.is_partial);
-            Ok::<_, AppendError>(head.is_some_and(is_here))
+        let read = move |view: &Snapshot| match room_serial(view, room_id.as_str())? {
+            Some(room) => Ok::<_, AppendError>(is_here(view, room)?),
+            None => Ok(false),
         };
-        self.inner.store.prepare(read).await
+        self.inner.store.read_quickly(read).await
+    }
+
+    /// What a user who wants to come into a room has to do with it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn threshold(
+        &self,
+        room_id: &RoomId,
+        user: UserSerial,
+    ) -> Result<Threshold, AppendError> {
+        let room_id = room_id.to_owned();
+        let read = move |view: &Snapshot| {
+            let Some(room) = room_serial(view, room_id.as_str())? else {
+                return Ok(Threshold::default());
+            };
+            let record = view.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
+            Ok::<_, AppendError>(Threshold {
+                is_here: is_here(view, room)?,
+                comes_back: record.is_some_and(|record| record.last_join > 0),
+                replaces_none: names_no_predecessor(view, room)?,
+            })
+        };
+        self.inner.store.read_quickly(read).await
     }
 
     /// A room in which this server is and in which another server may take part.

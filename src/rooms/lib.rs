@@ -16,6 +16,7 @@ mod aliases;
 mod append;
 mod arrivals;
 mod at_time;
+mod client_event;
 mod completing;
 mod create;
 mod delayed;
@@ -23,6 +24,7 @@ mod digest;
 mod directory_order;
 mod error;
 mod event;
+mod event_cache;
 mod file_references;
 mod filter;
 mod forks;
@@ -31,6 +33,7 @@ mod gaps;
 mod guests;
 mod handshake;
 mod hierarchy;
+mod identities;
 mod ignored;
 mod import;
 mod known;
@@ -91,16 +94,17 @@ pub use acquaintances::Acquaintances;
 pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
 pub use at_time::EventAtTime;
+pub use client_event::{ClientEvent, EventBody, load_events};
 pub use completing::Completion;
 pub use create::{CreateRoom, Preset};
 pub use delayed::{
     DelayAction, DelayError, DelayedEvent, NewDelayedEvent, delayed_event, delayed_events,
 };
 pub use error::{AppendError, ReadError};
-pub use event::{ClientEvent, EventReader, Viewer, load_events};
+pub use event::{EventReader, Viewer};
 pub use filter::{EventFilter, RelationFilter};
 pub use gaps::{Gap, gaps_below};
-pub use handshake::Invitation;
+pub use handshake::{Invitation, Threshold};
 pub use hierarchy::{HierarchyPage, HierarchyRequest, OtherRoom, OtherRooms};
 pub use ignored::Ignored;
 pub use import::ImportedRoom;
@@ -190,6 +194,8 @@ struct Inner {
     unread: unread::UnreadCache,
     stays: stays::StaysCache,
     news: news::NewsCache,
+    events: event_cache::EventCache,
+    identities: identities::Identities,
     directory: directory_order::DirectoryOrder,
     ignored: ignored::IgnoredCache,
     /// The transaction ids of events below this serial are forgotten already.
@@ -220,6 +226,8 @@ impl Rooms {
                 unread: unread::UnreadCache::default(),
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),
+                events: event_cache::EventCache::default(),
+                identities: identities::Identities::default(),
                 directory: directory_order::DirectoryOrder::default(),
                 ignored: ignored::IgnoredCache::default(),
                 forgotten: AtomicU64::new(0),
@@ -274,8 +282,25 @@ impl Rooms {
         viewer: Viewer,
     ) -> Result<EventReader<'a, R>, ReadError> {
         let room = room_serial(view, room_id.as_str())?.ok_or_else(visibility::not_in_the_room)?;
-        let now = self.inner.clock.now().0;
-        EventReader::new(view, room, self.inner.store.secret(), viewer, now)
+        self.reader_of(view, room, viewer)
+    }
+
+    /// The same of the room with this serial. Whether the viewer may look is not asked here.
+    ///
+    /// # Errors
+    /// If the room is not there or the database fails.
+    pub fn reader_of<'a, R: Read>(
+        &'a self,
+        view: &'a R,
+        room: RoomSerial,
+        viewer: Viewer,
+    ) -> Result<EventReader<'a, R>, ReadError> {
+        EventReader::remembering(self, view, room, viewer)
+    }
+
+    /// About how many bytes of events are kept in memory, for those who read them next.
+    pub fn remembered_bytes(&self) -> u64 {
+        self.inner.events.bytes() as u64
     }
 
     /// Whether a user is one of this server's.

@@ -24,12 +24,15 @@ pub struct MembershipFilter {
 }
 
 impl MembershipFilter {
-    fn allows(&self, membership: Option<Membership>) -> bool {
+    fn allows(&self, event: &ClientEvent) -> bool {
         match (self.membership, self.not_membership) {
             (None, None) => true,
-            (Some(is), None) => membership == Some(is),
-            (None, Some(not)) => membership != Some(not),
-            (Some(is), Some(not)) => membership == Some(is) || membership != Some(not),
+            (Some(is), None) => event.membership() == Some(is),
+            (None, Some(not)) => event.membership() != Some(not),
+            (Some(is), Some(not)) => {
+                let membership = event.membership();
+                membership == Some(is) || membership != Some(not)
+            }
         }
     }
 }
@@ -62,12 +65,12 @@ impl Rooms {
             None => visible_state(&reader)?,
             Some(at) => state_at(&reader, at)?,
         };
-        let mut members = Vec::new();
         let state = state.of_type(&reader, "m.room.member")?;
+        let mut members = Vec::with_capacity(state.len());
         for some in state.chunks(STEP) {
             for event in reader.load_many(&serials(some))? {
-                if filter.allows(reader.membership_of(&event)?) {
-                    members.push(reader.json(&event, true)?);
+                if filter.allows(&event) {
+                    members.push(reader.listed_json(&event)?);
                 }
             }
         }
@@ -97,7 +100,7 @@ impl Rooms {
                 let Some(event) = events.next_if(|event| event.serial == *serial) else {
                     continue;
                 };
-                if reader.membership_of(&event)? != Some(Membership::Join) {
+                if event.membership() != Some(Membership::Join) {
                     continue;
                 }
                 if out.len() > 1 {

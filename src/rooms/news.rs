@@ -12,8 +12,8 @@ use store::{Position, Read, Snapshot, StoreError};
 
 use crate::{
     ClientEvent, ReadError, Rooms, Viewer,
-    event::load_events,
-    form::{DELAY_ID, Fields, STICKY_LEFT, damaged, quoted, shared_part, sticky_until},
+    client_event::load_events,
+    form::{DELAY_ID, STICKY_LEFT, quoted, shared_part, sticky_until},
     room_record,
 };
 
@@ -110,11 +110,10 @@ impl NewsEvent {
         event: ClientEvent,
         version: graph::Version,
     ) -> Result<Self, ReadError> {
-        let fields: Fields<'_> =
-            serde_json::from_slice(&event.stored.json).map_err(|_| damaged())?;
-        let sent_at: u64 = fields.origin_server_ts.get().parse().unwrap_or_default();
+        let fields = event.stored.fields()?;
+        let sent_at: u64 = fields.origin_server_ts.parse().unwrap_or_default();
         Ok(Self {
-            event_type: serde_json::from_str(fields.event_type.get()).map_err(|_| damaged())?,
+            event_type: fields.type_name().into_owned(),
             is_state: fields.state_key.is_some(),
             sticky_until: fields
                 .sticky

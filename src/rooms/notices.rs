@@ -4,7 +4,7 @@
 use model::{Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{OwnedEventId, OwnedUserId};
 use serde_json::json;
-use store::Read;
+use store::{Read, Snapshot};
 
 use crate::{
     AppendError, CreateRoom, NewEvent, Rooms, Sender,
@@ -138,7 +138,8 @@ impl Rooms {
         user: UserSerial,
         room: RoomSerial,
     ) -> Result<bool, AppendError> {
-        let known = self.known_notice_room(user).await?;
-        Ok(known.is_some_and(|(known, _)| known == room))
+        let read = move |view: &Snapshot| view.get(&tables::NOTICE_ROOM_BY_USER, &user);
+        let known = self.inner.store.read_quickly(read).await?;
+        Ok(known == Some(room))
     }
 }

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use store::{Position, Read, Snapshot, StoreError};
 
 use crate::{
-    ClientEvent, EventReader, Ignored, ReadError, Rooms, StateMaps, Viewer, event::load_event,
-    room_record, thread_subscriptions::follows_thread,
+    ClientEvent, EventReader, Ignored, ReadError, Rooms, StateMaps, Viewer,
+    client_event::load_event, room_record, thread_subscriptions::follows_thread,
 };
 
 /// The most users whose rules are remembered.

@@ -7,7 +7,9 @@ use std::{
 };
 
 use graph::{Event, Received, Version};
-use model::{EventMeta, EventSerial, EventStatus, RoomSerial, StoredEvent, tables};
+use model::{
+    EventMeta, EventSerial, EventStatus, RoomSerial, StoredEvent, rewriting_scope, tables,
+};
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
 use store::{Latest, Read, Writing};
 
@@ -228,6 +230,7 @@ fn write_outliers(
             batch.put(&tables::EVENT_BY_SERIAL, &serial, &stored);
             batch.put(&tables::EVENT_META_BY_SERIAL, &serial, &meta);
         }
+        batch.wake(rewriting_scope(room));
         Ok::<_, AppendError>(())
     })?;
     Ok(())

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use store::{Batch, Latest, Position, Read, StoreError};
 
 use crate::{
-    AppendError, Rooms, event::load_event, room_record, room_serial, state_map, user_serial,
+    AppendError, Rooms, client_event::load_event, room_record, room_serial, state_map, user_serial,
 };
 
 /// The most events of a room's state that are kept with an invitation.

@@ -2,10 +2,7 @@
 
 use store::Read;
 
-use crate::{
-    ClientEvent, EventReader, ReadError,
-    form::{Fields, damaged, shared_part},
-};
+use crate::{ClientEvent, EventReader, ReadError, form::shared_part};
 
 impl<R: Read> EventReader<'_, R> {
     /// A state event as JSON without `room_id`, and without what depends on who looks,
@@ -18,8 +15,7 @@ impl<R: Read> EventReader<'_, R> {
         if event.redacted_by.is_some() {
             return Ok(None);
         }
-        let fields: Fields<'_> =
-            serde_json::from_slice(&event.stored.json).map_err(|_| damaged())?;
+        let fields = event.stored.fields()?;
         let mut json = shared_part(&fields, &event.stored.event_id, self.version, None);
         json.push_str(",\"unsigned\":{}}");
         Ok(Some(json))

@@ -16,7 +16,7 @@ use store::{Latest, Read, Snapshot, Writing, Written};
 use crate::{
     AppendError, Appended, Incoming, ReadError, Rooms, Sender,
     append::{Transaction, sent_before},
-    event::load_event,
+    client_event::load_event,
     is_server_in,
     queue::RoomEnd,
     receive::Checked,

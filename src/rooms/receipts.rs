@@ -273,7 +273,7 @@ fn mark<R: Read>(reader: &EventReader<'_, R>, wish: Wish) -> Result<Mark, Append
         thread: wish.thread.unwrap_or_default(),
         event: event.serial,
         position: event.meta.position,
-        event_id: event.stored.event_id,
+        event_id: event.stored.event_id.clone(),
     })
 }
 

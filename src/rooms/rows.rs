@@ -6,7 +6,7 @@ use graph::Event;
 use model::{
     AnnotationRecord, Changes, EventChange, EventMeta, EventSerial, EventStatus, LogEntry,
     Membership, MembershipRecord, RoomChange, RoomSerial, SentBy, SentTransaction, StoredEvent,
-    UserChange, UserSerial, intern_room, intern_user, tables,
+    UserChange, UserSerial, intern_room, intern_user, rewriting_scope, tables,
 };
 use ruma_common::{ServerName, UserId};
 use serde::Deserialize;
@@ -237,6 +237,10 @@ fn event_rows(
     let staged = &staging.events[index];
     let event = staged.event.clone();
     let serial = staged.serial;
+    if staged.arrival.is_some() && latest.contains(&tables::EVENT_META_BY_SERIAL, &serial)? {
+        // It was known for its place in an auth chain, and becomes part of the room.
+        batch.wake(rewriting_scope(room));
+    }
     batch.put(&tables::EVENT_BY_ID, &event.event_id().to_string(), &serial);
     batch.put(&tables::EVENT_BY_SERIAL, &serial, &stored(room, staged));
     batch.put(
@@ -268,6 +272,7 @@ fn event_rows(
         && !latest.contains(&tables::REDACTION_BY_EVENT, &target.serial)?
     {
         batch.put(&tables::REDACTION_BY_EVENT, &target.serial, &serial);
+        batch.wake(rewriting_scope(room));
         if target.is_state {
             let key = (room, progress.position, target.serial);
             batch.put(&tables::REDACTED_STATE_BY_ROOM, &key, &serial);

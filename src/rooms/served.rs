@@ -14,7 +14,6 @@ use store::Read;
 use crate::{
     ClientEvent, EventAtTime, EventReader, ReadError, Rooms, Viewer, acl_allows,
     at_time::nearest,
-    event::checked,
     is_server_in, room_serial,
     visibility::{HistoryVisibility, rule_at},
 };
@@ -151,11 +150,7 @@ impl<R: Read> ServedRoom<'_, R> {
         let json = match self.seen(event)? {
             Seen::Whole => self.reader.shown(event)?.into_owned(),
             Seen::Redacted => {
-                let whole = checked(
-                    event.stored.clone(),
-                    self.reader.version,
-                    &self.reader.room_id,
-                )?;
+                let whole = self.parsed(event)?;
                 graph::redact(&whole)?.json().as_bytes().to_vec()
             }
         };
@@ -198,10 +193,10 @@ impl<R: Read> ServedRoom<'_, R> {
                 .state_event(event.meta.state_before, "m.room.member", user)?;
             let mut memberships = Vec::new();
             if let Some(before) = &before {
-                memberships.extend(self.reader.membership_of(before)?);
+                memberships.extend(before.membership());
             }
             if own == Some(user.as_str()) {
-                memberships.extend(self.reader.membership_of(event)?);
+                memberships.extend(event.membership());
             }
             if memberships.iter().any(|it| wanted.contains(it)) {
                 return Ok(Seen::Whole);
@@ -232,11 +227,9 @@ impl<R: Read> ServedRoom<'_, R> {
     }
 
     fn parsed(&self, event: &ClientEvent) -> Result<graph::Event, ReadError> {
-        checked(
-            event.stored.clone(),
-            self.reader.version,
-            &self.reader.room_id,
-        )
+        event
+            .stored
+            .checked(self.reader.version, &self.reader.room_id)
     }
 
     /// The state before an event, with the events that it rests on.
@@ -528,7 +521,7 @@ impl<R: Read> ServedRoom<'_, R> {
 
     fn is_join(&self, serial: EventSerial) -> Result<bool, ReadError> {
         let event = self.reader.load(serial)?;
-        let membership = event.map(|event| self.reader.membership_of(&event));
-        Ok(membership.transpose()?.flatten() == Some(Membership::Join))
+        let membership = event.and_then(|event| event.membership());
+        Ok(membership == Some(Membership::Join))
     }
 }

@@ -12,8 +12,8 @@ use store::{Latest, Read};
 
 use crate::{
     AppendError, Appended, NewEvent, Rooms, Sender, StateMaps,
+    client_event::{checked, load_event},
     digest::{Digest, digest},
-    event::{checked, load_event},
     form::MAX_STICKY,
     known::Looked,
     power_levels::names_creator,

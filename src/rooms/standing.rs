@@ -8,7 +8,7 @@ use serde::Deserialize;
 use store::{Latest, Read as _};
 
 use crate::{
-    AppendError, NewEvent, Rooms, Sender, event::load_event, guests::GUEST_ACCESS,
+    AppendError, NewEvent, Rooms, Sender, client_event::load_event, guests::GUEST_ACCESS,
     staging::Staging, user_serial,
 };
 

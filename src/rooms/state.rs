@@ -2,7 +2,6 @@
 
 use model::{EventSerial, MembershipRecord, RoomChange, StateRoot, tables};
 use ruma_common::RoomId;
-use serde::Deserialize;
 use store::{Position, Read};
 
 use crate::{Access, ClientEvent, EventReader, ReadError, Rooms, Viewer, outside_record};
@@ -20,6 +19,9 @@ const STRIPPED: [&str; 8] = [
     "m.room.history_visibility",
 ];
 
+/// How many events are read together.
+const STEP: usize = 500;
+
 /// The state of a room at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateAt {
@@ -34,13 +36,6 @@ pub enum StateAt {
     },
 }
 
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "type")]
-    event_type: String,
-    state_key: Option<String>,
-}
-
 impl StateAt {
     /// The state before an event.
     pub fn before(event: &ClientEvent) -> Self {
@@ -52,12 +47,12 @@ impl StateAt {
 
     /// The state after an event.
     pub fn after(event: &ClientEvent) -> Self {
-        let header: Option<Header> = serde_json::from_slice(&event.stored.json).ok();
+        let key = event.state_key();
         Self::Past {
             root: event.meta.state_before,
-            change: header.and_then(|header| {
-                let state_key = header.state_key?;
-                Some((header.event_type, state_key, event.serial))
+            change: key.map(|key| {
+                let event_type = event.event_type().into_owned();
+                (event_type, key.into_owned(), event.serial)
             }),
         }
     }
@@ -155,10 +150,12 @@ impl Rooms {
         viewer: Viewer,
     ) -> Result<Vec<String>, ReadError> {
         let reader = self.reader(view, room_id, viewer)?;
-        let mut events = Vec::new();
-        for (_, _, serial) in visible_state(&reader)?.all(&reader)? {
-            if let Some(event) = reader.load(serial)? {
-                events.push(reader.json(&event, true)?);
+        let state = visible_state(&reader)?.all(&reader)?;
+        let serials: Vec<EventSerial> = state.into_iter().map(|(_, _, serial)| serial).collect();
+        let mut events = Vec::with_capacity(serials.len());
+        for some in serials.chunks(STEP) {
+            for event in reader.load_many(some)? {
+                events.push(reader.listed_json(&event)?);
             }
         }
         Ok(events)

@@ -356,7 +356,7 @@ fn walk<R: Read>(
             if event.meta.position > start.until {
                 continue;
             }
-            if !request.filter.allows(&event.stored.json) {
+            if !request.filter.allows(&event) {
                 is_thinned = true;
             } else if visibility.allows(&event)? && !reader.is_ignored(&event)? {
                 found.events.push(event);
@@ -433,7 +433,7 @@ fn state_of_context<R: Read>(
             continue;
         }
         if let Some(event) = reader.load(serial)?
-            && request.filter.allows(&event.stored.json)
+            && request.filter.allows(&event)
         {
             events.push(reader.json(&event, true)?);
         }

@@ -103,9 +103,8 @@ impl<'a, R: Read> Visibility<'a, R> {
     /// # Errors
     /// If the database fails.
     pub fn new(reader: &'a EventReader<'a, R>) -> Result<Self, StoreError> {
-        let key = (reader.viewer().user, reader.room);
         Ok(Self {
-            record: reader.view.get(&tables::MEMBERSHIP_BY_USER, &key)?,
+            record: reader.stay().cloned(),
             reader,
             rules: RefCell::default(),
         })
@@ -174,7 +173,7 @@ impl<'a, R: Read> Visibility<'a, R> {
     ) -> Result<(Option<Membership>, Option<Membership>), ReadError> {
         let before = self.reader.membership_in(event.meta.state_before)?;
         let after = if self.names_viewer(event) {
-            self.reader.membership_of(event)?
+            event.membership()
         } else {
             before
         };
@@ -182,15 +181,9 @@ impl<'a, R: Read> Visibility<'a, R> {
     }
 
     fn names_viewer(&self, event: &ClientEvent) -> bool {
-        #[derive(Deserialize)]
-        struct Header<'a> {
-            #[serde(rename = "type")]
-            event_type: std::borrow::Cow<'a, str>,
-            state_key: Option<std::borrow::Cow<'a, str>>,
-        }
-        serde_json::from_slice::<Header<'_>>(&event.stored.json).is_ok_and(|header| {
-            header.event_type == "m.room.member"
-                && header.state_key.as_deref() == Some(self.reader.viewer_id())
+        event.stored.fields().is_ok_and(|fields| {
+            fields.is_membership()
+                && fields.state_key_text().as_deref() == Some(self.reader.viewer_id())
         })
     }
 }
@@ -212,7 +205,7 @@ pub(crate) fn rule_at<R: Read>(
         None => {
             let found = reader.state_event(root, "m.room.history_visibility", "")?;
             let rule = found
-                .and_then(|event| visibility_of(&event.stored.json))
+                .and_then(|event| visibility_of_change(&event))
                 .unwrap_or(HistoryVisibility::Shared);
             known.borrow_mut().insert(root, rule);
             rule
@@ -222,5 +215,8 @@ pub(crate) fn rule_at<R: Read>(
 }
 
 fn visibility_of_change(event: &ClientEvent) -> Option<HistoryVisibility> {
+    let fields = event.stored.fields().ok()?;
+    // Most events are none: their JSON need not be looked through.
+    (fields.event_type == "\"m.room.history_visibility\"").then_some(())?;
     visibility_of(&event.stored.json)
 }

@@ -293,10 +293,7 @@ impl<'a> Run<'a> {
             }) => event.sender() == *sender,
             _ => true,
         };
-        if !is_of_group
-            || !self.question.filter.allows(&event.stored.json)
-            || reader.is_ignored(&event)?
-        {
+        if !is_of_group || !self.question.filter.allows(&event) || reader.is_ignored(&event)? {
             return Ok(None);
         }
         let visibility = Visibility::new(reader)?;
@@ -370,7 +367,7 @@ impl<'a> Run<'a> {
                         .readers
                         .get(&hit.room)
                         .map(|reader| reader.room_id.clone()),
-                    GroupKey::Sender => Some(event.sender()),
+                    GroupKey::Sender => Some(event.sender().into_owned()),
                 };
                 let Some(value) = value else { continue };
                 let order = groups.len() + 1;

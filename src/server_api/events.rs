@@ -96,7 +96,9 @@ async fn state_ids(
     });
     let found = found.await?;
     let ids = |events: Vec<rooms::ClientEvent>| {
-        let ids = events.into_iter().map(|event| event.stored.event_id);
+        let ids = events
+            .into_iter()
+            .map(|event| event.stored.event_id.clone());
         answers::texts(&ids.collect::<Vec<String>>())
     };
     Ok(answers::object(&[

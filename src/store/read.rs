@@ -1,9 +1,15 @@
 //! Reading: from the published snapshot (what a power cut cannot take back) or,
 //! for writers, from what was last written.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ReadOptions};
+use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ErrorKind, ReadOptions, ReadTier};
 
 use crate::{
     Family, Key, Position, Prefix, StoreError, Table, Value, database::Database,
@@ -14,6 +20,8 @@ use crate::{
 /// making them anew for each read costs a part of it.
 struct Frozen<'a> {
     options: ReadOptions,
+    /// Those of reads that must not go to the disk.
+    quick: ReadOptions,
     snapshot: rocksdb::Snapshot<'a>,
 }
 
@@ -32,24 +40,48 @@ self_cell::self_cell!(
 pub struct Snapshot {
     pinned: Arc<Pinned>,
     position: Position,
+    /// Only what is in memory is read; set when something was not.
+    missed: Option<Arc<AtomicBool>>,
 }
 
 impl Snapshot {
     pub(crate) fn take(database: Arc<Database>, position: Position) -> Self {
         let pinned = Pinned::new(database, |database| {
-            let (snapshot, mut options) = (database.db.snapshot(), ReadOptions::default());
+            let snapshot = database.db.snapshot();
+            let (mut options, mut quick) = (ReadOptions::default(), ReadOptions::default());
             options.set_snapshot(&snapshot);
-            Frozen { options, snapshot }
+            quick.set_snapshot(&snapshot);
+            quick.set_read_tier(ReadTier::BlockCache);
+            Frozen {
+                options,
+                quick,
+                snapshot,
+            }
         });
         Self {
             pinned: Arc::new(pinned),
             position,
+            missed: None,
         }
     }
 
     /// The last commit that this snapshot holds.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The same snapshot, whose reads fail where they would have to wait for the disk.
+    pub(crate) fn in_memory(&self) -> Self {
+        Self {
+            missed: Some(Arc::default()),
+            ..self.clone()
+        }
+    }
+
+    /// Whether a read has failed because it would have had to wait for the disk.
+    pub(crate) fn has_missed(&self) -> bool {
+        let missed = self.missed.as_ref();
+        missed.is_some_and(|missed| missed.load(Ordering::Relaxed))
     }
 }
 
@@ -62,24 +94,41 @@ pub struct Latest {
 
 /// Where a read goes.
 #[doc(hidden)]
-pub enum Source<'a> {
-    /// The live database, with the options of reads.
-    Latest(&'a DB, &'a ReadOptions),
-    /// A snapshot of it.
-    Snapshot(&'a DB, &'a ReadOptions, &'a rocksdb::Snapshot<'a>),
+pub struct Source<'a> {
+    db: &'a DB,
+    options: &'a ReadOptions,
+    /// None for what was last written.
+    snapshot: Option<&'a rocksdb::Snapshot<'a>>,
+    missed: Missed<'a>,
+}
+
+/// Where it is noted that something was not in memory, if nothing else may be read.
+#[derive(Clone, Copy)]
+struct Missed<'a>(Option<&'a AtomicBool>);
+
+impl Missed<'_> {
+    /// What a failed read says; notes it where the disk was not to be waited for.
+    fn note(self, error: rocksdb::Error) -> StoreError {
+        if let Some(missed) = self.0
+            && error.kind() == ErrorKind::Incomplete
+        {
+            missed.store(true, Ordering::Relaxed);
+        }
+        error.into()
+    }
 }
 
 impl<'a> Source<'a> {
     fn family(&self, family: Family) -> Result<&'a ColumnFamily, StoreError> {
-        let (Source::Latest(db, _) | Source::Snapshot(db, ..)) = self;
-        db.cf_handle(family.name())
+        self.db
+            .cf_handle(family.name())
             .ok_or_else(|| StoreError::Database(format!("no column family {}", family.name())))
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>, StoreError> {
         let handle = self.family(family)?;
-        let (Source::Latest(db, options) | Source::Snapshot(db, options, _)) = self;
-        Ok(db.get_pinned_cf_opt(handle, key, options)?)
+        let found = self.db.get_pinned_cf_opt(handle, key, self.options);
+        found.map_err(|error| self.missed.note(error))
     }
 
     fn get_many(
@@ -88,10 +137,13 @@ impl<'a> Source<'a> {
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StoreError> {
         let handle = self.family(family)?;
-        let (Source::Latest(db, options) | Source::Snapshot(db, options, _)) = self;
-        let found = db.batched_multi_get_cf_opt(handle, keys, false, options);
+        let found = self
+            .db
+            .batched_multi_get_cf_opt(handle, keys, false, self.options);
         let found = found.into_iter();
-        found.map(|row| row.map_err(StoreError::from)).collect()
+        found
+            .map(|row| row.map_err(|error| self.missed.note(error)))
+            .collect()
     }
 
     fn iterator(
@@ -106,9 +158,12 @@ impl<'a> Source<'a> {
         if let Some(upper) = upper {
             options.set_iterate_upper_bound(upper);
         }
-        Ok(match self {
-            Source::Latest(db, _) => db.raw_iterator_cf_opt(handle, options),
-            Source::Snapshot(.., snapshot) => snapshot.raw_iterator_cf_opt(handle, options),
+        if self.missed.0.is_some() {
+            options.set_read_tier(ReadTier::BlockCache);
+        }
+        Ok(match self.snapshot {
+            None => self.db.raw_iterator_cf_opt(handle, options),
+            Some(snapshot) => snapshot.raw_iterator_cf_opt(handle, options),
         })
     }
 }
@@ -118,6 +173,11 @@ pub trait Read {
     /// Where the reads of this view go.
     #[doc(hidden)]
     fn source(&self) -> Source<'_>;
+
+    /// The last commit that this view holds, where that is certain: of a snapshot.
+    fn published(&self) -> Option<Position> {
+        None
+    }
 
     /// The value under `key`.
     ///
@@ -170,9 +230,11 @@ pub trait Read {
     fn walker<'v, K: Key, V: Value>(&'v self, table: &'v Table<K, V>) -> Walker<'v, K, V> {
         let lower = table.prefix(&());
         let upper = after_prefix(&lower);
+        let source = self.source();
         Walker {
-            iterator: self.source().iterator(table.family, &lower, upper),
+            iterator: source.iterator(table.family, &lower, upper),
             table,
+            missed: source.missed,
         }
     }
 
@@ -203,14 +265,30 @@ pub trait Read {
 impl Read for Snapshot {
     fn source(&self) -> Source<'_> {
         let frozen = self.pinned.borrow_dependent();
-        let db = &self.pinned.borrow_owner().db;
-        Source::Snapshot(db, &frozen.options, &frozen.snapshot)
+        Source {
+            db: &self.pinned.borrow_owner().db,
+            options: match self.missed {
+                Some(_) => &frozen.quick,
+                None => &frozen.options,
+            },
+            snapshot: Some(&frozen.snapshot),
+            missed: Missed(self.missed.as_deref()),
+        }
+    }
+
+    fn published(&self) -> Option<Position> {
+        Some(self.position)
     }
 }
 
 impl Read for Latest {
     fn source(&self) -> Source<'_> {
-        Source::Latest(&self.database.db, &self.database.reading)
+        Source {
+            db: &self.database.db,
+            options: &self.database.reading,
+            snapshot: None,
+            missed: Missed(None),
+        }
     }
 }
 
@@ -226,6 +304,7 @@ fn decode_value<K, V: Value>(table: &Table<K, V>, bytes: &[u8]) -> Result<V, Sto
 pub struct Walker<'v, K, V> {
     iterator: Result<DBRawIterator<'v>, StoreError>,
     table: &'v Table<K, V>,
+    missed: Missed<'v>,
 }
 
 impl<K: Key, V: Value> Walker<'_, K, V> {
@@ -247,7 +326,8 @@ impl<K: Key, V: Value> Walker<'_, K, V> {
             rows.push(decode_row(self.table.name, key, value)?);
             iterator.next();
         }
-        iterator.status()?;
+        let status = iterator.status();
+        status.map_err(|error| self.missed.note(error))?;
         Ok(rows)
     }
 }
@@ -276,6 +356,7 @@ pub struct Scan<'a, K, V> {
     direction: Direction,
     started: bool,
     ended: bool,
+    missed: Missed<'a>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -307,6 +388,7 @@ impl<'a, K: Key, V: Value> Scan<'a, K, V> {
             direction,
             started: false,
             ended: false,
+            missed: source.missed,
             types: PhantomData,
         }
     }
@@ -324,7 +406,8 @@ impl<'a, K: Key, V: Value> Scan<'a, K, V> {
         }
         self.started = true;
         let (Some(key), Some(value)) = (iterator.key(), iterator.value()) else {
-            iterator.status()?;
+            let status = iterator.status();
+            status.map_err(|error| self.missed.note(error))?;
             return Ok(None);
         };
         decode_row(self.table, key, value).map(Some)

@@ -49,7 +49,7 @@ impl Sync {
         let ignored = window.ignored()?;
         let timeline: Vec<&NewsEvent> = news
             .events()
-            .filter(|event| filter.allows(&event.event.stored.json))
+            .filter(|event| filter.allows(&event.event))
             .filter(|event| !ignored.has(event.change.sender))
             .collect();
         let hidden = news.events().count() > timeline.len();
@@ -128,7 +128,7 @@ impl Sync {
                 if let Some(serial) = reader.maps().get(root, "m.room.member", &sender)?
                     && told.insert(serial)
                     && let Some(member) = reader.load(serial)?
-                    && question.view.state.allows(&member.stored.json)
+                    && question.view.state.allows(&member)
                 {
                     members.push(reader.state_json(&member)?);
                 }
@@ -170,7 +170,7 @@ fn suits(question: &Question) -> bool {
 }
 
 /// Whether nothing happened that changes what was there before, and nothing is missing.
-fn is_plain(news: &RoomNews) -> bool {
+pub(crate) fn is_plain(news: &RoomNews) -> bool {
     let mut commits = news.commits.iter();
     !commits.any(|commit| commit.forked || commit.has_gap)
         && !news

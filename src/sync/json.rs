@@ -41,7 +41,7 @@ impl Composer {
     /// Puts JSON under a name into an object.
     pub(crate) fn field(&mut self, name: &str, json: &str) -> &mut Self {
         self.separate();
-        self.text.push_str(&quoted(name));
+        put_quoted(&mut self.text, name);
         self.text.push(':');
         self.text.push_str(json);
         self
@@ -63,7 +63,20 @@ impl Composer {
 
 /// Text as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut out = String::with_capacity(text.len() + 2);
+    put_quoted(&mut out, text);
+    out
+}
+
+fn put_quoted(out: &mut String, text: &str) {
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if text.bytes().any(is_special) {
+        out.push_str(&serde_json::Value::from(text).to_string());
+        return;
+    }
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }
 
 /// An array of strings.

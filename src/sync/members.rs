@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{Membership, tables};
-use rooms::{ClientEvent, EventReader, ReadError};
+use rooms::{ClientEvent, EventReader, ReadError, StateAt};
 use serde::Deserialize;
 use store::{Read, Snapshot};
 
@@ -29,29 +29,23 @@ pub(crate) fn summary(reader: &EventReader<'_, Snapshot>) -> Result<String, Read
 /// Whether the room has a name or an alias, and needs no heroes.
 fn is_named(reader: &EventReader<'_, Snapshot>) -> Result<bool, ReadError> {
     #[derive(Deserialize)]
-    struct Event {
-        content: Content,
-    }
-    #[derive(Deserialize)]
     struct Content {
         name: Option<String>,
         alias: Option<String>,
     }
     for event_type in ["m.room.name", "m.room.canonical_alias"] {
-        let key = (reader.room, event_type.to_owned(), String::new());
-        let Some(serial) = reader.view.get(&tables::STATE_BY_ROOM, &key)? else {
+        let Some(serial) = StateAt::Current.get(reader, event_type, "")? else {
             continue;
         };
-        let Some(stored) = reader.view.get(&tables::EVENT_BY_SERIAL, &serial)? else {
+        let Some(event) = reader.load(serial)? else {
             continue;
         };
-        let redacted = reader.view.contains(&tables::REDACTION_BY_EVENT, &serial)?;
-        let content = serde_json::from_slice::<Event>(&stored.json).map(|event| event.content);
-        let named = content.is_ok_and(|content| {
+        let content: Option<Content> = serde_json::from_str(event.content_as_sent()?).ok();
+        let is_named = content.is_some_and(|content| {
             let text = content.name.or(content.alias);
             text.is_some_and(|text| !text.is_empty())
         });
-        if named && !redacted {
+        if is_named && event.redacted_by.is_none() {
             return Ok(true);
         }
     }
@@ -91,20 +85,13 @@ pub(crate) fn hero_ids(reader: &EventReader<'_, Snapshot>) -> Result<Vec<String>
     let chosen = if present.is_empty() { gone } else { present };
     let mut heroes = Vec::new();
     for user in chosen {
-        heroes.extend(model::user_id(reader.view, user)?);
+        heroes.extend(reader.user_id(user)?);
     }
     Ok(heroes)
 }
 
 /// The senders of events.
 pub(crate) fn senders<'a>(events: impl IntoIterator<Item = &'a ClientEvent>) -> BTreeSet<String> {
-    #[derive(Deserialize)]
-    struct Header {
-        sender: String,
-    }
-    events
-        .into_iter()
-        .filter_map(|event| serde_json::from_slice::<Header>(&event.stored.json).ok())
-        .map(|header| header.sender)
-        .collect()
+    let senders = events.into_iter().map(|event| event.sender().into_owned());
+    senders.filter(|sender| !sender.is_empty()).collect()
 }

@@ -3,7 +3,6 @@
 
 use model::{EventSerial, StateRoot, tables};
 use rooms::{ClientEvent, EventReader};
-use serde::Deserialize;
 use store::{Position, Read, Snapshot};
 
 use crate::SyncError;
@@ -13,13 +12,6 @@ const MOST: usize = 1_000;
 
 /// A state event: its type, its state key, its serial.
 pub(crate) type StateEvent = (String, String, EventSerial);
-
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "type")]
-    event_type: String,
-    state_key: String,
-}
 
 /// The events of the state under `root` that were redacted after `since` and up to `end`
 /// by events that are not among the `shown`.
@@ -46,13 +38,10 @@ pub(crate) fn redacted_unseen(
         let Some(event) = reader.load(serial)? else {
             continue;
         };
-        let Ok(header) = serde_json::from_slice::<Header>(&event.stored.json) else {
+        let Some(state_key) = event.state_key() else {
             continue;
         };
-        let Header {
-            event_type,
-            state_key,
-        } = header;
+        let (event_type, state_key) = (event.event_type().into_owned(), state_key.into_owned());
         // What has been replaced since is of no interest.
         if reader.maps().get(root, &event_type, &state_key)? == Some(serial) {
             found.push((event_type, state_key, serial));

@@ -62,30 +62,10 @@ pub(crate) struct Timeline {
     pub(crate) forked: bool,
 }
 
-/// The most changes of a room that are looked through for forks.
-const MOST_LOOKED_AT: usize = 2000;
-
-/// The most changes before a timeline that are looked through for events above it.
-const MOST_EARLIER: usize = 200;
-
-/// What the log says about forks of a room's graph.
-#[derive(Default)]
-struct Forks {
-    /// The room's state before the first event, where it is not the state before that event.
-    before_first: Option<StateRoot>,
-    any: bool,
-}
-
 /// Type and state key of a state event.
-fn state_key(json: &[u8]) -> Option<(String, String)> {
-    #[derive(serde::Deserialize)]
-    struct Header {
-        #[serde(rename = "type")]
-        event_type: String,
-        state_key: Option<String>,
-    }
-    let header: Header = serde_json::from_slice(json).ok()?;
-    Some((header.event_type, header.state_key?))
+fn state_key(event: &ClientEvent) -> Option<(String, String)> {
+    let state_key = event.state_key()?.into_owned();
+    Some((event.event_type().into_owned(), state_key))
 }
 
 /// One room for one viewer, up to the snapshot's end or to the viewer's leaving.
@@ -164,110 +144,13 @@ impl<'a> RoomReader<'a> {
         })
     }
 
-    /// Where who looks back from a timeline begins. Where forks met, what came before the
-    /// timeline may stand above its first event.
-    fn place_before(&self, events: &[ClientEvent], limited: bool) -> Result<PlaceToken, SyncError> {
-        let Some(first) = events.first() else {
-            return Ok(PlaceToken::END);
-        };
-        let place = PlaceToken::at(first.meta.depth, first.meta.tie_break);
-        if self.since.is_none() || !limited || first.meta.position == 0 {
-            return Ok(place);
-        }
-        let room = self.reader.room;
-        let before = (room, Position(first.meta.position), 0);
-        let rows = self
-            .reader
-            .view
-            .scan_back(&tables::CHANGE_BY_ROOM, &(room,), Some(&before));
-        let mut highest = place;
-        for row in rows.take(MOST_EARLIER) {
-            let RoomChange::Event(change) = row?.1 else {
-                continue;
-            };
-            let meta = self
-                .reader
-                .view
-                .get(&tables::EVENT_META_BY_SERIAL, &change.event)?;
-            let Some(meta) = meta else { continue };
-            let above = PlaceToken::at(meta.depth, meta.tie_break).above();
-            if above <= place && highest == place {
-                // In line: nothing was told out of order here.
-                break;
-            }
-            highest = highest.max(above);
-        }
-        if highest == place {
-            return Ok(place);
-        }
-        Ok(PlaceToken {
-            until: first.meta.position.saturating_sub(1),
-            ..highest
-        })
-    }
-
-    /// What the log says beside these events about forks of the room's graph.
-    fn forks(&self, events: &[ClientEvent]) -> Result<Forks, SyncError> {
-        let mut forks = Forks::default();
-        let positions = events.iter().map(|event| event.meta.position);
-        let Some(least) = positions.filter(|position| *position > 0).min() else {
-            return Ok(forks);
-        };
-        let newest = self
-            .reader
-            .view
-            .get(&tables::NEWEST_FORK_BY_ROOM, &self.reader.room)?;
-        if newest.is_none_or(|newest| newest.0 < least) {
-            return Ok(forks);
-        }
-        let in_log_order = self.since.is_some();
-        let first = events.first().map(|event| event.serial);
-        let shown: BTreeSet<EventSerial> = events.iter().map(|event| event.serial).collect();
-        let begin = events.first().map_or(PlaceToken::START, |first| {
-            PlaceToken::at(first.meta.depth, first.meta.tie_break)
-        });
-        let from = (self.reader.room, Position(least), 0);
-        let rows = self
-            .reader
-            .view
-            .scan_from(&tables::CHANGE_BY_ROOM, &(self.reader.room,), &from);
-        let mut last = None;
-        for row in rows.take(MOST_LOOKED_AT) {
-            match row?.1 {
-                RoomChange::State { root } => {
-                    forks.any = true;
-                    last = Some(root);
-                }
-                RoomChange::Event(change) => {
-                    if in_log_order && first == Some(change.event) {
-                        forks.before_first = last;
-                    }
-                    last = None;
-                    // What came later and stands before the timeline is on another branch.
-                    if !in_log_order && !forks.any && !shown.contains(&change.event) {
-                        forks.any = self
-                            .reader
-                            .view
-                            .get(&tables::EVENT_META_BY_SERIAL, &change.event)?
-                            .is_some_and(|meta| PlaceToken::at(meta.depth, meta.tie_break) < begin);
-                    }
-                }
-                RoomChange::Receipt { .. } | RoomChange::Gap => {}
-            }
-        }
-        Ok(forks)
-    }
-
     /// The state at the end that neither the state under `to` nor the timeline gives.
     fn settled(&self, to: StateRoot, timeline: &Timeline) -> Result<Vec<StateEvent>, SyncError> {
         if !timeline.forked || self.view.state_after {
             return Ok(Vec::new());
         }
-        let shown: BTreeSet<(String, String)> = timeline
-            .events
-            .iter()
-            .filter_map(|event| state_key(&event.stored.json))
-            .collect();
+        let shown: BTreeSet<(String, String)> =
+            timeline.events.iter().filter_map(state_key).collect();
         let mut settled = self.state_between(to, self.state_at_end()?)?;
         settled.retain(|(event_type, state_key, _)| {
             !shown.contains(&(event_type.clone(), state_key.clone()))
@@ -329,7 +212,7 @@ impl<'a> RoomReader<'a> {
 
     fn wanted(&self, serial: EventSerial) -> Result<Option<ClientEvent>, SyncError> {
         let event = self.reader.load(serial)?;
-        match event.filter(|event| self.view.timeline.allows(&event.stored.json)) {
+        match event.filter(|event| self.view.timeline.allows(event)) {
             Some(event) if self.reader.is_ignored(&event)? => Ok(None),
             event => Ok(event),
         }
@@ -360,7 +243,7 @@ impl<'a> RoomReader<'a> {
             }
             for event in self.reader.load_many(&serials)? {
                 let shown = event.meta.position <= self.end
-                    && self.view.timeline.allows(&event.stored.json)
+                    && self.view.timeline.allows(&event)
                     && visibility.allows(&event)?
                     && !self.reader.is_ignored(&event)?;
                 if shown && found.len() == self.view.limit {
@@ -457,7 +340,7 @@ impl<'a> RoomReader<'a> {
             wanted.extend(self.reader.maps().get(to, "m.room.member", other)?);
         }
         let mut state = self.reader.load_many(&wanted)?;
-        state.retain(|event| self.view.state.allows(&event.stored.json));
+        state.retain(|event| self.view.state.allows(event));
         let is_told = self.view.state_after || timeline.events.is_empty();
         if is_told && self.record.membership != Membership::Join {
             // The state at the end is the one that this event made.
@@ -500,7 +383,7 @@ impl<'a> RoomReader<'a> {
 
     fn wanted_state(&self, serial: EventSerial) -> Result<Option<ClientEvent>, SyncError> {
         let event = self.reader.load(serial)?;
-        Ok(event.filter(|event| self.view.state.allows(&event.stored.json)))
+        Ok(event.filter(|event| self.view.state.allows(event)))
     }
 
     /// `timeline` and `state` (or `state_after`), and the summary where it may have
@@ -604,65 +487,8 @@ pub(crate) fn moved_receipts(
 
 /// Whether an event may change what the room is called, or the members it is named after.
 fn may_rename(event: &ClientEvent) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Header<'a> {
-        #[serde(rename = "type")]
-        event_type: std::borrow::Cow<'a, str>,
-    }
-    serde_json::from_slice::<Header<'_>>(&event.stored.json).is_ok_and(|header| {
-        matches!(
-            header.event_type.as_ref(),
-            "m.room.member" | "m.room.name" | "m.room.canonical_alias" | "m.room.redaction"
-        )
-    })
+    matches!(
+        event.event_type().as_ref(),
+        "m.room.member" | "m.room.name" | "m.room.canonical_alias" | "m.room.redaction"
+    )
 }
-
-/// What somebody outside sees of a room (client-server API, "Stripped state"): the
-/// events of `invite_state` or `knock_state`.
-pub(crate) fn stripped_state(
-    reader: &EventReader<'_, Snapshot>,
-    record: &MembershipRecord,
-) -> Result<Vec<String>, ReadError> {
-    let mut shown = Vec::new();
-    let mut show = |serial: Option<EventSerial>| -> Result<(), ReadError> {
-        if let Some(event) = serial
-            .map(|serial| reader.load(serial))
-            .transpose()?
-            .flatten()
-        {
-            shown.push(reader.stripped(&event)?);
-        }
-        Ok(())
-    };
-    // Where nobody of this server is, another one says what the room is.
-    let user = reader.viewer().user;
-    if let Some(outside) = rooms::outside_record(reader.view, user, reader.room, record)? {
-        show(Some(record.event))?;
-        let mut told = outside.state;
-        told.extend(shown);
-        return Ok(told);
-    }
-    for event_type in STRIPPED {
-        let key = (reader.room, event_type.to_owned(), String::new());
-        show(reader.view.get(&tables::STATE_BY_ROOM, &key)?)?;
-    }
-    if let Some(sender) = model::user_id(reader.view, record.sender)? {
-        let key = (reader.room, "m.room.member".to_owned(), sender);
-        let member = reader.view.get(&tables::STATE_BY_ROOM, &key)?;
-        show(member.filter(|serial| *serial != record.event))?;
-    }
-    show(Some(record.event))?;
-    Ok(shown)
-}
-
-/// The state that tells an invited person what the room is.
-const STRIPPED: [&str; 8] = [
-    "m.room.create",
-    "m.room.join_rules",
-    "m.room.name",
-    "m.room.avatar",
-    "m.room.topic",
-    "m.room.canonical_alias",
-    "m.room.encryption",
-    "m.room.tombstone",
-];

@@ -9,7 +9,8 @@ use crate::{
     CONFIRMED, Sync, SyncError,
     followed::Followed,
     json::{Composer, basic_event, events, quoted, strings, values},
-    room::{RoomReader, stripped_state},
+    room::RoomReader,
+    stripped::stripped_state,
     v3::Question,
     whole::Whole,
     window::Window,
@@ -130,15 +131,10 @@ impl Sync {
         snapshot: &'a Snapshot,
         room: RoomSerial,
     ) -> Result<EventReader<'a, Snapshot>, SyncError> {
-        let now = self.inner.clock.now().0;
-        let secret = self.inner.store.secret();
-        Ok(EventReader::new(
-            snapshot,
-            room,
-            secret,
-            question.viewer(),
-            now,
-        )?)
+        Ok(self
+            .inner
+            .rooms
+            .reader_of(snapshot, room, question.viewer())?)
     }
 
     /// `rooms.invite` and `rooms.knock`.

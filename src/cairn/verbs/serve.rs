@@ -285,6 +285,7 @@ impl Server {
         }
         let overseer = Overseer {
             store: parts.store.clone(),
+            rooms: parts.rooms.clone(),
             data_dir: self.config.data_dir.clone(),
             reserved_bytes: self.config.media.reserved_disk_bytes,
             tls: self.tls.clone(),

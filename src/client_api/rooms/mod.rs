@@ -64,11 +64,11 @@ pub(crate) fn sender(caller: &User) -> Sender {
 /// A short read of one snapshot.
 async fn read<T: Send + 'static>(
     rooms: Rooms,
-    reading: impl FnOnce(&Rooms, &Snapshot) -> Result<T, ReadError> + Send + 'static,
+    reading: impl Fn(&Rooms, &Snapshot) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let store = rooms.store().clone();
     Ok(store
-        .read(move |snapshot| reading(&rooms, snapshot))
+        .read_quickly(move |snapshot| reading(&rooms, snapshot))
         .await?)
 }
 

@@ -40,7 +40,8 @@ pub(super) fn is_void(view: &impl Read, record: &DelayedEventRecord) -> Result<b
     if meta.is_none_or(|meta| meta.position <= record.position) {
         return Ok(false);
     }
-    let sender = crate::event::load_event(view, event).map(|event| event.sender().to_string());
+    let sender =
+        crate::client_event::load_event(view, event).map(|event| event.sender().to_string());
     let own = model::user_id(view, record.user)?;
     Ok(sender.ok() != own)
 }

@@ -10,7 +10,7 @@ use super::{
     Relation,
     bundles::{MAX_EDITS, newest_of},
 };
-use crate::{ClientEvent, ReadError, event::load_events};
+use crate::{ClientEvent, ReadError, client_event::load_events};
 
 #[derive(Deserialize)]
 struct Header<'a> {

@@ -132,7 +132,7 @@ fn descendants<R: Read>(
                     && let Some(event) = reader.load(record.event)?
                     && seen.insert(event.stored.event_id.clone())
                 {
-                    next.push(event.stored.event_id);
+                    next.push(event.stored.event_id.clone());
                 }
                 found.insert(place, record);
             }

@@ -86,7 +86,7 @@ async fn sixty_four_senders_make_one_chain() {
                 .insert(state, event_type, state_key, event.serial)
                 .unwrap();
         }
-        before = Some(event.stored.event_id);
+        before = Some(event.stored.event_id.clone());
         position = event.meta.position;
         count += 1;
     }

@@ -13,6 +13,7 @@ mod reading;
 mod receipts;
 mod receiving;
 mod relations;
+mod remembering;
 mod remote_users;
 mod sending;
 mod servers;

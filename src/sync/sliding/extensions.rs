@@ -10,7 +10,7 @@ use std::{
 
 use model::{EventSerial, Membership, RoomSerial, room_scope};
 use rooms::ReceiptViewer;
-use store::Position;
+use store::{Position, Snapshot};
 
 use super::{
     Asking,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Sync, SyncError, device_lists,
     json::{Composer, basic_event, quoted, strings, values},
-    room::moved_receipts,
+    room::{MovedReceipt, moved_receipts},
     sections::{TO_DEVICE_LIMIT, data_event, typing_event},
     token::ToDeviceToken,
     window::Window,
@@ -174,14 +174,15 @@ impl Sync {
         known.untold_data.extend(window.room_data.keys());
         let mut rooms = Composer::object();
         for room in scope {
-            let Some(told) = known.rooms.get_mut(room) else {
+            let Some(since) = known.rooms.get(*room).map(|told| told.account_data) else {
                 continue;
             };
-            let since = told.account_data;
             if !known.untold_data.remove(room) && since.is_some() {
                 continue;
             }
-            Arc::make_mut(told).account_data = Some(snapshot.position());
+            if let Some(told) = known.rooms.get_mut(*room) {
+                told.account_data = Some(snapshot.position());
+            }
             let entries = accounts::account_data_of_room(snapshot, user, Some(*room))?;
             let entries = entries.iter().filter(|entry| match since {
                 Some(since) => entry.position > since,
@@ -196,9 +197,7 @@ impl Sync {
         }
         // Rooms that were never told are told whole.
         let rooms_told = &known.rooms;
-        known
-            .untold_data
-            .retain(|room| rooms_told.contains_key(room));
+        known.untold_data.retain(|room| rooms_told.has(*room));
         if !rooms.is_empty() {
             part.field("rooms", &rooms.finish());
         }
@@ -226,8 +225,9 @@ impl Sync {
             let Some(told) = joined(known, room) else {
                 continue;
             };
+            let told_at = told.receipts;
             let left = untold.remove(&room).unwrap_or_default();
-            let receipts = match (fresh.get(&room), told.receipts) {
+            let receipts = match (fresh.get(&room), told_at) {
                 (Some(events), since) => rooms::receipts_at(snapshot, room, viewer, events, since)?,
                 (None, None) => rooms::receipts_at(snapshot, room, viewer, &[], None)?,
                 (None, Some(since)) => {
@@ -236,7 +236,7 @@ impl Sync {
                     if is_quiet && left.is_empty() {
                         continue;
                     }
-                    match moved_receipts(snapshot, room, since)? {
+                    match self.moved_since(snapshot, room, since)? {
                         Some(moved) => {
                             let moved = left.into_iter().chain(moved);
                             rooms::receipts_of(snapshot, room, viewer, moved)?
@@ -245,7 +245,9 @@ impl Sync {
                     }
                 }
             };
-            Arc::make_mut(told).receipts = Some(snapshot.position());
+            if let Some(told) = known.rooms.get_mut(room) {
+                told.receipts = Some(snapshot.position());
+            }
             let (content, rest) = receipts.split(snapshot)?;
             if !rest.is_empty() {
                 untold.insert(room, rest);
@@ -256,9 +258,22 @@ impl Sync {
                 rooms.field(&room_id, &basic_event("m.receipt", &content));
             }
         }
-        untold.retain(|room, _| known.rooms.contains_key(room));
+        untold.retain(|room, _| known.rooms.has(*room));
         known.untold_receipts = untold;
         Ok(in_rooms(rooms))
+    }
+
+    /// Whose receipts moved in a room; `None` if too much happened.
+    fn moved_since(
+        &self,
+        snapshot: &Snapshot,
+        room: RoomSerial,
+        since: Position,
+    ) -> Result<Option<Vec<MovedReceipt>>, SyncError> {
+        match self.inner.rooms.news(snapshot, room, since)? {
+            Some(news) => Ok(Some(news.receipts().cloned().collect())),
+            None => moved_receipts(snapshot, room, since),
+        }
     }
 
     /// `{"rooms":{…}}` with who types in the rooms of `scope`, where that changed.
@@ -278,7 +293,9 @@ impl Sync {
             if sequence <= told.typing || (told.typing == 0 && users.is_empty()) {
                 continue;
             }
-            Arc::make_mut(told).typing = sequence;
+            if let Some(told) = known.rooms.get_mut(room) {
+                told.typing = sequence;
+            }
             if let Some(room_id) = model::room_id(asking.snapshot, room)? {
                 rooms.field(&room_id, &typing_event(&users));
             }
@@ -288,8 +305,8 @@ impl Sync {
 }
 
 /// What the client knows of a room that the user is in.
-fn joined(known: &mut Known, room: RoomSerial) -> Option<&mut Arc<KnownRoom>> {
-    let told = known.rooms.get_mut(&room);
+fn joined(known: &Known, room: RoomSerial) -> Option<&KnownRoom> {
+    let told = known.rooms.get(room).map(Arc::as_ref);
     told.filter(|told| told.membership == Membership::Join)
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use model::{
-    Membership, MembershipRecord, RoomSerial, UserChange, UserSerial, room_scope, tables,
-    user_scope,
+    Membership, MembershipRecord, RoomSerial, StateRoot, UserChange, UserSerial, rewriting_scope,
+    room_scope, tables, user_scope,
 };
 use parking_lot::Mutex;
 use rooms::{Ignored, Rooms, Stays};
@@ -30,6 +30,8 @@ pub(crate) struct RoomFacts {
     at: Position,
     /// The commit of its newest event.
     pub(crate) activity: u64,
+    /// The room's state.
+    state: StateRoot,
     /// What only filters need.
     details: Option<Arc<Details>>,
 }
@@ -68,11 +70,19 @@ impl RoomFactsCache {
         let head = snapshot
             .get(&tables::HEAD_BY_ROOM, &room)?
             .unwrap_or_default();
+        // What the state says stays, as long as it is the same and nothing was redacted.
+        let is_same = |known: &&RoomFacts| {
+            known.state == head.state
+                && store.newest_change(rewriting_scope(room)) <= known.at
+                && known.at <= snapshot.position()
+        };
+        let same = known.as_ref().filter(is_same);
         // A snapshot from before the facts cannot replace them.
         let facts = RoomFacts {
             at: snapshot.position(),
             activity: head.position,
-            details: None,
+            state: head.state,
+            details: same.and_then(|known| known.details.clone()),
         };
         if known.is_none_or(|known| known.at <= facts.at) {
             self.remember(room, facts.clone());

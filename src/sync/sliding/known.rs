@@ -13,6 +13,8 @@ use crate::room::MovedReceipt;
 
 use super::{facts::UserFacts, lists::Selection, required::RequiredState};
 
+/// The most rooms that are kept apart because they were told lately.
+const MOST_LATELY: usize = 24;
 /// The most members of a room that are remembered as told.
 const MOST_MEMBERS: usize = 1000;
 
@@ -30,7 +32,7 @@ pub(crate) struct Known {
     /// The rooms that the last answer was about.
     pub(crate) selection: Option<Arc<Selection>>,
     /// The rooms that were told.
-    pub(crate) rooms: HashMap<RoomSerial, Arc<KnownRoom>>,
+    pub(crate) rooms: KnownRooms,
     /// Up to where device lists were told, once they were.
     pub(crate) device_lists: Option<Position>,
     /// Up to where the account's own data was told, once it was.
@@ -41,6 +43,54 @@ pub(crate) struct Known {
     pub(crate) untold_receipts: BTreeMap<RoomSerial, Vec<MovedReceipt>>,
     /// Up to where changes of thread subscriptions were told, once they were.
     pub(crate) subscriptions: Option<Position>,
+}
+
+/// What a client has been told of its rooms. Most of it is shared with the answer before:
+/// an answer is mostly about few of many rooms.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KnownRooms {
+    settled: Arc<HashMap<RoomSerial, Arc<KnownRoom>>>,
+    /// What was told lately, in place of what is settled.
+    lately: HashMap<RoomSerial, Arc<KnownRoom>>,
+    /// About how many bytes all of it takes.
+    bytes: usize,
+}
+
+impl KnownRooms {
+    /// What was told of a room.
+    pub(crate) fn get(&self, room: RoomSerial) -> Option<&Arc<KnownRoom>> {
+        let lately = self.lately.get(&room);
+        lately.or_else(|| self.settled.get(&room))
+    }
+
+    /// The same, to be changed. What it takes must stay about the same.
+    pub(crate) fn get_mut(&mut self, room: RoomSerial) -> Option<&mut KnownRoom> {
+        if !self.lately.contains_key(&room) {
+            let known = self.settled.get(&room)?.clone();
+            self.lately.insert(room, known);
+        }
+        self.lately.get_mut(&room).map(Arc::make_mut)
+    }
+
+    /// Whether anything was told of a room.
+    pub(crate) fn has(&self, room: RoomSerial) -> bool {
+        self.get(room).is_some()
+    }
+
+    /// Puts down what is told of a room, in place of what was told before.
+    pub(crate) fn insert(&mut self, room: RoomSerial, known: KnownRoom) {
+        let before = self.get(room).map_or(0, |before| before.bytes());
+        self.bytes = (self.bytes + known.bytes()).saturating_sub(before);
+        self.lately.insert(room, Arc::new(known));
+    }
+
+    /// To be called when an answer is finished: what was told lately stays little.
+    pub(crate) fn settle(&mut self) {
+        if self.lately.len() > MOST_LATELY {
+            let lately = std::mem::take(&mut self.lately);
+            Arc::make_mut(&mut self.settled).extend(lately);
+        }
+    }
 }
 
 /// What a client has been told of one room.
@@ -89,16 +139,15 @@ impl Known {
         is_out
             && self
                 .rooms
-                .get(&room)
+                .get(room)
                 .is_some_and(|known| known.member_event != record.event && known.is_present())
     }
 
     /// About how many bytes this takes.
     pub(crate) fn bytes(&self) -> usize {
-        let rooms = self.rooms.values().map(|room| room.bytes());
         let facts = self.user.memberships.len() * size_of::<MembershipRecord>();
         let selection = self.selection.as_ref().map_or(0, |one| one.bytes());
-        size_of::<Self>() + facts + selection + rooms.sum::<usize>()
+        size_of::<Self>() + facts + selection + self.rooms.bytes
     }
 }
 
@@ -162,6 +211,39 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_is_found_and_counted() {
+        let mut rooms = KnownRooms::default();
+        for round in 0..3_u64 {
+            for number in 0..60_u64 {
+                if number % (round + 1) == 0 {
+                    let mut told = room();
+                    told.told = Position(round);
+                    told.summary.heroes = "x".repeat(usize::try_from(number).unwrap());
+                    rooms.insert(RoomSerial(number), told);
+                }
+                if number % 7 == 0 {
+                    rooms.settle();
+                }
+            }
+            rooms.settle();
+            assert!(rooms.lately.len() <= MOST_LATELY);
+        }
+        let earlier = rooms.clone();
+        rooms.get_mut(RoomSerial(5)).unwrap().typing = 9;
+        assert_eq!(earlier.get(RoomSerial(5)).unwrap().typing, 0);
+        assert!(rooms.has(RoomSerial(59)) && !rooms.has(RoomSerial(60)));
+        assert!(rooms.get_mut(RoomSerial(60)).is_none());
+        let mut bytes = 0;
+        for number in 0..60_u64 {
+            let told = rooms.get(RoomSerial(number)).unwrap();
+            let newest = (0..3).rev().find(|round| number % (round + 1) == 0);
+            assert_eq!(told.told, Position(newest.unwrap()));
+            bytes += told.bytes();
+        }
+        assert_eq!(rooms.bytes, bytes);
+    }
+
+    #[test]
     fn a_leave_is_awaited_until_it_is_told() {
         let mut known = Known::default();
         let mut record = MembershipRecord {
@@ -173,7 +255,7 @@ mod tests {
             last_join: 1,
             left_at: 0,
         };
-        known.rooms.insert(RoomSerial(1), Arc::new(room()));
+        known.rooms.insert(RoomSerial(1), room());
         assert!(!known.awaits_leave(RoomSerial(1), &record));
         record.membership = Membership::Leave;
         record.event = EventSerial(2);
@@ -182,7 +264,7 @@ mod tests {
         let mut told = room();
         told.membership = Membership::Leave;
         told.member_event = EventSerial(2);
-        known.rooms.insert(RoomSerial(1), Arc::new(told));
+        known.rooms.insert(RoomSerial(1), told);
         assert!(!known.awaits_leave(RoomSerial(1), &record));
     }
 }

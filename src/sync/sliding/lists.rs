@@ -8,7 +8,7 @@ use std::{
 };
 
 use model::{Membership, MembershipRecord, RoomSerial};
-use store::Snapshot;
+use store::{Position, Snapshot};
 
 use super::{
     Question,
@@ -164,14 +164,7 @@ impl Sync {
         {
             return Ok(None);
         }
-        let joined = user.memberships.iter();
-        let joined = joined.filter(|(_, record)| record.membership == Membership::Join);
-        let scopes = joined.map(|(room, _)| model::room_scope(*room));
-        let changed = self.inner.store.changed_among(scopes, before.position);
-        let changed: Vec<RoomSerial> = changed
-            .into_iter()
-            .map(|scope| RoomSerial(scope.serial))
-            .collect();
+        let changed = self.changed_rooms(user, before.position);
         for list in lists {
             let filter = Filter::new(self, snapshot, user, &list.asked.filters, question)?;
             let window = selection.windows.get(&list.name);
@@ -183,6 +176,24 @@ impl Sync {
             }
         }
         Ok(Some(changed))
+    }
+
+    /// The rooms that the user is in and in which something may have happened since.
+    fn changed_rooms(&self, user: &UserFacts, since: Position) -> Vec<RoomSerial> {
+        let is_joined = |record: &MembershipRecord| record.membership == Membership::Join;
+        if let Some(changed) = self.inner.store.recent_changes(since) {
+            let rooms = changed.into_iter().filter_map(model::room_of_scope);
+            let is_theirs = |room: &RoomSerial| user.memberships.get(room).is_some_and(is_joined);
+            return rooms.filter(is_theirs).collect();
+        }
+        let joined = user.memberships.iter();
+        let joined = joined.filter(|(_, record)| is_joined(record));
+        let scopes = joined.map(|(room, _)| model::room_scope(*room));
+        let changed = self.inner.store.changed_among(scopes, since);
+        changed
+            .into_iter()
+            .filter_map(model::room_of_scope)
+            .collect()
     }
 
     /// Which rooms an answer is about.

@@ -9,6 +9,7 @@
 mod connections;
 mod extensions;
 mod facts;
+mod followed;
 mod known;
 mod lists;
 mod request;
@@ -36,6 +37,7 @@ use std::{
 use accounts::Session;
 use bytes::Bytes;
 use model::{EventSerial, RoomSerial};
+use rooms::Viewer;
 use store::{Position, Scope, Snapshot, Store};
 use tokio::time::Instant;
 
@@ -84,6 +86,16 @@ pub(crate) struct Asking<'a> {
     pub(crate) before: Option<&'a Known>,
     /// The rooms that changed since, if no other has anything to be told.
     pub(crate) changed: Option<Vec<RoomSerial>>,
+}
+
+impl Asking<'_> {
+    /// Who looks.
+    pub(crate) fn viewer(&self) -> Viewer {
+        Viewer {
+            user: self.question.session.user,
+            device: Some(self.question.session.device),
+        }
+    }
 }
 
 /// An answer but for its token.
@@ -196,7 +208,13 @@ impl Sync {
                     Woken::Superseded => return Ok(self.nothing(&visit)),
                 }
             }
-            let answer = self.told(question.clone(), known.clone()).await?;
+            let watching = visit.watching.as_ref();
+            let is_little = watching
+                .zip(known.as_deref())
+                .is_some_and(|(watching, known)| self.is_little_change(known, watching, &question));
+            let answer = self
+                .told(question.clone(), known.clone(), is_little)
+                .await?;
             if visit.watching.is_some() && !answer.has_news {
                 match self.wait_for(&mut visit, deadline).await {
                     Woken::Changed => {
@@ -269,6 +287,13 @@ impl Sync {
             && !store.any_changed_since(scopes, known.position)
     }
 
+    /// Whether what is new is certainly little, and about what was asked for before.
+    fn is_little_change(&self, known: &Known, watching: &Watching, question: &Question) -> bool {
+        let scopes = watching.scopes.iter().copied();
+        known.asked == question.fingerprint
+            && self.is_little(question.session.user, scopes, known.position)
+    }
+
     async fn wait_for(&self, visit: &mut Visit, deadline: Instant) -> Woken {
         let Some(mut watching) = visit.watching.take() else {
             return Woken::Over;
@@ -306,8 +331,14 @@ impl Sync {
         &self,
         question: Arc<Question>,
         known: Option<Arc<Known>>,
+        is_little: bool,
     ) -> Result<Answer, SyncError> {
         let sync = self.clone();
+        if is_little {
+            let compute =
+                move |snapshot: &Snapshot| sync.tell(snapshot, &question, known.as_deref());
+            return self.inner.store.read_quickly(compute).await;
+        }
         let same = |known: &Arc<Known>| known.asked == question.fingerprint;
         let is_short = known.as_ref().is_some_and(same);
         let compute = move |snapshot: &Snapshot| {
@@ -358,7 +389,7 @@ impl Sync {
         let mut rooms = Composer::object();
         let mut fresh: HashMap<RoomSerial, Vec<EventSerial>> = HashMap::new();
         for (room, config) in selection.among(asking.changed.as_deref()) {
-            let told = known.rooms.get(room).map(Arc::as_ref);
+            let told = known.rooms.get(*room).map(Arc::as_ref);
             let Some(part) = self.room_part(&asking, *room, config, told)? else {
                 continue;
             };
@@ -368,12 +399,13 @@ impl Sync {
             if let Some(events) = part.fresh {
                 fresh.insert(*room, events);
             }
-            known.rooms.insert(*room, Arc::new(part.known));
+            known.rooms.insert(*room, part.known);
         }
         known.selection = Some(selection.clone());
         let mut extensions = Composer::object();
         let mut has_news = !rooms.is_empty();
         has_news |= self.extend(&asking, &selection, &fresh, &mut known, &mut extensions)?;
+        known.rooms.settle();
         known.position = snapshot.position();
         known.ephemeral = ephemeral;
         known.asked = question.fingerprint;

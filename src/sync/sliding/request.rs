@@ -46,19 +46,44 @@ pub struct SlidingRequest {
 
 /// A window on the list of rooms.
 #[derive(Clone, Debug, Hash, Deserialize)]
+#[serde(from = "ListFields")]
 pub struct ListRequest {
     /// The first and last place of each range; all rooms if none is given.
-    #[serde(default)]
     pub ranges: Option<Vec<(u64, u64)>>,
     /// Whether all rooms are wanted, whatever the ranges.
-    #[serde(default, deserialize_with = "or_default")]
     pub slow_get_all_rooms: bool,
     /// Which rooms are on the list.
-    #[serde(default, deserialize_with = "or_default")]
     pub filters: Filters,
     /// What is wanted of each room.
-    #[serde(flatten)]
     pub room: RoomRequest,
+}
+
+/// A list's fields as clients send them, with those of its rooms among them.
+#[derive(Deserialize)]
+struct ListFields {
+    #[serde(default)]
+    ranges: Option<Vec<(u64, u64)>>,
+    #[serde(default, deserialize_with = "or_default")]
+    slow_get_all_rooms: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    filters: Filters,
+    timeline_limit: u64,
+    #[serde(default, deserialize_with = "or_default")]
+    required_state: Vec<(String, String)>,
+}
+
+impl From<ListFields> for ListRequest {
+    fn from(fields: ListFields) -> Self {
+        Self {
+            ranges: fields.ranges,
+            slow_get_all_rooms: fields.slow_get_all_rooms,
+            filters: fields.filters,
+            room: RoomRequest {
+                timeline_limit: fields.timeline_limit,
+                required_state: fields.required_state,
+            },
+        }
+    }
 }
 
 /// What is wanted of a room.

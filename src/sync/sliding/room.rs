@@ -1,9 +1,12 @@
 //! One room of an answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use model::{EventSerial, Membership, MembershipRecord, RoomSerial, room_scope, tables};
-use rooms::{ClientEvent, EventReader, StateAt, Viewer};
+use rooms::{ClientEvent, EventReader, StateAt};
 use serde::Deserialize;
 use store::{Position, Read, Snapshot};
 
@@ -20,8 +23,9 @@ use crate::{
     json::{Composer, quoted, values},
     members::{hero_ids, senders},
     redacted_state::StateEvent,
-    room::{RoomReader, RoomView, Timeline, stripped_state},
+    room::{RoomReader, RoomView, Timeline},
     sections::was_inside,
+    stripped::stripped_state,
 };
 
 /// What is told of a room.
@@ -39,12 +43,12 @@ pub(crate) struct RoomPart {
 type Wanted = BTreeMap<(String, String), EventSerial>;
 
 /// A room that is looked at: for whom, and what they know of it.
-struct Look<'a> {
-    asking: &'a Asking<'a>,
-    record: &'a MembershipRecord,
-    config: &'a RoomConfig,
+pub(super) struct Look<'a> {
+    pub(super) asking: &'a Asking<'a>,
+    pub(super) record: &'a MembershipRecord,
+    pub(super) config: &'a RoomConfig,
     /// What was told, if the client can go on from it.
-    before: Option<&'a KnownRoom>,
+    pub(super) before: Option<&'a KnownRoom>,
     is_direct: bool,
 }
 
@@ -74,7 +78,6 @@ impl Sync {
         if told.is_some_and(is_current) {
             return Ok(None);
         }
-        let reader = self.reader(asking, room)?;
         let stays = |told: &&KnownRoom| {
             told.membership == Membership::Join && record.last_join <= told.told.0
         };
@@ -85,6 +88,10 @@ impl Sync {
             before: told.filter(stays),
             is_direct,
         };
+        if let Some(part) = self.followed_part(&look, room)? {
+            return Ok(Some(part));
+        }
+        let reader = self.reader(asking, room)?;
         match record.membership {
             Membership::Invite | Membership::Knock => self.outside(&look, &reader, told),
             Membership::Join => self.inside(look, reader),
@@ -117,24 +124,13 @@ impl Sync {
                     && !self.inner.store.changed_since(room_scope(room), told.told))
     }
 
-    fn reader<'a>(
+    pub(super) fn reader<'a>(
         &'a self,
         asking: &Asking<'a>,
         room: RoomSerial,
     ) -> Result<EventReader<'a, Snapshot>, SyncError> {
-        let session = &asking.question.session;
-        let viewer = Viewer {
-            user: session.user,
-            device: Some(session.device),
-        };
-        let (secret, now) = (self.inner.store.secret(), self.inner.clock.now().0);
-        Ok(EventReader::new(
-            asking.snapshot,
-            room,
-            secret,
-            viewer,
-            now,
-        )?)
+        let viewer = asking.viewer();
+        Ok(self.inner.rooms.reader_of(asking.snapshot, room, viewer)?)
     }
 
     /// A room that the user is invited to or knocks at.
@@ -193,7 +189,7 @@ impl Sync {
         let states = self
             .inner
             .states
-            .states(&self.inner.store, &reader.reader, &state);
+            .states(&self.inner.store, &reader.reader, &state)?;
         let changed = look.changed(&reader, since, &timeline)?;
         let (wanted, members) = look.wanted(&reader.reader, &states, changed, &timeline)?;
         let summary = self.room_summary(&look, &reader.reader, &states)?;
@@ -264,7 +260,7 @@ impl Sync {
 
 impl Look<'_> {
     /// What the client knows with this answer, in so far as it is the same for all rooms.
-    fn known(&self, before: Option<&KnownRoom>) -> KnownRoom {
+    pub(super) fn known(&self, before: Option<&KnownRoom>) -> KnownRoom {
         KnownRoom {
             told: self.asking.snapshot.position(),
             membership: self.record.membership,
@@ -364,7 +360,7 @@ impl Look<'_> {
 
     /// Writes what of the summary is another than before, and the counts, which clients
     /// take for 0 where they are missing. Returns whether anything is another.
-    fn summary(&self, now: &Summary, answer: &mut Composer) -> bool {
+    pub(super) fn summary(&self, now: &Summary, answer: &mut Composer) -> bool {
         let before = self.before.map(|before| &before.summary);
         let is_joined = self.record.membership == Membership::Join;
         let nothing = Summary::default();
@@ -414,16 +410,22 @@ impl Look<'_> {
         for event in &timeline.events {
             events.item(&reader.json(event, false)?);
         }
-        // What came after the client's last answer has just happened for it.
-        let since = self.asking.before.map(|before| before.position.0);
-        let is_live = |event: &&ClientEvent| since.is_some_and(|since| event.meta.position > since);
-        let live = timeline.events.iter().rev().take_while(is_live).count();
+        let positions = timeline.events.iter().map(|event| event.meta.position);
+        let live = self.live(positions.rev());
         answer
             .field("timeline", &events.finish())
             .field("limited", flag(timeline.limited))
             .field("num_live", &live.to_string())
             .field("prev_batch", &quoted(&timeline.prev_batch.to_string()));
         Ok(())
+    }
+
+    /// How many events, of which these are the commits, newest first, came after the client's
+    /// last answer, and so have just happened for it.
+    pub(super) fn live(&self, positions: impl Iterator<Item = u64>) -> usize {
+        let since = self.asking.before.map(|before| before.position.0);
+        let is_live = |position: &u64| since.is_some_and(|since| *position > since);
+        positions.take_while(is_live).count()
     }
 
     /// How many of the newest events the client has without a gap.
@@ -473,18 +475,8 @@ fn state_json(states: &States<'_>, wanted: Wanted) -> Result<String, SyncError> 
 
 /// Who sent events, and whom memberships among them are about.
 fn speakers(events: &[ClientEvent]) -> BTreeSet<String> {
-    #[derive(Deserialize)]
-    struct Header {
-        #[serde(rename = "type")]
-        event_type: String,
-        state_key: Option<String>,
-    }
-    let headers = events
-        .iter()
-        .filter_map(|event| serde_json::from_slice::<Header>(&event.stored.json).ok());
-    let targets = headers
-        .filter(|header| header.event_type == MEMBER)
-        .filter_map(|header| header.state_key);
+    let members = events.iter().filter(|event| event.event_type() == MEMBER);
+    let targets = members.filter_map(|event| event.state_key().map(Cow::into_owned));
     senders(events).into_iter().chain(targets).collect()
 }
 

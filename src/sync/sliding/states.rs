@@ -3,13 +3,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use model::{EventSerial, RoomSerial, room_scope};
+use model::{EventSerial, RoomSerial, StateRoot, rewriting_scope, room_scope, tables};
 use parking_lot::Mutex;
 use rooms::{EventReader, StateAt};
-use store::{Position, Snapshot, Store};
+use store::{Position, Read, Snapshot, Store, StoreError};
 
 use crate::SyncError;
 
@@ -35,7 +38,9 @@ struct Table {
 /// What is remembered of one room.
 struct Kept {
     /// True from here on, until the room changes.
-    at: Position,
+    at: AtomicU64,
+    /// The state that it is about.
+    state: StateRoot,
     parts: Mutex<Parts>,
     name: OnceLock<Option<String>>,
     avatar: OnceLock<Option<String>>,
@@ -64,49 +69,72 @@ pub(crate) struct States<'a> {
 
 impl StateCache {
     /// The `state` of the reader's room.
+    ///
+    /// # Errors
+    /// If the database fails.
     pub(crate) fn states<'a>(
         &'a self,
         store: &Store,
         reader: &'a EventReader<'a, Snapshot>,
         state: &'a StateAt,
-    ) -> States<'a> {
-        let is_current = *state == StateAt::Current;
-        let position = reader.view.position();
-        States {
+    ) -> Result<States<'a>, StoreError> {
+        let kept = match state {
+            StateAt::Current => self.kept(store, reader.view, reader.room)?,
+            StateAt::Past { .. } => None,
+        };
+        Ok(States {
             cache: self,
             reader,
             state,
-            kept: is_current
-                .then(|| self.kept(store, reader.room, position))
-                .flatten(),
-        }
+            kept,
+        })
     }
 
     /// None where what is remembered is newer than the snapshot.
-    fn kept(&self, store: &Store, room: RoomSerial, position: Position) -> Option<Arc<Kept>> {
+    fn kept(
+        &self,
+        store: &Store,
+        snapshot: &Snapshot,
+        room: RoomSerial,
+    ) -> Result<Option<Arc<Kept>>, StoreError> {
+        let position = snapshot.position();
+        let known = self.0.lock().rooms.get(&room).cloned();
+        if let Some(kept) = &known {
+            let at = Position(kept.at.load(Ordering::Acquire));
+            if at > position {
+                return Ok(None);
+            }
+            if !store.changed_since(room_scope(room), at) {
+                return Ok(known);
+            }
+        }
+        let head = snapshot.get(&tables::HEAD_BY_ROOM, &room)?;
+        let state = head.unwrap_or_default().state;
+        if let Some(kept) = &known {
+            // Messages change nothing of it.
+            let at = Position(kept.at.load(Ordering::Acquire));
+            if kept.state == state && store.newest_change(rewriting_scope(room)) <= at {
+                kept.at.fetch_max(position.0, Ordering::AcqRel);
+                return Ok(known);
+            }
+        }
+        let kept = Arc::new(Kept {
+            at: AtomicU64::new(position.0),
+            state,
+            parts: Mutex::default(),
+            name: OnceLock::new(),
+            avatar: OnceLock::new(),
+        });
         let mut table = self.0.lock();
-        if let Some(kept) = table.rooms.get(&room) {
-            if !store.changed_since(room_scope(room), kept.at) {
-                return (kept.at <= position).then(|| kept.clone());
-            }
-            if kept.at > position {
-                return None;
-            }
-            let freed = kept.parts.lock().bytes;
-            table.rooms.remove(&room);
+        if let Some(before) = table.rooms.remove(&room) {
+            let freed = before.parts.lock().bytes;
             table.bytes = table.bytes.saturating_sub(freed);
         }
         if table.rooms.len() >= MOST_ROOMS || table.bytes > MOST_BYTES {
             *table = Table::default();
         }
-        let kept = Arc::new(Kept {
-            at: position,
-            parts: Mutex::default(),
-            name: OnceLock::new(),
-            avatar: OnceLock::new(),
-        });
         table.rooms.insert(room, kept.clone());
-        Some(kept)
+        Ok(Some(kept))
     }
 
     fn grew(&self, bytes: usize) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use model::{EventSerial, Membership, RoomSerial, room_scope};
-use rooms::{EventReader, Viewer, sticky_since};
+use rooms::{EventReader, sticky_since};
 use serde::{Deserialize, Deserializer};
 use store::Position;
 
@@ -134,19 +134,6 @@ impl Sync {
         asking: &Asking<'a>,
         room: RoomSerial,
     ) -> Result<EventReader<'a, store::Snapshot>, SyncError> {
-        let session = &asking.question.session;
-        let viewer = Viewer {
-            user: session.user,
-            device: Some(session.device),
-        };
-        let now = self.inner.clock.now().0;
-        let secret = self.inner.store.secret();
-        Ok(EventReader::new(
-            asking.snapshot,
-            room,
-            secret,
-            viewer,
-            now,
-        )?)
+        self.reader(asking, room)
     }
 }
