@@ -21,6 +21,7 @@ pub(crate) struct Gauges {
     events: IntGauge,
     media: IntGaugeVec,
     free: IntGauge,
+    full: IntGauge,
     certificates: IntGaugeVec,
     ready: IntGauge,
     degraded: IntGauge,
@@ -80,6 +81,10 @@ impl Gauges {
                 "cairn_disk_free_bytes",
                 "Bytes on the data folder's disk that can still be taken.",
             ),
+            full: metrics.gauge(
+                "cairn_disk_full",
+                "What is refused for want of room: 0 nothing, 1 files, 2 everything new.",
+            ),
             certificates: metrics.gauge_with(
                 "cairn_certificate_ends_seconds",
                 "When a certificate in use ends, in seconds since the Unix epoch.",
@@ -101,9 +106,8 @@ impl Gauges {
     pub(crate) async fn measure(&self, overseer: &Overseer) {
         self.process();
         self.events.set(signed(overseer.rooms.remembered_bytes()));
-        if let Some(free) = overseer.free_bytes() {
-            self.free.set(signed(free));
-        }
+        self.free.set(signed(overseer.store.space().free));
+        self.full.set(overseer.refused() as i64);
         for tls in &overseer.tls {
             if let Some(ends) = tls.ends_at() {
                 let name = tls.certificate().display().to_string();

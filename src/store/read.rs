@@ -9,10 +9,10 @@ use std::{
     },
 };
 
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ErrorKind, ReadOptions, ReadTier};
+use rocksdb::{DBPinnableSlice, DBRawIterator, ErrorKind, ReadOptions, ReadTier};
 
 use crate::{
-    Family, Key, Position, Prefix, StoreError, Table, Value, database::Database,
+    Family, Key, Position, Prefix, StoreError, Table, Value, damage::Damage, database::Database,
     table::after_prefix,
 };
 
@@ -95,40 +95,41 @@ pub struct Latest {
 /// Where a read goes.
 #[doc(hidden)]
 pub struct Source<'a> {
-    db: &'a DB,
+    database: &'a Database,
     options: &'a ReadOptions,
     /// None for what was last written.
     snapshot: Option<&'a rocksdb::Snapshot<'a>>,
-    missed: Missed<'a>,
+    failures: Failures<'a>,
 }
 
-/// Where it is noted that something was not in memory, if nothing else may be read.
+/// Where failed reads are noted.
 #[derive(Clone, Copy)]
-struct Missed<'a>(Option<&'a AtomicBool>);
+struct Failures<'a> {
+    damage: &'a Damage,
+    /// That something was not in memory, if nothing else may be read.
+    missed: Option<&'a AtomicBool>,
+}
 
-impl Missed<'_> {
-    /// What a failed read says; notes it where the disk was not to be waited for.
+impl Failures<'_> {
+    /// What a failed read says; notes damage, and where the disk was not to be waited for.
     fn note(self, error: rocksdb::Error) -> StoreError {
-        if let Some(missed) = self.0
+        if let Some(missed) = self.missed
             && error.kind() == ErrorKind::Incomplete
         {
             missed.store(true, Ordering::Relaxed);
         }
-        error.into()
+        self.damage.noted(error)
     }
 }
 
 impl<'a> Source<'a> {
-    fn family(&self, family: Family) -> Result<&'a ColumnFamily, StoreError> {
-        self.db
-            .cf_handle(family.name())
-            .ok_or_else(|| StoreError::Database(format!("no column family {}", family.name())))
-    }
-
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>, StoreError> {
-        let handle = self.family(family)?;
-        let found = self.db.get_pinned_cf_opt(handle, key, self.options);
-        found.map_err(|error| self.missed.note(error))
+        let handle = self.database.family(family)?;
+        let found = self
+            .database
+            .db
+            .get_pinned_cf_opt(handle, key, self.options);
+        found.map_err(|error| self.failures.note(error))
     }
 
     fn get_many(
@@ -136,13 +137,14 @@ impl<'a> Source<'a> {
         family: Family,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StoreError> {
-        let handle = self.family(family)?;
+        let handle = self.database.family(family)?;
         let found = self
+            .database
             .db
             .batched_multi_get_cf_opt(handle, keys, false, self.options);
         let found = found.into_iter();
         found
-            .map(|row| row.map_err(|error| self.missed.note(error)))
+            .map(|row| row.map_err(|error| self.failures.note(error)))
             .collect()
     }
 
@@ -152,17 +154,17 @@ impl<'a> Source<'a> {
         lower: &[u8],
         upper: Option<Vec<u8>>,
     ) -> Result<DBRawIterator<'a>, StoreError> {
-        let handle = self.family(family)?;
+        let handle = self.database.family(family)?;
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(lower);
         if let Some(upper) = upper {
             options.set_iterate_upper_bound(upper);
         }
-        if self.missed.0.is_some() {
+        if self.failures.missed.is_some() {
             options.set_read_tier(ReadTier::BlockCache);
         }
         Ok(match self.snapshot {
-            None => self.db.raw_iterator_cf_opt(handle, options),
+            None => self.database.db.raw_iterator_cf_opt(handle, options),
             Some(snapshot) => snapshot.raw_iterator_cf_opt(handle, options),
         })
     }
@@ -234,7 +236,7 @@ pub trait Read {
         Walker {
             iterator: source.iterator(table.family, &lower, upper),
             table,
-            missed: source.missed,
+            failures: source.failures,
         }
     }
 
@@ -265,14 +267,18 @@ pub trait Read {
 impl Read for Snapshot {
     fn source(&self) -> Source<'_> {
         let frozen = self.pinned.borrow_dependent();
+        let database = self.pinned.borrow_owner();
         Source {
-            db: &self.pinned.borrow_owner().db,
+            database,
             options: match self.missed {
                 Some(_) => &frozen.quick,
                 None => &frozen.options,
             },
             snapshot: Some(&frozen.snapshot),
-            missed: Missed(self.missed.as_deref()),
+            failures: Failures {
+                damage: &database.damage,
+                missed: self.missed.as_deref(),
+            },
         }
     }
 
@@ -284,10 +290,13 @@ impl Read for Snapshot {
 impl Read for Latest {
     fn source(&self) -> Source<'_> {
         Source {
-            db: &self.database.db,
+            database: &self.database,
             options: &self.database.reading,
             snapshot: None,
-            missed: Missed(None),
+            failures: Failures {
+                damage: &self.database.damage,
+                missed: None,
+            },
         }
     }
 }
@@ -304,7 +313,7 @@ fn decode_value<K, V: Value>(table: &Table<K, V>, bytes: &[u8]) -> Result<V, Sto
 pub struct Walker<'v, K, V> {
     iterator: Result<DBRawIterator<'v>, StoreError>,
     table: &'v Table<K, V>,
-    missed: Missed<'v>,
+    failures: Failures<'v>,
 }
 
 impl<K: Key, V: Value> Walker<'_, K, V> {
@@ -327,7 +336,7 @@ impl<K: Key, V: Value> Walker<'_, K, V> {
             iterator.next();
         }
         let status = iterator.status();
-        status.map_err(|error| self.missed.note(error))?;
+        status.map_err(|error| self.failures.note(error))?;
         Ok(rows)
     }
 }
@@ -356,7 +365,7 @@ pub struct Scan<'a, K, V> {
     direction: Direction,
     started: bool,
     ended: bool,
-    missed: Missed<'a>,
+    failures: Failures<'a>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -388,7 +397,7 @@ impl<'a, K: Key, V: Value> Scan<'a, K, V> {
             direction,
             started: false,
             ended: false,
-            missed: source.missed,
+            failures: source.failures,
             types: PhantomData,
         }
     }
@@ -407,7 +416,7 @@ impl<'a, K: Key, V: Value> Scan<'a, K, V> {
         self.started = true;
         let (Some(key), Some(value)) = (iterator.key(), iterator.value()) else {
             let status = iterator.status();
-            status.map_err(|error| self.missed.note(error))?;
+            status.map_err(|error| self.failures.note(error))?;
             return Ok(None);
         };
         decode_row(self.table, key, value).map(Some)
