@@ -59,6 +59,13 @@ impl Actions {
         about: &[u8],
     ) -> Result<OwnedRoomId, HandshakeError> {
         let (room_id, servers) = self.find_room(target, via).await?;
+        let wanted = room_id.to_string();
+        let read = move |view: &Snapshot| rooms::blocked(view, &wanted);
+        let blocked: Option<model::BlockedRoomRecord> = self.rooms.store().read(read).await?;
+        if blocked.is_some() {
+            let text = "this room has been blocked on this server";
+            return Err(AppendError::Forbidden(text.to_owned()).into());
+        }
         let (user, place) = (session.user, room_id.clone());
         let read = move |view: &Snapshot| was_there(view, user, &place);
         let comes_back = self.rooms.store().read(read).await?;

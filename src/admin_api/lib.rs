@@ -12,7 +12,7 @@ mod media;
 mod notices;
 mod registration;
 
-pub use administration::ADMINISTRATION;
+pub use administration::{ADMINISTRATION, Order};
 
 use accounts::Accounts;
 use actions::Actions;
