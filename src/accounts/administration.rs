@@ -1,7 +1,8 @@
 //! What administrators do with accounts: listing, roles, locks, closing for ever.
 
+use audit::{Act, Verb};
 use model::{
-    AccountRecord, Changes, LogEntry, UserSerial,
+    AccountRecord, Changes, LogEntry, Roles, UserSerial,
     tables::{
         ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER, ACCOUNT_DATA_USAGE_BY_USER,
         CROSS_SIGNING_KEY_BY_USER, FILTER_BY_HASH, FILTER_BY_USER, PASSWORD_BY_USER,
@@ -9,10 +10,11 @@ use model::{
     },
 };
 use ruma_common::{OwnedUserId, UserId};
+use serde_json::{Value, json};
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
-    Accounts, device_lists, devices, display_name_and_avatar, emails, find, key_backups,
+    Accounts, audited, device_lists, devices, display_name_and_avatar, emails, find, key_backups,
     user_directory,
 };
 
@@ -103,17 +105,23 @@ fn summary(
 }
 
 impl Accounts {
-    /// Makes a user an administrator, or takes that away.
+    /// Gives a user roles in place of those that `change` is given. Returns those from now on.
     ///
     /// # Errors
     /// [`AdministrationError`].
-    pub async fn set_admin(
+    pub async fn change_roles(
         &self,
+        act: &Act,
         user: UserSerial,
-        is_admin: bool,
-    ) -> Result<(), AdministrationError> {
-        self.change_account(user, move |account| account.is_admin = is_admin)
-            .await
+        change: impl FnOnce(Roles) -> Roles + Send + 'static,
+    ) -> Result<Roles, AdministrationError> {
+        self.change_account(act, Verb::RolesChanged, user, move |account| {
+            let before = account.roles;
+            account.roles = change(before);
+            let told = (json!(before.names()), json!(account.roles.names()));
+            (told, account.roles)
+        })
+        .await
     }
 
     /// Locks an account, or unlocks it. While it is locked its tokens open nothing and keep waiting.
@@ -122,27 +130,37 @@ impl Accounts {
     /// [`AdministrationError`].
     pub async fn set_locked(
         &self,
+        act: &Act,
         user: UserSerial,
         is_locked: bool,
     ) -> Result<(), AdministrationError> {
-        self.change_account(user, move |account| account.is_locked = is_locked)
-            .await
+        self.change_account(act, Verb::LockChanged, user, move |account| {
+            let before = account.is_locked;
+            account.is_locked = is_locked;
+            ((before.into(), is_locked.into()), ())
+        })
+        .await
     }
 
-    async fn change_account(
+    /// `change` says what it was before and what it is now.
+    async fn change_account<T: Send + 'static>(
         &self,
+        act: &Act,
+        verb: Verb,
         user: UserSerial,
-        change: impl FnOnce(&mut AccountRecord) + Send + 'static,
-    ) -> Result<(), AdministrationError> {
-        let sessions = self.inner.sessions.clone();
+        change: impl FnOnce(&mut AccountRecord) -> ((Value, Value), T) + Send + 'static,
+    ) -> Result<T, AdministrationError> {
+        let (sessions, now, act) = (self.inner.sessions.clone(), self.now(), act.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 let mut account = active(latest, user)?;
-                change(&mut account);
+                let ((before, after), answer) = change(&mut account);
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
+                let deed = audited::deed(latest, &act, verb, user)?;
+                audit::record(latest, batch, now, &[deed.before(before).after(after)])?;
                 Changes::at(position).log(batch, &LogEntry::Account { user });
                 sessions.evict_user(user, position);
-                Ok(())
+                Ok(answer)
             })
             .await
     }
@@ -157,10 +175,11 @@ impl Accounts {
     /// [`AdministrationError`]; [`AdministrationError::Deactivated`] if nothing is left to be done.
     pub async fn deactivate(
         &self,
+        act: &Act,
         user: UserSerial,
         erase: bool,
     ) -> Result<(), AdministrationError> {
-        let (sessions, now) = (self.inner.sessions.clone(), self.now());
+        let (sessions, now, act) = (self.inner.sessions.clone(), self.now(), act.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 let account = latest.get(&ACCOUNT_BY_USER, &user)?;
@@ -169,7 +188,7 @@ impl Accounts {
                     return Err(AdministrationError::Deactivated);
                 }
                 account.deactivated_at.get_or_insert(now);
-                account.is_admin = false;
+                let roles = std::mem::replace(&mut account.roles, Roles::NONE);
                 account.is_erased = erase;
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
                 let mut changes = Changes::at(position);
@@ -179,6 +198,10 @@ impl Accounts {
                 if erase {
                     remove_data(batch, user);
                 }
+                let deed = audited::deed(latest, &act, Verb::PersonDeactivated, user)?
+                    .before(json!({ "roles": roles.names() }))
+                    .after(json!({ "erased": erase }));
+                audit::record(latest, batch, now, &[deed])?;
                 changes.log(batch, &LogEntry::Account { user });
                 sessions.evict_user(user, position);
                 Ok(())

@@ -1,5 +1,6 @@
 //! Devices: listing, naming, deleting.
 
+use audit::{Act, Verb};
 use model::{
     Changes, DeviceRecord, DeviceSerial, UserSerial,
     tables::{
@@ -11,9 +12,10 @@ use model::{
 };
 use ruma_common::{DeviceId, OwnedDeviceId};
 use runtime::Random;
+use serde_json::json;
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, dehydrated_devices, deleted_data, device_lists, pushers, tokens};
+use crate::{Accounts, audited, dehydrated_devices, deleted_data, device_lists, pushers, tokens};
 
 /// The longest device id, in bytes.
 const MAX_DEVICE_ID_BYTES: usize = 255;
@@ -158,11 +160,13 @@ impl Accounts {
     /// [`DeviceError`].
     pub async fn set_device_display_name(
         &self,
+        act: &Act,
         user: UserSerial,
         device_id: &DeviceId,
         display_name: Option<String>,
     ) -> Result<(), DeviceError> {
         check_display_name(display_name.as_deref())?;
+        let (now, act) = (self.now(), act.clone());
         let key = (user, device_id.to_string());
         self.store()
             .commit(move |latest, position, batch| {
@@ -170,6 +174,10 @@ impl Accounts {
                     .get(&DEVICE_BY_USER, &key)?
                     .ok_or(DeviceError::NotFound)?;
                 if record.display_name != display_name {
+                    let deed = audited::deed(latest, &act, Verb::DeviceRenamed, user)?
+                        .before(json!({ "device_id": key.1, "name": record.display_name }))
+                        .after(json!({ "name": display_name }));
+                    audit::record(latest, batch, now, &[deed])?;
                     record.display_name = display_name;
                     batch.put(&DEVICE_BY_USER, &key, &record);
                     // Others see the name beside the device's keys.
@@ -187,10 +195,11 @@ impl Accounts {
     /// If the database fails.
     pub async fn remove_devices(
         &self,
+        act: &Act,
         user: UserSerial,
         device_ids: Vec<OwnedDeviceId>,
     ) -> Result<(), StoreError> {
-        let sessions = self.inner.sessions.clone();
+        let (sessions, now, act) = (self.inner.sessions.clone(), self.now(), act.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 let (mut removed, mut changes) = (Vec::new(), Changes::at(position));
@@ -206,6 +215,7 @@ impl Accounts {
                 deleted_data::forget_settings(latest, batch, &mut changes, user, &ids)?;
                 if !removed.is_empty() {
                     device_lists::announce(latest, batch, &mut changes, user)?;
+                    tell_removed(latest, batch, (&act, now), user, &ids)?;
                 }
                 for device in removed {
                     sessions.evict_device(device, position);
@@ -221,15 +231,18 @@ impl Accounts {
     /// If the database fails.
     pub async fn remove_all_devices(
         &self,
+        act: &Act,
         user: UserSerial,
         kept: Option<DeviceSerial>,
     ) -> Result<(), StoreError> {
-        let sessions = self.inner.sessions.clone();
+        let (sessions, now, act) = (self.inner.sessions.clone(), self.now(), act.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 let mut changes = Changes::at(position);
-                if remove_all(latest, batch, &mut changes, user, kept)? {
+                let removed = remove_all(latest, batch, &mut changes, user, kept)?;
+                if !removed.is_empty() {
                     device_lists::announce(latest, batch, &mut changes, user)?;
+                    tell_removed(latest, batch, (&act, now), user, &removed)?;
                 }
                 sessions.evict_user(user, position);
                 Ok(())
@@ -238,14 +251,26 @@ impl Accounts {
     }
 }
 
-/// Removes all devices but `kept`, and says whether there were any. The caller evicts their sessions and announces the change.
+fn tell_removed(
+    latest: &Latest,
+    batch: &mut Batch,
+    (act, now): (&Act, u64),
+    user: UserSerial,
+    device_ids: &[String],
+) -> Result<(), StoreError> {
+    let deed = audited::deed(latest, act, Verb::DevicesRemoved, user)?;
+    let deed = deed.before(json!({ "devices": device_ids }));
+    audit::record(latest, batch, now, &[deed])
+}
+
+/// Removes all devices but `kept`, and returns which they were. The caller evicts their sessions and announces the change.
 pub(crate) fn remove_all(
     latest: &Latest,
     batch: &mut Batch,
     changes: &mut Changes,
     user: UserSerial,
     kept: Option<DeviceSerial>,
-) -> Result<bool, StoreError> {
+) -> Result<Vec<String>, StoreError> {
     let mut removed = Vec::new();
     for row in latest.scan(&DEVICE_BY_USER, &(user,)) {
         let ((_, device_id), record) = row?;
@@ -255,7 +280,7 @@ pub(crate) fn remove_all(
         }
     }
     deleted_data::forget_settings(latest, batch, changes, user, &removed)?;
-    Ok(!removed.is_empty())
+    Ok(removed)
 }
 
 /// Removes everything that belongs to a device.

@@ -2,18 +2,20 @@
 //! Information"). An address belongs to one account at most, and only after its person has
 //! confirmed it.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
+use audit::{Act, Verb};
 use model::{
     EmailPurpose, EmailRecord, TokenHash, UserSerial,
     tables::{EMAIL_BY_USER, USER_BY_EMAIL},
 };
 use ruma_client_api::uiaa::{AuthFlow, AuthType};
 use ruma_common::OwnedUserId;
+use serde_json::json;
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
-    Accounts, ChangePasswordError, EmailProof, Session,
+    Accounts, ChangePasswordError, EmailProof, Session, audited,
     confirmations::{self, ConfirmationError},
     is_active,
 };
@@ -129,6 +131,55 @@ impl Accounts {
             .await
     }
 
+    /// Gives an account these addresses in the name of an administrator, who vouches for them, and
+    /// takes all others away.
+    ///
+    /// # Errors
+    /// [`EmailError`]; then nothing was changed.
+    pub async fn replace_emails(
+        &self,
+        act: &Act,
+        user: UserSerial,
+        typed: Vec<String>,
+    ) -> Result<(), EmailError> {
+        let wanted: BTreeSet<String> = typed
+            .iter()
+            .map(|typed| canonical_email(typed).ok_or(EmailError::NotConfirmed))
+            .collect::<Result<_, _>>()?;
+        if wanted.len() > MAX_ADDRESSES {
+            return Err(EmailError::TooMany);
+        }
+        let (now, act) = (self.now(), act.clone());
+        self.store()
+            .commit(move |latest, _, batch| {
+                let known: BTreeSet<String> = emails(latest, user)?
+                    .into_iter()
+                    .map(|email| email.address)
+                    .collect();
+                for email in known.difference(&wanted) {
+                    batch.delete(&USER_BY_EMAIL, email);
+                    batch.delete(&EMAIL_BY_USER, &(user, email.clone()));
+                }
+                for email in wanted.difference(&known) {
+                    if owner(latest, email)?.is_some() {
+                        return Err(EmailError::InUse);
+                    }
+                    let record = EmailRecord {
+                        validated_at: now,
+                        added_at: now,
+                    };
+                    batch.put(&USER_BY_EMAIL, email, &user);
+                    batch.put(&EMAIL_BY_USER, &(user, email.clone()), &record);
+                }
+                let deed = audited::deed(latest, &act, Verb::EmailsChanged, user)?
+                    .before(json!(known))
+                    .after(json!(wanted));
+                audit::record(latest, batch, now, &[deed])?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Takes an address away from the session's account; nothing happens if it does not have
     /// it.
     ///
@@ -176,13 +227,17 @@ impl Accounts {
     /// [`ChangePasswordError`].
     pub async fn reset_password_by_email(
         &self,
+        from: Option<String>,
         proof: EmailProof,
         new_password: String,
         logout_devices: bool,
     ) -> Result<(), ChangePasswordError> {
         let user = proof.user.ok_or(ChangePasswordError::NotConfirmed)?;
         let logout = logout_devices.then_some(None);
-        self.set_password(user, new_password, logout, Some(proof.id))
+        let read = move |view: &store::Snapshot| model::user_id(view, user);
+        let user_id: Option<String> = self.store().read(read).await?;
+        let act = audit::Act::person(user_id.unwrap_or_default(), from);
+        self.set_password(&act, user, new_password, logout, Some(proof.id))
             .await
     }
 }

@@ -33,6 +33,7 @@ impl Accounts {
     pub async fn register_guest(
         &self,
         device_name: Option<String>,
+        from: Option<String>,
     ) -> Result<Registered, RegisterError> {
         if !self.takes_guests() {
             return Err(RegisterError::NoGuests);
@@ -43,6 +44,7 @@ impl Accounts {
         let new = NewAccount {
             username: Some(format!("guest-{name}")),
             initial_device_display_name: device_name,
+            from,
             ..NewAccount::default()
         };
         let standing = StandingRecord {

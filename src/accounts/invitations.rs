@@ -1,6 +1,8 @@
 //! Invitations: tokens with which people register (`m.login.registration_token`).
 
+use audit::{Act, Verb};
 use model::{InvitationRecord, TokenHash, UserSerial, tables::INVITATION_BY_HASH};
+use serde_json::json;
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{Accounts, InvitationProof, tokens::token_hash};
@@ -82,9 +84,13 @@ impl Accounts {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn create_invitation(&self, new: NewInvitation) -> Result<String, StoreError> {
+    pub async fn create_invitation(
+        &self,
+        act: &Act,
+        new: NewInvitation,
+    ) -> Result<String, StoreError> {
         let token = self.draw_invitation_token();
-        self.write_invitations(&new, std::slice::from_ref(&token))
+        self.write_invitations(act, &new, std::slice::from_ref(&token))
             .await?;
         Ok(token)
     }
@@ -95,6 +101,7 @@ impl Accounts {
     /// [`InvitationError::TooMany`] for more than 500.
     pub async fn create_invitations(
         &self,
+        act: &Act,
         new: NewInvitation,
         count: usize,
     ) -> Result<Vec<String>, InvitationError> {
@@ -102,7 +109,7 @@ impl Accounts {
             return Err(InvitationError::TooMany);
         }
         let tokens: Vec<String> = (0..count).map(|_| self.draw_invitation_token()).collect();
-        self.write_invitations(&new, &tokens).await?;
+        self.write_invitations(act, &new, &tokens).await?;
         Ok(tokens)
     }
 
@@ -118,6 +125,7 @@ impl Accounts {
 
     async fn write_invitations(
         &self,
+        act: &Act,
         new: &NewInvitation,
         tokens: &[String],
     ) -> Result<(), StoreError> {
@@ -134,11 +142,21 @@ impl Accounts {
             .iter()
             .map(|token| (token_hash(token), record(token)))
             .collect();
+        let names: Vec<&str> = rows
+            .iter()
+            .map(|(_, record)| record.name.as_str())
+            .collect();
+        let deed = act.did(Verb::InvitationsCreated).after(json!({
+            "invitations": names,
+            "uses": new.uses_allowed,
+            "expires_at": new.expires_at,
+        }));
         self.store()
-            .commit(move |_, _, batch| {
+            .commit(move |latest, _, batch| {
                 for (hash, record) in &rows {
                     batch.put(&INVITATION_BY_HASH, hash, record);
                 }
+                audit::record(latest, batch, created_at, &[deed])?;
                 Ok::<_, StoreError>(())
             })
             .await
@@ -173,7 +191,12 @@ impl Accounts {
     ///
     /// # Errors
     /// [`InvitationError`].
-    pub async fn revoke_invitation(&self, token_or_name: &str) -> Result<(), InvitationError> {
+    pub async fn revoke_invitation(
+        &self,
+        act: &Act,
+        token_or_name: &str,
+    ) -> Result<(), InvitationError> {
+        let (now, act) = (self.now(), act.clone());
         let (hash, name) = (token_hash(token_or_name), token_or_name.to_owned());
         let hash = self
             .store()
@@ -182,10 +205,14 @@ impl Accounts {
             .ok_or(InvitationError::NotFound)?;
         self.store()
             .commit(move |latest, _, batch| {
-                if !latest.contains(&INVITATION_BY_HASH, &hash)? {
-                    return Err(InvitationError::NotFound);
-                }
+                let record = latest.get(&INVITATION_BY_HASH, &hash)?;
+                let record = record.ok_or(InvitationError::NotFound)?;
                 batch.delete(&INVITATION_BY_HASH, &hash);
+                let deed = act.did(Verb::InvitationRevoked).before(json!({
+                    "invitation": record.name,
+                    "uses": record.uses,
+                }));
+                audit::record(latest, batch, now, &[deed])?;
                 Ok(())
             })
             .await

@@ -11,6 +11,7 @@
 
 mod account_data;
 mod administration;
+mod audited;
 mod backed_up_keys;
 mod confirmations;
 mod cross_signing;
@@ -153,6 +154,7 @@ struct Inner {
     hasher: Hasher,
     sessions: Arc<SessionCache>,
     seen: Mutex<SeenTimes>,
+    failures: Mutex<audit::Failures>,
     conversations: Mutex<Conversations>,
     login_tokens: Mutex<login_tokens::LoginTokens>,
     nonces: Mutex<Nonces>,
@@ -187,6 +189,7 @@ impl Accounts {
                 hasher,
                 sessions: Arc::default(),
                 seen: Mutex::default(),
+                failures: Mutex::default(),
                 conversations: Mutex::default(),
                 login_tokens: Mutex::default(),
                 nonces: Mutex::default(),

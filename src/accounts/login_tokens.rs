@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use audit::Act;
 use model::{TokenHash, UserSerial};
 use ruma_common::{OwnedDeviceId, OwnedUserId};
 
@@ -44,6 +45,8 @@ pub struct NewDevice {
     pub initial_device_display_name: Option<String>,
     /// Whether the client can refresh tokens.
     pub refresh_token: bool,
+    /// The network address, for the audit trail.
+    pub from: Option<String>,
 }
 
 impl LoginTokens {
@@ -99,7 +102,8 @@ impl Accounts {
         let waiting = waiting
             .filter(|waiting| waiting.expires_at > self.now())
             .ok_or(LoginError::Forbidden)?;
-        self.open_session(draft, waiting.user_id, waiting.user, None)
+        let act = Act::person(waiting.user_id.as_str(), device.from);
+        self.open_session(draft, &act, waiting.user_id, waiting.user, None)
             .await
     }
 }

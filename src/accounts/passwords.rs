@@ -1,11 +1,13 @@
 //! Changing passwords.
 
+use audit::{Act, Verb};
 use model::{Changes, DeviceSerial, TokenHash, UserSerial, tables::PASSWORD_BY_USER};
 use runtime::LaneError;
+use serde_json::json;
 use store::StoreError;
 
 use crate::{
-    Accounts, EmailError, Session, confirmations, device_lists, devices,
+    Accounts, EmailError, Session, audited, confirmations, device_lists, devices,
     hashing::MAX_PASSWORD_BYTES, is_active,
 };
 
@@ -69,12 +71,13 @@ impl Accounts {
     /// [`ChangePasswordError`].
     pub async fn change_password(
         &self,
+        act: &Act,
         session: &Session,
         new_password: String,
         logout_devices: bool,
     ) -> Result<(), ChangePasswordError> {
         let out = logout_devices.then_some(Some(session.device));
-        self.set_password(session.user, new_password, out, None)
+        self.set_password(act, session.user, new_password, out, None)
             .await
     }
 
@@ -84,11 +87,27 @@ impl Accounts {
     /// [`ChangePasswordError`].
     pub async fn reset_password(
         &self,
+        act: &Act,
         user: UserSerial,
         new_password: String,
     ) -> Result<(), ChangePasswordError> {
-        self.set_password(user, new_password, Some(None), None)
+        self.set_password(act, user, new_password, Some(None), None)
             .await
+    }
+
+    /// The same, where devices may stay signed in.
+    ///
+    /// # Errors
+    /// [`ChangePasswordError`].
+    pub async fn replace_password(
+        &self,
+        act: &Act,
+        user: UserSerial,
+        new_password: String,
+        keeps_devices: bool,
+    ) -> Result<(), ChangePasswordError> {
+        let out = (!keeps_devices).then_some(None);
+        self.set_password(act, user, new_password, out, None).await
     }
 
     /// A password that nobody can guess, to be shown once.
@@ -120,6 +139,7 @@ impl Accounts {
     /// with it, and must be good for it.
     pub(crate) async fn set_password(
         &self,
+        act: &Act,
         user: UserSerial,
         new_password: String,
         logout: Option<Option<DeviceSerial>>,
@@ -127,7 +147,7 @@ impl Accounts {
     ) -> Result<(), ChangePasswordError> {
         self.check_new_password(&new_password)?;
         let hash = self.inner.hasher.hash(new_password).await?;
-        let (sessions, now) = (self.inner.sessions.clone(), self.now());
+        let (sessions, now, act) = (self.inner.sessions.clone(), self.now(), act.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 if !is_active(latest, user)? {
@@ -137,9 +157,12 @@ impl Accounts {
                     confirmations::take_for_reset(latest, batch, id, user, now)?;
                 }
                 batch.put(&PASSWORD_BY_USER, &user, &hash);
+                let deed = audited::deed(latest, &act, Verb::PasswordChanged, user)?
+                    .after(json!({ "signed_out": logout.is_some() }));
+                audit::record(latest, batch, now, &[deed])?;
                 if let Some(kept) = logout {
                     let mut changes = Changes::at(position);
-                    if devices::remove_all(latest, batch, &mut changes, user, kept)? {
+                    if !devices::remove_all(latest, batch, &mut changes, user, kept)?.is_empty() {
                         device_lists::announce(latest, batch, &mut changes, user)?;
                     }
                     sessions.evict_user(user, position);

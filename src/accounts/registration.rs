@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use audit::{Act, Verb, Who};
 use model::{
-    AccountRecord, Changes, EmailPurpose, LogEntry, StandingRecord, TokenHash, UserSerial,
+    AccountRecord, Changes, EmailPurpose, LogEntry, Roles, StandingRecord, TokenHash, UserSerial,
     intern_user,
     tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER, PROFILE_FIELD_BY_USER, STANDING_BY_USER},
 };
 use ruma_client_api::uiaa::{AuthFlow, AuthType};
 use ruma_common::{OwnedDeviceId, OwnedUserId};
 use runtime::LaneError;
+use serde_json::json;
 use store::{Batch, Latest, Position, Read as _, StoreError};
 
 use crate::{
@@ -41,6 +43,8 @@ pub struct NewAccount {
     pub inhibit_login: bool,
     /// Whether the client can refresh tokens.
     pub refresh_token: bool,
+    /// The network address of whoever makes it, for the audit trail.
+    pub from: Option<String>,
 }
 
 /// An account that was just made.
@@ -108,8 +112,10 @@ pub(crate) enum Maker<'a> {
     Newcomer,
     /// An administrator.
     Administrator {
-        /// Whether the new user is one too.
-        makes_admin: bool,
+        /// Who it is.
+        act: &'a Act,
+        /// The new user's roles.
+        roles: Roles,
     },
     /// An application service, by its id.
     Service(&'a str),
@@ -119,6 +125,7 @@ pub(crate) enum Maker<'a> {
 
 /// All that is drawn and computed before the commit.
 struct Draft {
+    act: Act,
     user_id: OwnedUserId,
     candidate: u64,
     account: AccountRecord,
@@ -224,12 +231,11 @@ impl Accounts {
     /// [`RegisterError`].
     pub async fn create_account(
         &self,
+        act: &Act,
         new: NewAccount,
-        is_admin: bool,
+        roles: Roles,
     ) -> Result<Registered, RegisterError> {
-        let maker = Maker::Administrator {
-            makes_admin: is_admin,
-        };
+        let maker = Maker::Administrator { act, roles };
         self.make_account(new, maker, None, StandingRecord::default())
             .await
     }
@@ -307,7 +313,14 @@ impl Accounts {
                 Some(self.inner.hasher.hash(password).await?)
             }
         };
+        let act = match maker {
+            Maker::Administrator { act, .. } => act.clone(),
+            Maker::Newcomer => Act::person(user_id.as_str(), new.from),
+            Maker::Service(id) => Act::of(Who::Server, Some(format!("application service {id}"))),
+            Maker::Registration => Act::server(),
+        };
         Ok(Draft {
+            act,
             push_rules: push_rules::server_default(
                 &user_id,
                 self.inner.options.thread_subscriptions,
@@ -316,7 +329,10 @@ impl Accounts {
             candidate: self.store().next_serial(),
             account: AccountRecord {
                 created_at: self.now(),
-                is_admin: matches!(maker, Maker::Administrator { makes_admin: true }),
+                roles: match maker {
+                    Maker::Administrator { roles, .. } => roles,
+                    _ => Roles::NONE,
+                },
                 is_locked: false,
                 deactivated_at: None,
                 is_erased: false,
@@ -442,6 +458,13 @@ impl Draft {
         if let Some(session) = &self.session {
             session.write(latest, batch, user)?;
         }
+        let deed = self.act.did(Verb::PersonCreated).on(self.user_id.as_str());
+        let deed = deed.after(json!({
+            "roles": self.account.roles.names(),
+            "is_guest": self.standing.is_guest,
+            "device_id": self.session.as_ref().map(|session| &session.device_id),
+        }));
+        audit::record(latest, batch, self.account.created_at, &[deed])?;
         changes.log(batch, &LogEntry::Account { user });
         Ok(user)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ::services::{ExclusiveError, Service, Services};
+use audit::Act;
 use model::{
     DeviceRecord, DeviceSerial, StandingRecord,
     tables::{ACCOUNT_BY_USER, DEVICE_BY_USER},
@@ -113,7 +114,7 @@ impl Accounts {
                     user,
                     device_id: asserted.device_id.clone().unwrap_or_else(|| "".into()),
                     device,
-                    is_admin: account.is_admin,
+                    roles: account.roles,
                     is_guest: false,
                     service: Some(id.clone()),
                 })
@@ -138,6 +139,8 @@ impl Accounts {
             .filter(|user_id| service.has_user(user_id))
             .ok_or(LoginError::NotTheirs)?;
         let draft = self.draft_session(device_id, display_name, refresh_token)?;
+        let from = format!("application service {}", service.id());
+        let act = Act::person(user_id.as_str(), Some(from));
         let (written, sessions, wanted) =
             (draft.clone(), self.inner.sessions.clone(), user_id.clone());
         self.store()
@@ -154,6 +157,7 @@ impl Accounts {
                     return Err(DeviceError::IsKeyId.into());
                 }
                 let device = written.write(latest, batch, user)?;
+                written.tell(latest, batch, &act, user)?;
                 sessions.evict_device(device, position);
                 Ok(())
             })
@@ -200,7 +204,8 @@ impl Accounts {
             })
             .await?;
         if !is_new && display_name.is_some() {
-            self.set_device_display_name(user, &device_id, display_name)
+            let act = Act::person(session.user_id.as_str(), None);
+            self.set_device_display_name(&act, user, &device_id, display_name)
                 .await?;
         }
         Ok(is_new)

@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
+use audit::{Act, Verb, Who};
 use model::{
-    AccessTokenRecord, DeviceRecord, DeviceSerial, LastSeenRecord, RefreshTokenRecord, TokenHash,
-    UserSerial,
+    AccessTokenRecord, DeviceRecord, DeviceSerial, LastSeenRecord, RefreshTokenRecord, Role, Roles,
+    TokenHash, UserSerial,
     tables::{
         ACCESS_TOKEN_BY_HASH, ACCOUNT_BY_USER, DEVICE_BY_USER, LAST_SEEN_BY_DEVICE,
         PASSWORD_BY_USER, REFRESH_TOKEN_BY_HASH,
@@ -12,10 +13,11 @@ use model::{
 };
 use ruma_common::{OwnedDeviceId, OwnedUserId};
 use runtime::LaneError;
+use serde_json::json;
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
-    Accounts, DeviceError, account,
+    Accounts, DeviceError, account, audited,
     cross_signing::is_key_id,
     dehydrated_devices,
     devices::{self, check_device_id, check_display_name, check_number},
@@ -41,8 +43,8 @@ pub struct Session {
     pub device_id: OwnedDeviceId,
     /// The device's serial.
     pub device: DeviceSerial,
-    /// Whether the user administers the server.
-    pub is_admin: bool,
+    /// What the user may do to the whole server.
+    pub roles: Roles,
     /// Whether this is a guest.
     pub is_guest: bool,
     /// The id of the application service that acts as the user, if one does.
@@ -50,6 +52,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether the user administers the server.
+    pub fn is_admin(&self) -> bool {
+        self.roles.has(Role::Administrator)
+    }
+
     /// Whether there is a device: an application service may act as a user without one.
     pub fn has_device(&self) -> bool {
         !self.device_id.as_str().is_empty()
@@ -94,6 +101,8 @@ pub struct Login {
     pub initial_device_display_name: Option<String>,
     /// Whether the client can refresh tokens.
     pub refresh_token: bool,
+    /// The network address, for the audit trail.
+    pub from: Option<String>,
 }
 
 /// Why nobody was signed in.
@@ -206,6 +215,22 @@ impl SessionDraft {
         Ok(device)
     }
 
+    /// Tells the audit trail of the session, which [`Self::write`] writes in the same commit.
+    pub(crate) fn tell(
+        &self,
+        latest: &Latest,
+        batch: &mut Batch,
+        act: &Act,
+        user: UserSerial,
+    ) -> Result<(), StoreError> {
+        let is_known = latest.contains(&DEVICE_BY_USER, &(user, self.device_id.to_string()))?;
+        let deed = audited::deed(latest, act, Verb::SessionOpened, user)?.after(json!({
+            "device_id": self.device_id,
+            "is_new_device": !is_known,
+        }));
+        audit::record(latest, batch, self.now, &[deed])
+    }
+
     pub(crate) fn into_signed_in(self, user_id: OwnedUserId) -> SignedIn {
         SignedIn {
             user_id,
@@ -248,8 +273,55 @@ impl Accounts {
             login.refresh_token,
         )?;
         let typed = self.typed_user_id(&login.user);
-        let (user_id, user, password) = self.check_password(typed, login.password).await?;
-        self.open_session(draft, user_id, user, Some(password))
+        let signed_in = async {
+            let checked = self.check_password(typed.clone(), login.password).await?;
+            let (user_id, user, password) = checked;
+            let act = Act::person(user_id.as_str(), login.from.clone());
+            self.open_session(draft, &act, user_id, user, Some(password))
+                .await
+        };
+        let signed_in = signed_in.await;
+        if let Err(error @ (LoginError::Forbidden | LoginError::Deactivated | LoginError::Locked)) =
+            &signed_in
+        {
+            self.refused(typed, login.from, error).await?;
+        }
+        signed_in
+    }
+
+    /// Tells the audit trail that somebody was not signed in. A name that nobody has is not
+    /// repeated: it may be a password in the wrong field.
+    async fn refused(
+        &self,
+        typed: Option<OwnedUserId>,
+        from: Option<String>,
+        error: &LoginError,
+    ) -> Result<(), StoreError> {
+        let known = match typed {
+            Some(user_id) => {
+                let named = user_id.clone();
+                let read = move |view: &store::Snapshot| find(view, &named);
+                let found: Option<_> = self.store().read(read).await?;
+                found.map(|_| user_id)
+            }
+            None => None,
+        };
+        let account = known.as_ref().map_or("", |user_id| user_id.as_str());
+        let (address, now) = (from.as_deref().unwrap_or_default(), self.now());
+        let attempts = self.inner.failures.lock().count(account, address, now);
+        let Some(attempts) = attempts else {
+            return Ok(());
+        };
+        let told = json!({ "attempts": attempts, "because": error.to_string() });
+        let deed = Act::of(Who::Nobody, from)
+            .did(Verb::SessionRefused)
+            .after(told);
+        let deed = match known {
+            Some(user_id) => deed.on(user_id),
+            None => deed,
+        };
+        self.store()
+            .commit_later(move |latest, _, batch| audit::record(latest, batch, now, &[deed]))
             .await
     }
 
@@ -258,6 +330,7 @@ impl Accounts {
     pub(crate) async fn open_session(
         &self,
         draft: SessionDraft,
+        act: &Act,
         user_id: OwnedUserId,
         user: UserSerial,
         password: Option<String>,
@@ -266,7 +339,7 @@ impl Accounts {
         self.store()
             .read(move |view| check_number(view, user, &device_id).map_err(LoginError::from))
             .await?;
-        let (sessions, written) = (self.inner.sessions.clone(), draft.clone());
+        let (sessions, written, act) = (self.inner.sessions.clone(), draft.clone(), act.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 // What was checked before may have changed since.
@@ -284,6 +357,7 @@ impl Accounts {
                     return Err(DeviceError::IsKeyId.into());
                 }
                 let device = written.write(latest, batch, user)?;
+                written.tell(latest, batch, &act, user)?;
                 sessions.evict_device(device, position);
                 Ok(())
             })
@@ -422,8 +496,8 @@ impl Accounts {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn logout(&self, session: &Session) -> Result<(), StoreError> {
-        self.remove_devices(session.user, vec![session.device_id.clone()])
+    pub async fn logout(&self, act: &Act, session: &Session) -> Result<(), StoreError> {
+        self.remove_devices(act, session.user, vec![session.device_id.clone()])
             .await
     }
 
@@ -431,8 +505,8 @@ impl Accounts {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn logout_all(&self, session: &Session) -> Result<(), StoreError> {
-        self.remove_all_devices(session.user, None).await
+    pub async fn logout_all(&self, act: &Act, session: &Session) -> Result<(), StoreError> {
+        self.remove_all_devices(act, session.user, None).await
     }
 
     /// Notes that a device was just used. Writes only once in some minutes, and without waiting for the disk; to be called with every request.
@@ -504,7 +578,7 @@ fn any_session_of(
         user: record.user,
         device_id: record.device_id.clone().into(),
         device: record.device,
-        is_admin: account.is_admin,
+        roles: account.roles,
         is_guest: standing(view, record.user)?.is_guest,
         service: None,
     };

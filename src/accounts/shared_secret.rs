@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use audit::{Act, Who};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use model::Roles;
 use sha1::Sha1;
 
 use crate::{Accounts, NewAccount, RegisterError, Registered};
@@ -115,7 +117,14 @@ impl Accounts {
         if !is_signed(secret.reveal(), &wish.nonce, &fields, &wish.mac) {
             return Err(SharedSecretError::WrongMac);
         }
-        Ok(self.create_account(wish.account, wish.is_admin).await?)
+        // Whoever has the secret has it from the operator.
+        let from = wish.account.from.clone();
+        let act = Act::of(Who::Operator, from);
+        let roles = match wish.is_admin {
+            true => Roles::ADMINISTRATOR,
+            false => Roles::NONE,
+        };
+        Ok(self.create_account(&act, wish.account, roles).await?)
     }
 }
 

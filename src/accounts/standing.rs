@@ -1,13 +1,14 @@
 //! What limits what an account may do (client-server API, "Account suspension", "Guest
 //! Access").
 
+use audit::{Act, Verb};
 use model::{
     Changes, LogEntry, StandingRecord, UserSerial,
     tables::{ACCOUNT_BY_USER, STANDING_BY_USER},
 };
 use store::{Read, StoreError};
 
-use crate::{Accounts, AdministrationError};
+use crate::{Accounts, AdministrationError, audited};
 
 /// What limits an account.
 ///
@@ -25,9 +26,11 @@ impl Accounts {
     /// [`AdministrationError`].
     pub async fn set_suspended(
         &self,
+        act: &Act,
         user: UserSerial,
         is_suspended: bool,
     ) -> Result<(), AdministrationError> {
+        let (now, act) = (self.now(), act.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 let account = latest.get(&ACCOUNT_BY_USER, &user)?;
@@ -35,9 +38,14 @@ impl Accounts {
                 if account.deactivated_at.is_some() {
                     return Err(AdministrationError::Deactivated);
                 }
+                let before = standing(latest, user)?;
+                let deed = audited::deed(latest, &act, Verb::SuspensionChanged, user)?
+                    .before(before.is_suspended.into())
+                    .after(is_suspended.into());
+                audit::record(latest, batch, now, &[deed])?;
                 let standing = StandingRecord {
                     is_suspended,
-                    ..standing(latest, user)?
+                    ..before
                 };
                 batch.put(&STANDING_BY_USER, &user, &standing);
                 Changes::at(position).log(batch, &LogEntry::Account { user });

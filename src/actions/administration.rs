@@ -1,23 +1,26 @@
 //! The verbs of `cairn user`, `cairn invite`, `cairn media`, `cairn database` and `cairn federation`.
 
 use accounts::{
-    AccountSummary, ChangePasswordError, InvitationError, NewAccount, NewInvitation, RegisterError,
+    AccountSummary, ChangePasswordError, InvitationError, NewAccount, RegisterError,
     account_summary, accounts_after,
 };
+use model::{Role, Roles};
 use peers::PeerListError;
+use rooms::AppendError;
 use ruma_common::OwnedUserId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Snapshot, StoreError};
 
-use crate::{Actions, DeactivateError, FileModerationError, FileSelection, FileWish, Restraint};
+use crate::{
+    Actions, Administrator, AuditSelection, DeactivateError, Denied, FileModerationError,
+    FileSelection, FileWish, HandshakeError, Restraint, Right, SetProfileError,
+};
 
 /// Characters of a generated password: 16 of 64 are 96 random bits.
 const PASSWORD_LENGTH: usize = 16;
 /// Users of one page of a list.
 const PAGE: usize = 500;
-/// Milliseconds of a day.
-const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// What an administrator can ask for. The command line sends it over the running
 /// server's socket, or does it itself when no server runs.
@@ -54,12 +57,14 @@ pub enum Administration {
         /// Whether to hide what the user wrote from those who join later.
         erase: bool,
     },
-    /// Makes a user an administrator, or takes that away.
-    SetAdministrator {
+    /// Gives a user a role, or takes it away.
+    ChangeRole {
         /// The localpart or the whole id.
         user: String,
-        /// Which of the two.
-        administrator: bool,
+        /// The role; all of them, if none is named.
+        role: Option<Role>,
+        /// Whether the user is to have it.
+        has: bool,
     },
     /// Locks or suspends an account, or ends that.
     RestrainUser {
@@ -126,6 +131,35 @@ pub enum Administration {
     },
     /// Gives the signed list of servers in force.
     ExportPeerList,
+    /// Shows entries of the audit trail.
+    ShowAudit {
+        /// Which.
+        selection: AuditSelection,
+    },
+    /// Goes through the whole audit trail.
+    VerifyAudit {
+        /// A number, and the hash in hexadecimal that was noted for it elsewhere.
+        noted: Option<(u64, String)>,
+    },
+    /// Gives lines of the audit trail as they were written.
+    ExportAudit {
+        /// Behind which number.
+        after: u64,
+    },
+    /// Signs for the whole audit trail up to its end.
+    SignAudit,
+    /// Says who was in a room.
+    RegisterOfRoom {
+        /// The room's id, or an alias of it.
+        room: String,
+        /// When, in ms since the Unix epoch; now if left out.
+        at: Option<u64>,
+    },
+    /// Says in which rooms somebody was.
+    RegisterOfPerson {
+        /// The localpart or the whole id.
+        user: String,
+    },
 }
 
 /// Why an administrator's wish was not done.
@@ -137,6 +171,15 @@ pub enum AdministrationError {
     /// It is no server's name.
     #[error("{0:?} is no server name")]
     ServerName(String),
+    /// The administrator's roles do not allow it (403 `M_FORBIDDEN`).
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It is no hash.
+    #[error("{0:?} is no SHA-256: write its 64 hexadecimal digits")]
+    Hash(String),
+    /// The server cannot sign.
+    #[error("the server's key cannot sign this: {0}")]
+    Unsigned(String),
     /// The account cannot be made.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -158,6 +201,45 @@ pub enum AdministrationError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The user is of another server.
+    #[error("this user does not belong to this server")]
+    NotLocal,
+    /// Nobody takes their own rights away.
+    #[error("nobody can take their own role away")]
+    Oneself,
+    /// It is no e-mail address.
+    #[error("{0:?} is no e-mail address")]
+    EmailAddress(String),
+    /// There is no such room.
+    #[error("there is no room {0:?} on this server")]
+    UnknownRoom(String),
+    /// There is no such event.
+    #[error("there is no event {0:?} on this server")]
+    UnknownEvent(String),
+    /// Nobody of this server has enough power in the room.
+    #[error("nobody of this server may change the power levels of this room")]
+    NoPower,
+    /// The room does not take it.
+    #[error(transparent)]
+    Room(#[from] AppendError),
+    /// The room is not entered.
+    #[error(transparent)]
+    Entry(#[from] HandshakeError),
+    /// There is no such report.
+    #[error("there is no report {0}")]
+    UnknownReport(u64),
+    /// The e-mail addresses cannot be had.
+    #[error(transparent)]
+    Email(#[from] accounts::EmailError),
+    /// The profile cannot be set.
+    #[error(transparent)]
+    Profile(#[from] SetProfileError),
+    /// The device cannot be changed.
+    #[error(transparent)]
+    Device(#[from] accounts::DeviceError),
+    /// The register has no answer.
+    #[error(transparent)]
+    Unregistered(#[from] rooms::RegisterError),
     /// A list of servers that is not taken.
     #[error(transparent)]
     PeerList(#[from] PeerListError),
@@ -168,86 +250,94 @@ impl Actions {
     ///
     /// # Errors
     /// [`AdministrationError`], in words for the administrator.
-    pub async fn administer(&self, wish: Administration) -> Result<Value, AdministrationError> {
+    pub async fn administer(
+        &self,
+        by: &Administrator,
+        wish: Administration,
+    ) -> Result<Value, AdministrationError> {
         match wish {
             Administration::CreateUser {
                 user,
                 password,
                 administrator,
-            } => self.create_user(user, password, administrator).await,
-            Administration::ListUsers => self.list_users().await,
-            Administration::ShowUser { user } => {
-                let found = self.user(&user).await?;
-                let devices = self.devices(&found).await?;
-                let suspended = self.is_suspended(found.user).await?;
-                let mut shown = shown(&found);
-                shown["suspended"] = suspended.into();
-                shown["devices"] = devices;
-                Ok(shown)
-            }
+            } => self.create_user(by, user, password, administrator).await,
+            Administration::ListUsers => self.list_users(by).await,
+            Administration::ShowUser { user } => self.show_user(by, &user).await,
             Administration::ResetPassword { user, password } => {
-                self.reset_password(user, password).await
+                self.reset_password(by, user, password).await
             }
             Administration::DeactivateUser { user, erase } => {
-                let found = self.user(&user).await?;
-                self.deactivate(&found.user_id, found.user, erase).await?;
-                log::info!(user_id = found.user_id.as_str(), erase; "account deactivated by an administrator");
-                Ok(json!({ "user_id": found.user_id }))
+                self.deactivate_user(by, &user, erase).await
             }
-            Administration::SetAdministrator {
-                user,
-                administrator,
-            } => {
-                let found = self.user(&user).await?;
-                self.accounts.set_admin(found.user, administrator).await?;
-                log::info!(user_id = found.user_id.as_str(), administrator; "administrator's role changed");
-                Ok(json!({ "user_id": found.user_id, "administrator": administrator }))
+            Administration::ChangeRole { user, role, has } => {
+                self.change_role(by, &user, role, has).await
             }
             Administration::RestrainUser {
                 user,
                 restraint,
                 restrained,
             } => {
+                by.must(Right::RestrainPerson)?;
                 let found = self.user(&user).await?;
-                self.set_restraint(&found, restraint, restrained).await?;
+                by.must_reach(found.account.roles)?;
+                self.set_restraint(by, &found, restraint, restrained)
+                    .await?;
                 Ok(json!({ "user_id": found.user_id }))
             }
             Administration::Files { wish, selection } => {
-                self.administer_files(wish, &selection).await
+                self.administer_files(by, wish, &selection).await
             }
-            Administration::ListReports => self.list_reports().await,
+            Administration::ListReports => self.list_reports(by).await,
             Administration::CreateInvitations {
                 uses,
                 expires_after_days,
                 count,
             } => {
-                self.create_invitations(uses, expires_after_days, count)
+                self.create_invitations(by, uses, expires_after_days, count)
                     .await
             }
-            Administration::ListInvitations => self.list_invitations().await,
+            Administration::ListInvitations => self.list_invitations(by).await,
             Administration::RevokeInvitation { token } => {
-                self.accounts.revoke_invitation(&token).await?;
+                by.must(Right::RevokeInvitation)?;
+                self.accounts.revoke_invitation(by.act(), &token).await?;
                 log::info!("invitation revoked by an administrator");
                 Ok(json!({}))
             }
-            Administration::ShowDatabase => self.show_database().await,
-            Administration::CompactDatabase => self.compact_database().await,
-            Administration::CopyDatabase => self.copy_database().await,
-            Administration::FederationStatus => self.federation_status().await,
-            Administration::FederationCheck { server } => self.federation_check(&server).await,
-            Administration::FederationRetry { server } => self.federation_retry(&server).await,
-            Administration::FederationForget { server } => self.federation_forget(&server).await,
-            Administration::ImportPeerList { list } => self.import_peer_list(&list).await,
-            Administration::ExportPeerList => self.export_peer_list().await,
+            Administration::ShowDatabase => self.show_database(by).await,
+            Administration::CompactDatabase => self.compact_database(by).await,
+            Administration::CopyDatabase => self.copy_database(by).await,
+            Administration::FederationStatus => self.federation_status(by).await,
+            Administration::FederationCheck { server } => self.federation_check(by, &server).await,
+            Administration::FederationRetry { server } => self.federation_retry(by, &server).await,
+            Administration::FederationForget { server } => {
+                self.federation_forget(by, &server).await
+            }
+            Administration::ImportPeerList { list } => self.import_peer_list(by, &list).await,
+            Administration::ExportPeerList => self.export_peer_list(by).await,
+            Administration::ShowAudit { selection } => self.show_audit(by, selection).await,
+            Administration::VerifyAudit { noted } => self.verify_audit(by, noted).await,
+            Administration::ExportAudit { after } => self.export_audit(by, after).await,
+            Administration::SignAudit => self.sign_audit(by).await,
+            Administration::RegisterOfRoom { room, at } => self.show_room_then(by, &room, at).await,
+            Administration::RegisterOfPerson { user } => self.show_person_stays(by, &user).await,
         }
     }
 
     async fn create_user(
         &self,
+        by: &Administrator,
         user: String,
         password: Option<String>,
         administrator: bool,
     ) -> Result<Value, AdministrationError> {
+        by.must(Right::CreatePerson)?;
+        let roles = match administrator {
+            true => Roles::ADMINISTRATOR,
+            false => Roles::NONE,
+        };
+        if !roles.is_empty() {
+            by.must(Right::ChangeRoles)?;
+        }
         let made_up = password.is_none().then(|| self.password());
         let localpart = self
             .accounts
@@ -259,7 +349,7 @@ impl Actions {
             inhibit_login: true,
             ..NewAccount::default()
         };
-        let made = self.accounts.create_account(new, administrator).await?;
+        let made = self.accounts.create_account(by.act(), new, roles).await?;
         log::info!(user_id = made.user_id.as_str(), administrator; "account made by an administrator");
         Ok(json!({
             "user_id": made.user_id,
@@ -268,20 +358,77 @@ impl Actions {
         }))
     }
 
+    async fn show_user(
+        &self,
+        by: &Administrator,
+        user: &str,
+    ) -> Result<Value, AdministrationError> {
+        by.must(Right::ShowPerson)?;
+        let found = self.user(user).await?;
+        let mut shown = shown(&found);
+        shown["suspended"] = self.is_suspended(found.user).await?.into();
+        if by.may(Right::ShowDevices) {
+            shown["devices"] = self.devices(&found).await?;
+        }
+        Ok(shown)
+    }
+
+    async fn deactivate_user(
+        &self,
+        by: &Administrator,
+        user: &str,
+        erase: bool,
+    ) -> Result<Value, AdministrationError> {
+        by.must(Right::DeactivatePerson)?;
+        let found = self.user(user).await?;
+        by.must_reach(found.account.roles)?;
+        self.deactivate(by.act(), &found.user_id, found.user, erase)
+            .await?;
+        log::info!(user_id = found.user_id.as_str(), erase; "account deactivated by an administrator");
+        Ok(json!({ "user_id": found.user_id }))
+    }
+
+    async fn change_role(
+        &self,
+        by: &Administrator,
+        user: &str,
+        role: Option<Role>,
+        has: bool,
+    ) -> Result<Value, AdministrationError> {
+        by.must(Right::ChangeRoles)?;
+        let found = self.user(user).await?;
+        let change = move |roles: Roles| match (role, has) {
+            (Some(role), true) => roles.with(role),
+            (Some(role), false) => roles.without(role),
+            (None, true) => Role::ALL.into_iter().collect(),
+            (None, false) => Roles::NONE,
+        };
+        let changed = self.accounts.change_roles(by.act(), found.user, change);
+        let roles = changed.await?;
+        log::info!(user_id = found.user_id.as_str(), roles:? = roles.names(); "roles changed");
+        Ok(json!({ "user_id": found.user_id, "roles": roles.names() }))
+    }
+
     async fn reset_password(
         &self,
+        by: &Administrator,
         user: String,
         password: Option<String>,
     ) -> Result<Value, AdministrationError> {
+        by.must(Right::ResetPassword)?;
         let found = self.user(&user).await?;
+        by.must_reach(found.account.roles)?;
         let made_up = password.is_none().then(|| self.password());
         let new = password.or_else(|| made_up.clone()).unwrap_or_default();
-        self.accounts.reset_password(found.user, new).await?;
+        self.accounts
+            .reset_password(by.act(), found.user, new)
+            .await?;
         log::info!(user_id = found.user_id.as_str(); "password reset by an administrator");
         Ok(json!({ "user_id": found.user_id, "password": made_up }))
     }
 
-    async fn list_users(&self) -> Result<Value, AdministrationError> {
+    async fn list_users(&self, by: &Administrator) -> Result<Value, AdministrationError> {
+        by.must(Right::ListPeople)?;
         let mut users = Vec::new();
         let mut after = None;
         loop {
@@ -298,47 +445,8 @@ impl Actions {
         }
     }
 
-    async fn create_invitations(
-        &self,
-        uses: u32,
-        expires_after_days: Option<u32>,
-        count: u32,
-    ) -> Result<Value, AdministrationError> {
-        let expires_at = expires_after_days.map(|days| self.clock.now().0 + u64::from(days) * DAY);
-        let new = NewInvitation {
-            uses_allowed: Some(uses),
-            expires_at,
-            created_by: None,
-        };
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let tokens = self.accounts.create_invitations(new, count).await?;
-        log::info!(uses, count; "invitations made by an administrator");
-        let made: Vec<Value> = tokens
-            .iter()
-            .map(|token| json!({ "token": token, "uses": uses, "expires_at": expires_at }))
-            .collect();
-        Ok(json!({ "invitations": made }))
-    }
-
-    async fn list_invitations(&self) -> Result<Value, AdministrationError> {
-        let invitations = self.accounts.invitations().await?;
-        let shown: Vec<Value> = invitations
-            .iter()
-            .map(|invitation| {
-                json!({
-                    "name": invitation.name,
-                    "uses": invitation.uses,
-                    "uses_allowed": invitation.uses_allowed,
-                    "created_at": invitation.created_at,
-                    "expires_at": invitation.expires_at,
-                })
-            })
-            .collect();
-        Ok(json!({ "invitations": shown }))
-    }
-
     /// The account that an administrator means.
-    async fn user(&self, typed: &str) -> Result<AccountSummary, AdministrationError> {
+    pub(crate) async fn user(&self, typed: &str) -> Result<AccountSummary, AdministrationError> {
         let unknown = || AdministrationError::UnknownUser(typed.to_owned());
         let user_id: OwnedUserId = self.accounts.typed_user_id(typed).ok_or_else(unknown)?;
         let find = move |view: &Snapshot| account_summary(view, &user_id);
@@ -369,7 +477,8 @@ fn shown(found: &AccountSummary) -> Value {
     json!({
         "user_id": found.user_id,
         "display_name": found.display_name,
-        "administrator": found.account.is_admin,
+        "administrator": found.account.is_admin(),
+        "roles": found.account.roles.names(),
         "locked": found.account.is_locked,
         "deactivated": found.account.deactivated_at.is_some(),
         "created_at": found.account.created_at,

@@ -1,6 +1,7 @@
 //! Closing an account for ever.
 
 use accounts::AdministrationError as AccountError;
+use audit::Act;
 use model::UserSerial;
 use rooms::{AppendError, Sender};
 use ruma_common::UserId;
@@ -29,11 +30,12 @@ impl Actions {
     /// [`DeactivateError`]; a room that cannot be left does not open the account again.
     pub async fn deactivate(
         &self,
+        act: &Act,
         user_id: &UserId,
         user: UserSerial,
         erase: bool,
     ) -> Result<(), DeactivateError> {
-        match self.accounts.deactivate(user, erase).await {
+        match self.accounts.deactivate(act, user, erase).await {
             Ok(()) | Err(AccountError::Deactivated) => {}
             Err(error) => return Err(error.into()),
         }

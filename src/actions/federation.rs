@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use audit::Verb;
 use delivery::WaitingServer;
 use peers::{ListInForce, PeerList};
 use ruma_common::{OwnedServerName, ServerName};
@@ -9,7 +10,7 @@ use runtime::Timestamp;
 use serde_json::{Value, json};
 use store::Snapshot;
 
-use crate::{Actions, AdministrationError};
+use crate::{Actions, AdministrationError, Administrator, Right};
 
 /// The most servers for which something waits that are shown.
 const MAX_WAITING: usize = 1_000;
@@ -19,7 +20,11 @@ fn server_name(typed: &str) -> Result<OwnedServerName, AdministrationError> {
 }
 
 impl Actions {
-    pub(crate) async fn federation_status(&self) -> Result<Value, AdministrationError> {
+    pub(crate) async fn federation_status(
+        &self,
+        by: &Administrator,
+    ) -> Result<Value, AdministrationError> {
+        by.must(Right::ShowFederation)?;
         let status = self.peers.status().await?;
         let failing: Vec<Value> = status
             .failing
@@ -59,8 +64,10 @@ impl Actions {
 
     pub(crate) async fn federation_check(
         &self,
+        by: &Administrator,
         server: &str,
     ) -> Result<Value, AdministrationError> {
+        by.must(Right::CheckFederation)?;
         let name = server_name(server)?;
         let steps = self.peers.check(&name).await;
         let ok = steps.iter().all(|step| step.ok);
@@ -75,9 +82,13 @@ impl Actions {
 
     pub(crate) async fn federation_retry(
         &self,
+        by: &Administrator,
         server: &str,
     ) -> Result<Value, AdministrationError> {
+        by.must(Right::ChangeFederation)?;
         let name = server_name(server)?;
+        self.tell(by.act().did(Verb::PeerRetried).on(name.as_str()))
+            .await?;
         self.peers.try_again(&name).await;
         log::info!(server = name.as_str(); "a server is tried now, as an administrator wants");
         Ok(json!({ "server": name }))
@@ -85,22 +96,35 @@ impl Actions {
 
     pub(crate) async fn federation_forget(
         &self,
+        by: &Administrator,
         server: &str,
     ) -> Result<Value, AdministrationError> {
+        by.must(Right::ChangeFederation)?;
         let name = server_name(server)?;
         let before = self.waiting().await?.remove(name.as_str());
-        delivery::forget_server(self.rooms.store(), &name).await?;
+        let (store, now) = (self.rooms.store(), self.clock.now().0);
+        delivery::forget_server(store, &name, by.act(), now).await?;
         log::info!(server = name.as_str(); "what waited for a server was forgotten, as an administrator wants");
         let before = before.unwrap_or_default();
         Ok(json!({ "server": name, "events": before.events, "others": before.others }))
     }
 
-    pub(crate) async fn import_peer_list(&self, list: &str) -> Result<Value, AdministrationError> {
-        let (known, was_in_force) = self.peers.import_list(list.as_bytes()).await?;
+    pub(crate) async fn import_peer_list(
+        &self,
+        by: &Administrator,
+        list: &str,
+    ) -> Result<Value, AdministrationError> {
+        by.must(Right::ImportPeerList)?;
+        let imported = self.peers.import_list(by.act(), list.as_bytes());
+        let (known, was_in_force) = imported.await?;
         Ok(json!({ "list": self.list_json(&known), "was_in_force": was_in_force }))
     }
 
-    pub(crate) async fn export_peer_list(&self) -> Result<Value, AdministrationError> {
+    pub(crate) async fn export_peer_list(
+        &self,
+        by: &Administrator,
+    ) -> Result<Value, AdministrationError> {
+        by.must(Right::ShowFederation)?;
         let signed = self.peers.signed_list().await?;
         let signed = signed.map(|signed| String::from_utf8_lossy(&signed).into_owned());
         let list = self.peers.list().map(|known| self.list_json(&known));

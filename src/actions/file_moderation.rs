@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use audit::{Deed, Verb};
 use media::{FileFacts, FileName, FilesPage, Order, StorageError, parse_hash};
 use model::UserSerial;
-use ruma_common::{OwnedUserId, RoomId};
+use ruma_common::RoomId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Snapshot, StoreError};
 
-use crate::{Actions, AdministrationError};
+use crate::{Actions, AdministrationError, Administrator, Denied, Right};
 
 /// How many files one verb takes.
 const MOST: usize = 100_000;
@@ -34,6 +35,9 @@ pub enum FileSelection {
 /// Why files were not found or not dealt with.
 #[derive(Debug, thiserror::Error)]
 pub enum FileModerationError {
+    /// The administrator's roles do not allow it (403 `M_FORBIDDEN`).
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// It is no file's name (`M_INVALID_PARAM`).
     #[error("{0:?} is no file: write mxc://server/id")]
     FileName(String),
@@ -60,31 +64,6 @@ pub enum FileModerationError {
     Store(#[from] StoreError),
 }
 
-/// Who acts, for the log and for those who look at a file later.
-#[derive(Clone, Debug)]
-pub enum Administrator {
-    /// Somebody at the command line.
-    Operator,
-    /// An administrator of this server.
-    User(OwnedUserId),
-}
-
-impl Administrator {
-    fn name(&self) -> &str {
-        match self {
-            Self::Operator => "the command line",
-            Self::User(user_id) => user_id.as_str(),
-        }
-    }
-
-    fn user_id(&self) -> Option<String> {
-        match self {
-            Self::Operator => None,
-            Self::User(user_id) => Some(user_id.to_string()),
-        }
-    }
-}
-
 impl Actions {
     /// The files that an administrator means. Of a person's and a room's, those that are not
     /// here are named too.
@@ -93,8 +72,10 @@ impl Actions {
     /// [`FileModerationError`].
     pub async fn select_files(
         &self,
+        by: &Administrator,
         selection: &FileSelection,
     ) -> Result<Vec<FileName>, FileModerationError> {
+        by.must(Right::ListFiles)?;
         match selection {
             FileSelection::File(uri) => Ok(vec![file_name(uri)?]),
             FileSelection::Hash(text) => Ok(self.media.files_with(hash(text)?).await?),
@@ -104,7 +85,7 @@ impl Actions {
                 while names.len() < MOST {
                     let from = names.len();
                     let page = self
-                        .files_of_user(user, Order::OldestFirst, from, PAGE)
+                        .files_of_user(by, user, Order::OldestFirst, from, PAGE)
                         .await?;
                     let is_last = page.files.len() < PAGE;
                     names.extend(page.files.into_iter().map(|facts| facts.name));
@@ -138,12 +119,14 @@ impl Actions {
     /// If the database fails.
     pub async fn files_of_user(
         &self,
+        by: &Administrator,
         user: UserSerial,
         order: Order,
         from: usize,
         limit: usize,
-    ) -> Result<FilesPage, StoreError> {
-        self.media.files_of_user(user, order, from, limit).await
+    ) -> Result<FilesPage, FileModerationError> {
+        by.must(Right::ListFiles)?;
+        Ok(self.media.files_of_user(user, order, from, limit).await?)
     }
 
     /// The serial of a person whose files are meant.
@@ -163,7 +146,12 @@ impl Actions {
     ///
     /// # Errors
     /// [`FileModerationError::UnknownFile`] if it is not here.
-    pub async fn file_facts(&self, file: FileName) -> Result<FileFacts, FileModerationError> {
+    pub async fn file_facts(
+        &self,
+        by: &Administrator,
+        file: FileName,
+    ) -> Result<FileFacts, FileModerationError> {
+        by.must(Right::ListFiles)?;
         let name = file.to_string();
         let found = self.media.file_facts(file).await?;
         found.ok_or(FileModerationError::UnknownFile(name))
@@ -179,14 +167,18 @@ impl Actions {
         by: &Administrator,
         selection: &FileSelection,
     ) -> Result<usize, FileModerationError> {
-        let files = self.select_files(selection).await?;
-        self.must_be_here(selection).await?;
+        by.must(Right::QuarantineFiles)?;
+        let files = self.select_files(by, selection).await?;
+        self.must_be_here(by, selection).await?;
+        let deed = self.of_selection(by, Verb::FilesQuarantined, selection);
         let number = files.len();
-        let mut count = self.media.quarantine(files, by.user_id()).await?;
+        let is_hash = matches!(selection, FileSelection::Hash(_));
+        let told = (!is_hash).then(|| deed.clone());
+        let mut count = self.media.quarantine(files, by.user_id(), told).await?;
         if let FileSelection::Hash(text) = selection {
             // The bytes themselves are meant, whoever has them or will have them.
             self.media
-                .quarantine_hash(hash(text)?, by.user_id())
+                .quarantine_hash(hash(text)?, by.user_id(), deed)
                 .await?;
             count = number;
         }
@@ -203,11 +195,13 @@ impl Actions {
         by: &Administrator,
         selection: &FileSelection,
     ) -> Result<usize, FileModerationError> {
-        let files = self.select_files(selection).await?;
-        self.must_be_here(selection).await?;
-        let mut count = self.media.unquarantine(files).await?;
+        by.must(Right::QuarantineFiles)?;
+        let files = self.select_files(by, selection).await?;
+        self.must_be_here(by, selection).await?;
+        let deed = self.of_selection(by, Verb::FilesReleased, selection);
+        let mut count = self.media.unquarantine(files, Some(deed.clone())).await?;
         if let FileSelection::Hash(text) = selection
-            && self.media.unquarantine_hash(hash(text)?).await?
+            && self.media.unquarantine_hash(hash(text)?, deed).await?
         {
             count = count.max(1);
         }
@@ -225,9 +219,11 @@ impl Actions {
         by: &Administrator,
         files: Vec<FileName>,
     ) -> Result<Vec<FileName>, FileModerationError> {
+        by.must(Right::DeleteFiles)?;
         let mut deleted = Vec::new();
         for file in files {
-            if self.media.delete_file(&file).await? {
+            let deed = by.act().did(Verb::FileDeleted).on(file.to_string());
+            if self.media.delete_file(&file, deed).await? {
                 log::info!(administrator = by.name(), file:% = file; "file deleted by an administrator");
                 deleted.push(file);
             }
@@ -248,6 +244,7 @@ impl Actions {
         longer_than: u64,
         keeps_pictures: bool,
     ) -> Result<Vec<FileName>, FileModerationError> {
+        by.must(Right::DeleteFiles)?;
         let mut files = self.media.files_before(before, longer_than).await?;
         if keeps_pictures {
             let pictures = self.pictures().await?;
@@ -266,6 +263,10 @@ impl Actions {
         by: &Administrator,
         before: u64,
     ) -> Result<usize, FileModerationError> {
+        by.must(Right::DeleteFiles)?;
+        let deed = by.act().did(Verb::RemoteFilesPurged);
+        self.tell(deed.after(json!({ "fetched_before": before })))
+            .await?;
         let count = self.media.delete_remote_before(before).await?;
         log::info!(administrator = by.name(), before, count; "files of other servers removed by an administrator");
         Ok(count)
@@ -281,8 +282,14 @@ impl Actions {
         media_id: &str,
         is_protected: bool,
     ) -> Result<(), FileModerationError> {
-        if !self.media.set_protected(media_id, is_protected).await? {
-            let uri = self.media.uri(media_id);
+        by.must(Right::QuarantineFiles)?;
+        let uri = self.media.uri(media_id);
+        let deed = by.act().did(Verb::FileProtected).on(uri.clone());
+        let deed = deed
+            .before((!is_protected).into())
+            .after(is_protected.into());
+        let is_known = self.media.set_protected(media_id, is_protected, deed);
+        if !is_known.await? {
             return Err(FileModerationError::UnknownFile(uri));
         }
         log::info!(administrator = by.name(), media_id, is_protected; "file protected from quarantine, or not any more");
@@ -299,42 +306,59 @@ impl Actions {
     }
 
     /// Refuses a file that one named and that is not here.
-    async fn must_be_here(&self, selection: &FileSelection) -> Result<(), FileModerationError> {
+    async fn must_be_here(
+        &self,
+        by: &Administrator,
+        selection: &FileSelection,
+    ) -> Result<(), FileModerationError> {
         if let FileSelection::File(uri) = selection {
-            self.file_facts(file_name(uri)?).await?;
+            self.file_facts(by, file_name(uri)?).await?;
         }
         Ok(())
+    }
+
+    /// What the audit trail is told of many files.
+    fn of_selection(&self, by: &Administrator, verb: Verb, selection: &FileSelection) -> Deed {
+        let deed = by.act().did(verb);
+        match selection {
+            FileSelection::File(name) | FileSelection::Hash(name) => deed.on(name.clone()),
+            FileSelection::User(typed) => {
+                let user_id = self.accounts.typed_user_id(typed);
+                deed.on(user_id.map_or_else(|| typed.clone(), |user_id| user_id.to_string()))
+            }
+            FileSelection::Room(room_id) => deed.within(room_id.clone()),
+        }
     }
 
     /// The verbs of `cairn media`, answered in JSON.
     pub(crate) async fn administer_files(
         &self,
+        by: &Administrator,
         wish: FileWish,
         selection: &FileSelection,
     ) -> Result<Value, AdministrationError> {
-        let by = Administrator::Operator;
         match wish {
             FileWish::List => {
-                self.must_be_here(selection).await?;
-                let files = self.select_files(selection).await?;
+                self.must_be_here(by, selection).await?;
+                let files = self.select_files(by, selection).await?;
                 let found = self.media.facts_of(files).await;
                 let found = found.map_err(FileModerationError::from)?;
                 let shown: Vec<Value> = found.iter().map(shown).collect();
                 Ok(json!({ "files": shown }))
             }
             FileWish::Delete => {
-                self.must_be_here(selection).await?;
-                let files = self.select_files(selection).await?;
-                let deleted = self.delete_files(&by, files).await?;
+                self.must_be_here(by, selection).await?;
+                let files = self.select_files(by, selection).await?;
+                let deleted = self.delete_files(by, files).await?;
                 let names: Vec<String> = deleted.iter().map(FileName::to_string).collect();
                 Ok(json!({ "deleted": names }))
             }
             FileWish::Quarantine => {
-                let count = self.quarantine_files(&by, selection).await?;
+                let count = self.quarantine_files(by, selection).await?;
                 Ok(json!({ "quarantined": count }))
             }
             FileWish::Unquarantine => {
-                let count = self.unquarantine_files(&by, selection).await?;
+                let count = self.unquarantine_files(by, selection).await?;
                 Ok(json!({ "unquarantined": count }))
             }
         }

@@ -57,6 +57,13 @@ impl Actions {
         about: &[u8],
     ) -> Result<OwnedRoomId, HandshakeError> {
         let (room_id, servers) = self.find_room(target, via).await?;
+        let wanted = room_id.to_string();
+        let read = move |view: &Snapshot| rooms::blocked(view, &wanted);
+        let blocked: Option<model::BlockedRoomRecord> = self.rooms.store().read(read).await?;
+        if blocked.is_some() {
+            let text = "this room has been blocked on this server";
+            return Err(AppendError::Forbidden(text.to_owned()).into());
+        }
         let threshold = self.rooms.threshold(&room_id, session.user).await?;
         if threshold.is_here {
             self.join_here(session, &room_id, about).await?;

@@ -8,10 +8,12 @@
 
 mod administration;
 mod at_time;
+mod auditing;
 mod completing;
 mod contacts;
 mod database;
 mod deactivation;
+mod destinations;
 mod device_lists;
 mod edus;
 mod federation;
@@ -20,36 +22,53 @@ mod files;
 mod handshakes;
 mod hierarchy;
 mod history;
+mod invitations;
 mod joining;
 mod letters;
 mod moderation;
 mod notices;
+mod people;
+mod person_changes;
 mod policy_servers;
 mod profiles;
 mod receiving;
+mod register;
 mod remote;
 mod remote_keys;
 mod reports;
 mod restored;
+mod rights;
+mod room_care;
 mod transactions;
 mod upgrades;
 mod user_directory;
 
+#[cfg(test)]
+mod tests;
+
 pub use administration::{Administration, AdministrationError};
+pub use auditing::AuditSelection;
 pub use contacts::{ContactError, Contacts};
 pub use database::CHECKPOINT;
 pub use deactivation::DeactivateError;
+pub use destinations::{Destination, MediaUsage};
 pub use federation::peer_list_json;
-pub use file_moderation::{Administrator, FileModerationError, FileSelection, FileWish};
+pub use file_moderation::{FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
 pub use handshakes::{HandshakeError, Sent, SentInvitation};
+pub use invitations::WantedInvitation;
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
+pub use people::{PeopleOrder, PeoplePage, PeopleQuery, Person};
+pub use person_changes::{NewPerson, PersonChanges};
 pub use profiles::SetProfileError;
 pub use receiving::{Outcome, UnusableEvent};
+pub use register::{person_csv, room_csv};
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
+pub use reports::{Report, ReportsPage, ReportsQuery};
 pub use restored::{Forgotten, forget_outdated, named_files};
+pub use rights::{Administrator, Denied, Right};
 pub use transactions::{Transaction, TransactionAnswer, TransactionError};
 
 use std::sync::Arc;

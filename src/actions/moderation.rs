@@ -1,13 +1,13 @@
 //! What administrators do with other people's accounts by way of the client-server API
 //! ("Server administration").
 
-use accounts::{AccountSummary, Device, Session, account_summary, devices};
+use accounts::{AccountSummary, Device, account_summary, devices};
 use model::UserSerial;
 use ruma_common::UserId;
 use serde::{Deserialize, Serialize};
 use store::{Snapshot, StoreError};
 
-use crate::Actions;
+use crate::{Actions, Administrator, Denied, Right};
 
 /// What an administrator can do to an account, and undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub enum Restraint {
 /// Why an account was not looked at or restrained.
 #[derive(Debug, thiserror::Error)]
 pub enum ModerationError {
+    /// The caller's roles do not allow it (403 `M_FORBIDDEN`).
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The caller does not administer the server, or means their own or another
     /// administrator's account (`M_FORBIDDEN`).
     #[error("{0}")]
@@ -47,11 +50,12 @@ impl Actions {
     /// [`ModerationError`].
     pub async fn is_restrained(
         &self,
-        administrator: &Session,
+        by: &Administrator,
         user_id: &UserId,
         restraint: Restraint,
     ) -> Result<bool, ModerationError> {
-        let found = self.subject(administrator, user_id).await?;
+        by.must(Right::ShowRestraint)?;
+        let found = self.subject(by, user_id).await?;
         match restraint {
             Restraint::Lock => Ok(found.account.is_locked),
             Restraint::Suspension => Ok(self.is_suspended(found.user).await?),
@@ -64,32 +68,39 @@ impl Actions {
     /// [`ModerationError`].
     pub async fn restrain(
         &self,
-        administrator: &Session,
+        by: &Administrator,
         user_id: &UserId,
         restraint: Restraint,
         is_restrained: bool,
     ) -> Result<(), ModerationError> {
-        let found = self.subject(administrator, user_id).await?;
-        if found.user == administrator.user {
+        by.must(Right::RestrainPerson)?;
+        let found = self.subject(by, user_id).await?;
+        if Some(found.user) == by.user() {
             let text = "nobody can restrain their own account";
             return Err(ModerationError::Forbidden(text));
         }
-        self.set_restraint(&found, restraint, is_restrained).await?;
+        self.set_restraint(by, &found, restraint, is_restrained)
+            .await?;
         Ok(())
     }
 
     /// Restrains an account for an administrator of whom that is known.
     pub(crate) async fn set_restraint(
         &self,
+        by: &Administrator,
         found: &AccountSummary,
         restraint: Restraint,
         is_restrained: bool,
     ) -> Result<(), accounts::AdministrationError> {
         match restraint {
-            Restraint::Lock => self.accounts.set_locked(found.user, is_restrained).await?,
+            Restraint::Lock => {
+                self.accounts
+                    .set_locked(by.act(), found.user, is_restrained)
+                    .await?;
+            }
             Restraint::Suspension => {
                 self.accounts
-                    .set_suspended(found.user, is_restrained)
+                    .set_suspended(by.act(), found.user, is_restrained)
                     .await?;
             }
         }
@@ -116,12 +127,11 @@ impl Actions {
     /// [`ModerationError`].
     pub async fn whois(
         &self,
-        caller: &Session,
+        by: &Administrator,
         user_id: &UserId,
     ) -> Result<Vec<Device>, ModerationError> {
-        if caller.user_id != user_id && !caller.is_admin {
-            let text = "only administrators can look at others";
-            return Err(ModerationError::Forbidden(text));
+        if by.user_id().as_deref() != Some(user_id.as_str()) {
+            by.must(Right::ShowDevices)?;
         }
         let user_id = user_id.to_owned();
         let read = move |view: &Snapshot| match accounts::find(view, &user_id)? {
@@ -134,13 +144,9 @@ impl Actions {
     /// The account that an administrator means. Whoever is none learns nothing of it.
     async fn subject(
         &self,
-        administrator: &Session,
+        by: &Administrator,
         user_id: &UserId,
     ) -> Result<AccountSummary, ModerationError> {
-        if !administrator.is_admin {
-            let text = "only administrators can do this";
-            return Err(ModerationError::Forbidden(text));
-        }
         if !self.accounts.is_local(user_id) {
             return Err(ModerationError::NotLocal);
         }
@@ -150,7 +156,8 @@ impl Actions {
         let found = found
             .filter(|found| found.account.deactivated_at.is_none())
             .ok_or(ModerationError::NotFound)?;
-        if found.account.is_admin && found.user != administrator.user {
+        by.must_reach(found.account.roles)?;
+        if found.account.is_admin() && Some(found.user) != by.user() {
             let text = "administrators cannot do this to each other";
             return Err(ModerationError::Forbidden(text));
         }

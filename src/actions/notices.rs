@@ -1,12 +1,13 @@
 //! What the server says to its users.
 
 use accounts::{AccountDataError, Session, UsernameError};
+use audit::Verb;
 use rooms::{AppendError, Notice, Sender};
 use ruma_common::{OwnedEventId, OwnedUserId};
 use serde_json::json;
 use store::{Snapshot, StoreError};
 
-use crate::{Actions, sender};
+use crate::{Actions, Administrator, Denied, Right, sender};
 
 /// The tag of the room in which the server speaks (client-server API, "Server Notices").
 const TAG: &str = "m.server_notice";
@@ -14,6 +15,9 @@ const TAG: &str = "m.server_notice";
 /// Why a notice was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum NoticeError {
+    /// The administrator's roles do not allow it (403 `M_FORBIDDEN`).
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// There is no such account.
     #[error("there is no such account on this server")]
     NotFound,
@@ -53,9 +57,12 @@ impl Actions {
     /// [`NoticeError`].
     pub async fn send_notice(
         &self,
+        by: &Administrator,
         administrator: &Session,
         new: NewNotice,
     ) -> Result<OwnedEventId, NoticeError> {
+        by.must(Right::SendNotice)?;
+        let deed = by.act().did(Verb::NoticeSent).on(new.user_id.as_str());
         let target = new.user_id.clone();
         let find = move |view: &Snapshot| accounts::find(view, &target);
         let (user, _) = self
@@ -72,7 +79,7 @@ impl Actions {
             device: None,
             sent_at: None,
         };
-        let by = sender(administrator);
+        let asking = sender(administrator);
         let notice = Notice {
             user_id: new.user_id,
             user,
@@ -81,11 +88,13 @@ impl Actions {
                 .unwrap_or_else(|| "m.room.message".to_owned()),
             state_key: new.state_key,
             content: new.content,
-            transaction: new.transaction_id.map(|id| (by, id)),
+            transaction: new.transaction_id.map(|id| (asking, id)),
         };
         let sent = self.rooms.notice(&server, notice).await?;
         self.accounts
             .put_tag(user, sent.room, TAG.to_owned(), json!({}))
+            .await?;
+        self.tell(deed.after(json!({ "event_id": sent.event_id })))
             .await?;
         log::info!(administrator = administrator.user_id.as_str(), event_id = sent.event_id.as_str(); "server notice sent");
         Ok(sent.event_id)

@@ -8,11 +8,18 @@
 //! nothing.
 
 mod administration;
+mod answers;
+mod devices;
+mod invitations;
 mod media;
 mod notices;
+mod people;
 mod registration;
+mod reports;
+mod rooms;
+mod server;
 
-pub use administration::ADMINISTRATION;
+pub use administration::{ADMINISTRATION, Order};
 
 use accounts::Accounts;
 use actions::Actions;
@@ -59,4 +66,10 @@ pub fn network_routes() -> Routes<AdminParts> {
     registration::routes()
         .merge(notices::routes())
         .merge(media::routes())
+        .merge(people::routes())
+        .merge(devices::routes())
+        .merge(invitations::routes())
+        .merge(reports::routes())
+        .merge(rooms::routes())
+        .merge(server::routes())
 }

@@ -1,6 +1,6 @@
 //! Files, as Synapse's tools administer them.
 
-use actions::{Actions, Administrator, FileSelection};
+use actions::{Actions, FileSelection};
 use http::Method;
 use media::{FileFacts, FileName, Order};
 use ruma_common::OwnedServerName;
@@ -76,10 +76,6 @@ fn answer(value: &Value) -> RawJson {
     RawJson(value.to_string().into())
 }
 
-fn by(caller: &Admin) -> Administrator {
-    Administrator::User(caller.user_id.clone())
-}
-
 fn name(server: &str, media_id: String) -> Result<FileName, ApiError> {
     let invalid = |_| ApiError::invalid_param("This is no server's name.");
     Ok(FileName {
@@ -92,9 +88,10 @@ fn name(server: &str, media_id: String) -> Result<FileName, ApiError> {
 async fn show(
     Part(actions): Part<Actions>,
     PathOf((server, media_id)): PathOf<(String, String)>,
-    _: Admin,
+    caller: Admin,
 ) -> Result<RawJson, ApiError> {
-    let facts = actions.file_facts(name(&server, media_id)?).await?;
+    let file = name(&server, media_id)?;
+    let facts = actions.file_facts(&caller.administrator(), file).await?;
     let mut info = shown(&facts);
     info["media_origin"] = facts.name.server.as_str().into();
     info["user_id"] = facts.uploader.clone().into();
@@ -148,7 +145,9 @@ async fn delete(
             "Only this server's own files can be deleted for ever.",
         ));
     }
-    let files = actions.delete_files(&by(&caller), vec![file]).await?;
+    let files = actions
+        .delete_files(&caller.administrator(), vec![file])
+        .await?;
     if files.is_empty() {
         return Err(ApiError::not_found("There is no such file."));
     }
@@ -162,7 +161,9 @@ async fn quarantine(
     caller: Admin,
 ) -> Result<RawJson, ApiError> {
     let selection = FileSelection::File(name(&server, media_id)?.to_string());
-    actions.quarantine_files(&by(&caller), &selection).await?;
+    actions
+        .quarantine_files(&caller.administrator(), &selection)
+        .await?;
     Ok(answer(&json!({})))
 }
 
@@ -173,7 +174,9 @@ async fn unquarantine(
     caller: Admin,
 ) -> Result<RawJson, ApiError> {
     let selection = FileSelection::File(name(&server, media_id)?.to_string());
-    actions.unquarantine_files(&by(&caller), &selection).await?;
+    actions
+        .unquarantine_files(&caller.administrator(), &selection)
+        .await?;
     Ok(answer(&json!({})))
 }
 
@@ -183,7 +186,9 @@ async fn protect(
     PathOf(media_id): PathOf<String>,
     caller: Admin,
 ) -> Result<RawJson, ApiError> {
-    actions.protect_file(&by(&caller), &media_id, true).await?;
+    actions
+        .protect_file(&caller.administrator(), &media_id, true)
+        .await?;
     Ok(answer(&json!({})))
 }
 
@@ -193,7 +198,9 @@ async fn unprotect(
     PathOf(media_id): PathOf<String>,
     caller: Admin,
 ) -> Result<RawJson, ApiError> {
-    actions.protect_file(&by(&caller), &media_id, false).await?;
+    actions
+        .protect_file(&caller.administrator(), &media_id, false)
+        .await?;
     Ok(answer(&json!({})))
 }
 
@@ -219,7 +226,12 @@ async fn delete_old(
     caller: Admin,
 ) -> Result<RawJson, ApiError> {
     let files = actions
-        .delete_old_files(&by(&caller), old.before_ts, old.size_gt, old.keep_profiles)
+        .delete_old_files(
+            &caller.administrator(),
+            old.before_ts,
+            old.size_gt,
+            old.keep_profiles,
+        )
         .await?;
     Ok(deleted(&files))
 }
@@ -253,7 +265,7 @@ async fn purge(
     caller: Admin,
 ) -> Result<RawJson, ApiError> {
     let count = actions
-        .purge_remote_files(&by(&caller), cache.before_ts)
+        .purge_remote_files(&caller.administrator(), cache.before_ts)
         .await?;
     Ok(answer(&json!({ "deleted": count })))
 }
@@ -264,7 +276,10 @@ async fn list_of_room(
     PathOf(room_id): PathOf<String>,
     caller: Admin,
 ) -> Result<RawJson, ApiError> {
-    let files = actions.select_files(&FileSelection::Room(room_id)).await?;
+    let selection = FileSelection::Room(room_id);
+    let files = actions
+        .select_files(&caller.administrator(), &selection)
+        .await?;
     let own = caller.user_id.server_name();
     let (local, remote): (Vec<FileName>, Vec<FileName>) =
         files.into_iter().partition(|file| file.server == own);
@@ -280,7 +295,9 @@ async fn quarantine_all(
     caller: &Admin,
     selection: FileSelection,
 ) -> Result<RawJson, ApiError> {
-    let count = actions.quarantine_files(&by(caller), &selection).await?;
+    let count = actions
+        .quarantine_files(&caller.administrator(), &selection)
+        .await?;
     Ok(answer(&json!({ "num_quarantined": count })))
 }
 
@@ -332,11 +349,13 @@ async fn list_of_user(
     Part(actions): Part<Actions>,
     PathOf(user_id): PathOf<String>,
     QueryOf(page): QueryOf<Page>,
-    _: Admin,
+    caller: Admin,
 ) -> Result<RawJson, ApiError> {
     let (from, limit, order) = (page.from, page.limit(), page.order()?);
     let user = actions.uploader(&user_id).await?;
-    let found = actions.files_of_user(user, order, from, limit).await?;
+    let found = actions
+        .files_of_user(&caller.administrator(), user, order, from, limit)
+        .await?;
     let files: Vec<Value> = found.files.iter().map(shown).collect();
     let next = from.saturating_add(files.len());
     let mut told = json!({ "media": files, "total": found.total });
@@ -355,8 +374,10 @@ async fn delete_of_user(
 ) -> Result<RawJson, ApiError> {
     let (from, limit, order) = (page.from, page.limit(), page.order()?);
     let user = actions.uploader(&user_id).await?;
-    let found = actions.files_of_user(user, order, from, limit).await?;
+    let found = actions
+        .files_of_user(&caller.administrator(), user, order, from, limit)
+        .await?;
     let names = found.files.into_iter().map(|facts| facts.name).collect();
-    let files = actions.delete_files(&by(&caller), names).await?;
+    let files = actions.delete_files(&caller.administrator(), names).await?;
     Ok(deleted(&files))
 }

@@ -36,7 +36,9 @@ async fn send(
     caller: Admin,
     JsonBody(notice): JsonBody<ServerNotice>,
 ) -> Result<RawJson, ApiError> {
-    let event_id = actions.send_notice(&caller, wish(notice, None)).await?;
+    let event_id = actions
+        .send_notice(&caller.administrator(), &caller, wish(notice, None))
+        .await?;
     Ok(RawJson(json!({ "event_id": event_id }).to_string().into()))
 }
 
@@ -48,7 +50,9 @@ async fn send_once(
     JsonBody(notice): JsonBody<ServerNotice>,
 ) -> Result<RawJson, ApiError> {
     let wish = wish(notice, Some(transaction_id));
-    let event_id = actions.send_notice(&caller, wish).await?;
+    let event_id = actions
+        .send_notice(&caller.administrator(), &caller, wish)
+        .await?;
     Ok(RawJson(json!({ "event_id": event_id }).to_string().into()))
 }
 

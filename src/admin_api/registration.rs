@@ -52,7 +52,9 @@ async fn register(
     // Whoever guesses codes guesses a secret, from whichever address it is.
     let attempt = limits.sign_in(origin.address, &format!("shared secret {}", origin.address))?;
     let is_admin = request.admin;
-    let made = accounts.register_with_shared_secret(wish(request)).await;
+    let made = accounts
+        .register_with_shared_secret(wish(request, origin.place()))
+        .await;
     if !matches!(made, Err(SharedSecretError::WrongMac)) {
         attempt.succeeded();
     }
@@ -69,7 +71,7 @@ async fn register(
     Ok(RawJson(answer.to_string().into()))
 }
 
-fn wish(request: Registration) -> SharedSecretRegistration {
+fn wish(request: Registration, from: Option<String>) -> SharedSecretRegistration {
     SharedSecretRegistration {
         nonce: request.nonce,
         account: NewAccount {
@@ -80,6 +82,7 @@ fn wish(request: Registration) -> SharedSecretRegistration {
             initial_device_display_name: request.initial_device_display_name,
             inhibit_login: request.inhibit_login,
             refresh_token: false,
+            from,
         },
         is_admin: request.admin,
         user_type: request.user_type,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use actions::Administration;
+use admin_api::Order;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -17,7 +18,23 @@ use crate::verbs::Failure;
 /// # Errors
 /// What the server refuses, in its words; or that it does not answer.
 pub(crate) async fn ask(path: &Path, wish: &Administration) -> Result<Option<Value>, Failure> {
-    let body = serde_json::to_vec(wish).map_err(|error| gone(&error))?;
+    ask_because(path, wish, None).await
+}
+
+/// The same for a reason.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) async fn ask_because(
+    path: &Path,
+    wish: &Administration,
+    reason: Option<String>,
+) -> Result<Option<Value>, Failure> {
+    let order = Order {
+        wish: wish.clone(),
+        reason,
+    };
+    let body = serde_json::to_vec(&order).map_err(|error| gone(&error))?;
     let asked = (Method::POST, admin_api::ADMINISTRATION);
     let Some((status, answer)) = exchange(path, asked, body).await? else {
         return Ok(None);

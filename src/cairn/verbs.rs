@@ -1,6 +1,7 @@
 //! The verbs of the command line, one file each.
 
 mod administer;
+mod audit;
 mod backup;
 mod config;
 mod doctor;
@@ -10,6 +11,7 @@ mod invite;
 mod mend;
 mod pages;
 mod peers;
+mod register;
 mod restore;
 mod serve;
 mod version;
@@ -74,6 +76,8 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Init(init) => init::run(init, &common),
         Verb::User(verb) => administer::user(verb, &common),
         Verb::Invite(verb) => invite::run(verb, &common),
+        Verb::Audit(verb) => audit::run(verb, &common),
+        Verb::Register(verb) => register::run(verb, &common),
         Verb::Reports => administer::reports(&common),
         Verb::Media(verb) => administer::media(verb, &common),
         Verb::Database(verb) => administer::database(verb, &common),

@@ -7,7 +7,7 @@ use ruma_client_api::account::{
     ThirdPartyIdRemovalStatus, change_password::v3 as change_password,
     deactivate::v3 as deactivate, whoami::v3 as whoami,
 };
-use web::{Anyone, ApiError, Interactive, Part, Reply, Routes, User};
+use web::{Anyone, ApiError, Interactive, Origin, Part, Reply, Routes, User};
 
 use crate::{ClientParts, prover::Prover};
 
@@ -27,6 +27,7 @@ async fn whoami(caller: User, _: whoami::Request) -> Reply<whoami::Response> {
 async fn change_password(
     Part(accounts): Part<Accounts>,
     prover: Prover,
+    origin: Origin,
     caller: Anyone,
     Interactive { request, operation }: Interactive<change_password::Request>,
 ) -> Reply<change_password::Response> {
@@ -34,7 +35,12 @@ async fn change_password(
         accounts.check_new_password(&request.new_password)?;
         let proof = prover.forgetful(operation, request.auth.as_ref()).await?;
         accounts
-            .reset_password_by_email(proof, request.new_password, request.logout_devices)
+            .reset_password_by_email(
+                origin.place(),
+                proof,
+                request.new_password,
+                request.logout_devices,
+            )
             .await?;
         return Ok(change_password::Response::new());
     };
@@ -48,7 +54,12 @@ async fn change_password(
         .user(&caller, operation, request.auth.as_ref())
         .await?;
     accounts
-        .change_password(&caller, request.new_password, request.logout_devices)
+        .change_password(
+            &caller.act(),
+            &caller,
+            request.new_password,
+            request.logout_devices,
+        )
         .await?;
     Ok(change_password::Response::new())
 }
@@ -64,7 +75,7 @@ async fn deactivate(
         .user(&caller, operation, request.auth.as_ref())
         .await?;
     actions
-        .deactivate(&caller.user_id, caller.user, request.erase)
+        .deactivate(&caller.act(), &caller.user_id, caller.user, request.erase)
         .await?;
     // No identity server has been told anything, so nothing is left bound.
     Ok(deactivate::Response::new(

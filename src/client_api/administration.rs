@@ -25,7 +25,9 @@ async fn get_whois(
     caller: User,
     request: whois::Request,
 ) -> Reply<RawJson> {
-    let devices = actions.whois(&caller, &request.user_id).await?;
+    let devices = actions
+        .whois(&caller.administrator(), &request.user_id)
+        .await?;
     let mut shown = Map::new();
     for device in devices {
         let mut connections = Vec::new();
@@ -51,7 +53,8 @@ async fn get_locked(
     caller: User,
     request: is_locked::Request,
 ) -> Reply<is_locked::Response> {
-    let locked = actions.is_restrained(&caller, &request.user_id, Restraint::Lock);
+    let by = caller.administrator();
+    let locked = actions.is_restrained(&by, &request.user_id, Restraint::Lock);
     Ok(is_locked::Response::new(locked.await?))
 }
 
@@ -62,7 +65,12 @@ async fn set_locked(
     request: lock::Request,
 ) -> Reply<lock::Response> {
     actions
-        .restrain(&caller, &request.user_id, Restraint::Lock, request.locked)
+        .restrain(
+            &caller.administrator(),
+            &request.user_id,
+            Restraint::Lock,
+            request.locked,
+        )
         .await?;
     Ok(lock::Response::new(request.locked))
 }
@@ -73,7 +81,8 @@ async fn get_suspended(
     caller: User,
     request: is_suspended::Request,
 ) -> Reply<is_suspended::Response> {
-    let suspended = actions.is_restrained(&caller, &request.user_id, Restraint::Suspension);
+    let by = caller.administrator();
+    let suspended = actions.is_restrained(&by, &request.user_id, Restraint::Suspension);
     Ok(is_suspended::Response::new(suspended.await?))
 }
 
@@ -85,7 +94,7 @@ async fn set_suspended(
 ) -> Reply<suspend::Response> {
     actions
         .restrain(
-            &caller,
+            &caller.administrator(),
             &request.user_id,
             Restraint::Suspension,
             request.suspended,

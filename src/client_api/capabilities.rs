@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::rooms::Rooms;
-use actions::Contacts;
+use actions::{Contacts, Right};
 use graph::Version;
 use ruma_client_api::discovery::get_capabilities::v3 as get;
 use serde_json::{Map, Value, json};
@@ -32,6 +32,7 @@ async fn get_capabilities(
         .map(|version| (version.to_string(), stability(version)))
         .collect();
     let (max_delay, max_scheduled) = rooms.delay_limits();
+    let moderates = caller.administrator().may(Right::RestrainPerson);
     Ok(answers::json(&json!({ "capabilities": {
         "m.room_versions": { "default": info.default_room_version, "available": available },
         "m.change_password": { "enabled": true },
@@ -40,7 +41,7 @@ async fn get_capabilities(
         "m.profile_fields": { "enabled": true },
         "m.3pid_changes": { "enabled": contacts.are_on() },
         "m.get_login_token": { "enabled": true },
-        "m.account_moderation": { "lock": caller.is_admin, "suspend": caller.is_admin },
+        "m.account_moderation": { "lock": moderates, "suspend": moderates },
         "org.matrix.msc4140.delayed_events": {
             "max_delay_ms": max_delay,
             "max_scheduled": max_scheduled,

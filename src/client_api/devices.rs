@@ -83,7 +83,7 @@ async fn update_device(
     let (user, device_id) = (caller.user, request.device_id);
     if request.display_name.is_some() {
         accounts
-            .set_device_display_name(user, &device_id, request.display_name)
+            .set_device_display_name(&caller.act(), user, &device_id, request.display_name)
             .await?;
     } else {
         // Without a name nothing changes; a device that is not there is still an error.
@@ -112,7 +112,7 @@ async fn delete_device(
         .user(&caller, operation, request.auth.as_ref())
         .await?;
     accounts
-        .remove_devices(caller.user, vec![request.device_id])
+        .remove_devices(&caller.act(), caller.user, vec![request.device_id])
         .await?;
     Ok(delete_device::Response::new())
 }
@@ -128,7 +128,7 @@ async fn delete_devices(
         .user(&caller, operation, request.auth.as_ref())
         .await?;
     accounts
-        .remove_devices(caller.user, request.devices)
+        .remove_devices(&caller.act(), caller.user, request.devices)
         .await?;
     Ok(delete_devices::Response::new())
 }

@@ -146,7 +146,8 @@ async fn log_in(
             .await?;
         return Ok(answer(session, &info));
     }
-    let wanted = wanted(by_user_id(&accounts, request).await?)?;
+    let mut wanted = wanted(by_user_id(&accounts, request).await?)?;
+    wanted.from = origin.place();
     // However somebody writes the name, it is one user whose password is guessed.
     let who = accounts
         .typed_user_id(&wanted.user)
@@ -174,6 +175,7 @@ async fn log_in_with_token(
         device_id: request.device_id,
         initial_device_display_name: request.initial_device_display_name,
         refresh_token: request.refresh_token,
+        from: origin.place(),
     };
     let result = accounts.login_with_token(&token, device).await;
     if !matches!(result, Err(LoginError::Forbidden)) {
@@ -249,6 +251,7 @@ fn wanted(request: LoginRequest) -> Result<Login, ApiError> {
         device_id: request.device_id,
         initial_device_display_name: request.initial_device_display_name,
         refresh_token: request.refresh_token,
+        from: None,
     })
 }
 
@@ -288,7 +291,7 @@ async fn log_out(
     caller: LockedOrNot,
     _: logout::Request,
 ) -> Reply<logout::Response> {
-    accounts.logout(&caller).await?;
+    accounts.logout(&caller.act(), &caller).await?;
     Ok(logout::Response::new())
 }
 
@@ -298,7 +301,7 @@ async fn log_out_everywhere(
     caller: LockedOrNot,
     _: logout_all::Request,
 ) -> Reply<logout_all::Response> {
-    accounts.logout_all(&caller).await?;
+    accounts.logout_all(&caller.act(), &caller).await?;
     Ok(logout_all::Response::new())
 }
 

@@ -7,7 +7,7 @@ use ruma_client_api::account::{
     register::{LoginType, RegistrationKind, v3 as register},
 };
 use services::Service;
-use web::{Anonymous, ApiError, Interactive, Newcomer, Part, Reply, Routes};
+use web::{Anonymous, ApiError, Interactive, Newcomer, Origin, Part, Reply, Routes};
 
 use crate::{ClientParts, prover::Prover};
 
@@ -22,6 +22,7 @@ pub(crate) fn routes() -> Routes<ClientParts> {
 async fn register(
     Part(accounts): Part<Accounts>,
     prover: Prover,
+    origin: Origin,
     newcomer: Newcomer,
     Interactive { request, operation }: Interactive<register::Request>,
 ) -> Reply<register::Response> {
@@ -29,7 +30,7 @@ async fn register(
         return register_for(&accounts, newcomer.service()?, request).await;
     }
     if request.kind == RegistrationKind::Guest {
-        let made = accounts.register_guest(request.initial_device_display_name);
+        let made = accounts.register_guest(request.initial_device_display_name, origin.place());
         return Ok(answer(made.await?));
     }
     let guest = match &request.guest_access_token {
@@ -50,6 +51,7 @@ async fn register(
         initial_device_display_name: request.initial_device_display_name,
         inhibit_login: request.inhibit_login,
         refresh_token: request.refresh_token,
+        from: origin.place(),
     };
     let made = accounts.register_or_keep(new, passed, guest).await?;
     Ok(answer(made))

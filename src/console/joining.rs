@@ -195,6 +195,7 @@ async fn make_account(
         username: Some(username.clone()),
         password: Some(form.password.clone()),
         inhibit_login: true,
+        from: Some(address.to_string()),
         ..NewAccount::default()
     };
     let made = accounts.register(new, Some(proof)).await;

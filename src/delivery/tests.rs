@@ -406,7 +406,7 @@ async fn one_failing_gateway_holds_up_its_own_pushers_alone() {
     // Who is locked out is told nothing, and nothing is kept for later.
     house
         .accounts
-        .set_locked(house.bob.user, true)
+        .set_locked(&audit::Act::operator(), house.bob.user, true)
         .await
         .unwrap();
     house.say(&house.room, "while locked").await;
@@ -427,7 +427,7 @@ async fn a_deleted_pusher_takes_its_queue_along() {
     let devices = vec![house.bob.device_id.clone()];
     house
         .accounts
-        .remove_devices(house.bob.user, devices)
+        .remove_devices(&audit::Act::operator(), house.bob.user, devices)
         .await
         .unwrap();
     assert_eq!(house.waiting(), 0);

@@ -1,5 +1,6 @@
 //! Deleting files.
 
+use audit::Deed;
 use model::{
     ContentHash, MediaRecord, MediaState, ThumbnailRecord,
     tables::{
@@ -14,12 +15,13 @@ use crate::{Media, NOBODY, StorageError, thumbnails};
 impl Media {
     /// Deletes a file of this server: whoever asks for its media id finds nothing, and
     /// its bytes are gone unless another file has the same. Returns whether there was
-    /// such a file.
+    /// such a file. `deed` is what the audit trail is told of it.
     ///
     /// # Errors
     /// [`StorageError`]. If the media id is gone and its bytes could not be removed,
     /// [`Media::sweep`] removes them after the next start.
-    pub async fn delete(&self, media_id: &str) -> Result<bool, StorageError> {
+    pub async fn delete(&self, media_id: &str, deed: Option<Deed>) -> Result<bool, StorageError> {
+        let now = self.now();
         let media_id = media_id.to_owned();
         let deleted = self
             .store()
@@ -28,6 +30,7 @@ impl Media {
                     return Ok::<_, StoreError>(None);
                 };
                 delete_rows(latest, batch, &media_id, &record)?;
+                audit::record(latest, batch, now, deed.as_slice())?;
                 Ok(Some(record))
             })
             .await?;
@@ -63,7 +66,7 @@ impl Media {
             let Some((_, media_id)) = due else {
                 return Ok(deleted);
             };
-            if !self.delete(&media_id).await? {
+            if !self.delete(&media_id, None).await? {
                 return Ok(deleted);
             }
             deleted += 1;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use audit::Deed;
 use model::{
     ContentHash, MediaRecord, MediaState, QuarantineRecord, RoomSerial, StoredContent, UserSerial,
     tables::{
@@ -229,11 +230,16 @@ impl Media {
     ///
     /// # Errors
     /// [`crate::StorageError`].
-    pub async fn delete_file(&self, file: &FileName) -> Result<bool, crate::StorageError> {
+    pub async fn delete_file(
+        &self,
+        file: &FileName,
+        deed: Deed,
+    ) -> Result<bool, crate::StorageError> {
         if self.is_own(&file.server) {
-            self.delete(&file.media_id).await
+            self.delete(&file.media_id, Some(deed)).await
         } else {
-            self.delete_remote(&file.server, &file.media_id).await
+            self.delete_remote(&file.server, &file.media_id, Some(deed))
+                .await
         }
     }
 }

@@ -6,11 +6,12 @@
 //! files are treated alike. A protected file is not put there with others; its bytes can still
 //! be named by their hash.
 
+use audit::Deed;
 use model::{
     ContentHash, QuarantineRecord,
     tables::{MEDIA_BY_CONTENT, MEDIA_BY_ID, PROTECTED_MEDIA, QUARANTINE_BY_CONTENT},
 };
-use store::{Latest, Read, StoreError};
+use store::{Batch, Latest, Read, StoreError};
 
 use crate::{DownloadError, FileName, Media, listing::hash_of};
 
@@ -30,7 +31,7 @@ pub(crate) fn check(view: &impl Read, hash: &ContentHash) -> Result<(), Download
 
 impl Media {
     /// Puts the bytes of these files into quarantine, but not of those that are protected.
-    /// `by` is the administrator. Returns how many of the files were not there before.
+    /// `by` is the administrator; `deed` what the audit trail is told. Returns how many of the files were not there before.
     ///
     /// # Errors
     /// If the database fails.
@@ -38,8 +39,10 @@ impl Media {
         &self,
         files: Vec<FileName>,
         by: Option<String>,
+        deed: Option<Deed>,
     ) -> Result<usize, StoreError> {
-        let record = QuarantineRecord { by, at: self.now() };
+        let now = self.now();
+        let record = QuarantineRecord { by, at: now };
         let own = self.inner.server_name.clone();
         self.store()
             .commit(move |latest, _, batch| {
@@ -62,6 +65,7 @@ impl Media {
                     put.insert(hash);
                     count += 1;
                 }
+                tell(latest, batch, now, deed, count)?;
                 Ok(count)
             })
             .await
@@ -75,12 +79,14 @@ impl Media {
         &self,
         hash: ContentHash,
         by: Option<String>,
+        deed: Deed,
     ) -> Result<(), StoreError> {
-        let record = QuarantineRecord { by, at: self.now() };
+        let now = self.now();
+        let record = QuarantineRecord { by, at: now };
         self.store()
-            .commit(move |_, _, batch| {
+            .commit(move |latest, _, batch| {
                 batch.put(&QUARANTINE_BY_CONTENT, &hash, &record);
-                Ok(())
+                audit::record(latest, batch, now, &[deed])
             })
             .await
     }
@@ -89,7 +95,12 @@ impl Media {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn unquarantine(&self, files: Vec<FileName>) -> Result<usize, StoreError> {
+    pub async fn unquarantine(
+        &self,
+        files: Vec<FileName>,
+        deed: Option<Deed>,
+    ) -> Result<usize, StoreError> {
+        let now = self.now();
         let own = self.inner.server_name.clone();
         self.store()
             .commit(move |latest, _, batch| {
@@ -102,6 +113,7 @@ impl Media {
                         count += 1;
                     }
                 }
+                tell(latest, batch, now, deed, count)?;
                 Ok(count)
             })
             .await
@@ -111,11 +123,19 @@ impl Media {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn unquarantine_hash(&self, hash: ContentHash) -> Result<bool, StoreError> {
+    pub async fn unquarantine_hash(
+        &self,
+        hash: ContentHash,
+        deed: Deed,
+    ) -> Result<bool, StoreError> {
+        let now = self.now();
         self.store()
             .commit(move |latest, _, batch| {
                 let was = latest.contains(&QUARANTINE_BY_CONTENT, &hash)?;
                 batch.delete(&QUARANTINE_BY_CONTENT, &hash);
+                if was {
+                    audit::record(latest, batch, now, &[deed])?;
+                }
                 Ok(was)
             })
             .await
@@ -126,7 +146,13 @@ impl Media {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn set_protected(&self, media_id: &str, is: bool) -> Result<bool, StoreError> {
+    pub async fn set_protected(
+        &self,
+        media_id: &str,
+        is: bool,
+        deed: Deed,
+    ) -> Result<bool, StoreError> {
+        let now = self.now();
         let media_id = media_id.to_owned();
         self.store()
             .commit(move |latest, _, batch| {
@@ -138,10 +164,27 @@ impl Media {
                 } else {
                     batch.delete(&PROTECTED_MEDIA, &media_id);
                 }
+                audit::record(latest, batch, now, &[deed])?;
                 Ok(true)
             })
             .await
     }
+}
+
+/// Tells the audit trail of what was done to some files.
+fn tell(
+    latest: &Latest,
+    batch: &mut Batch,
+    now: u64,
+    deed: Option<Deed>,
+    count: usize,
+) -> Result<(), StoreError> {
+    let deeds: Vec<Deed> = deed
+        .filter(|_| count > 0)
+        .map(|deed| deed.after(serde_json::json!({ "files": count })))
+        .into_iter()
+        .collect();
+    audit::record(latest, batch, now, &deeds)
 }
 
 /// Whether a file that has these bytes is protected.

@@ -92,7 +92,9 @@ impl Media {
         &self,
         server: &ServerName,
         media_id: &str,
+        deed: Option<audit::Deed>,
     ) -> Result<bool, StorageError> {
+        let now = self.now();
         let name = (server.to_string(), media_id.to_owned());
         let removed = self
             .store()
@@ -103,6 +105,7 @@ impl Media {
                 let total = latest.get(&REMOTE_MEDIA_USAGE, &())?.unwrap_or_default();
                 let total = total.saturating_sub(forget(batch, &name, &record));
                 batch.put(&REMOTE_MEDIA_USAGE, &(), &total);
+                audit::record(latest, batch, now, deed.as_slice())?;
                 Ok(Some(record.content.hash))
             })
             .await?;
@@ -142,7 +145,7 @@ impl Media {
                 let server = OwnedServerName::try_from(server).map_err(|_| {
                     StoreError::Database("a file of a server without a name".to_owned())
                 })?;
-                removed += usize::from(self.delete_remote(&server, &media_id).await?);
+                removed += usize::from(self.delete_remote(&server, &media_id, None).await?);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use store::Position;
 
-use crate::{DeviceSerial, UserSerial, record::stored};
+use crate::{DeviceSerial, Role, Roles, UserSerial, record::stored};
 
 /// The SHA-256 of a token. Tokens themselves are never stored.
 pub type TokenHash = [u8; 32];
@@ -15,14 +15,46 @@ pub type TokenHash = [u8; 32];
 pub struct AccountRecord {
     /// When the account was made, in ms since the Unix epoch.
     pub created_at: u64,
-    /// Whether the user administers the server.
-    pub is_admin: bool,
+    /// What the user may do to the whole server.
+    pub roles: Roles,
     /// Whether an administrator has locked the account.
     pub is_locked: bool,
     /// When the account was closed for ever, in ms since the Unix epoch.
     pub deactivated_at: Option<u64>,
     /// Whether what the user wrote is to be hidden from those who join later.
     pub is_erased: bool,
+}
+
+impl AccountRecord {
+    /// Whether the user administers the server.
+    pub fn is_admin(&self) -> bool {
+        self.roles.has(Role::Administrator)
+    }
+}
+
+/// An account as it was stored when there was one role alone.
+#[derive(Deserialize)]
+struct AccountRecord1 {
+    created_at: u64,
+    is_admin: bool,
+    is_locked: bool,
+    deactivated_at: Option<u64>,
+    is_erased: bool,
+}
+
+impl From<AccountRecord1> for AccountRecord {
+    fn from(before: AccountRecord1) -> Self {
+        Self {
+            created_at: before.created_at,
+            roles: match before.is_admin {
+                true => Roles::ADMINISTRATOR,
+                false => Roles::NONE,
+            },
+            is_locked: before.is_locked,
+            deactivated_at: before.deactivated_at,
+            is_erased: before.is_erased,
+        }
+    }
 }
 
 /// An invitation to register. Its token is known by its hash alone.
@@ -284,7 +316,7 @@ impl DeviceListRecord {
 }
 
 stored! {
-    AccountRecord = 1,
+    AccountRecord = 2 or AccountRecord1 = 1,
     InvitationRecord = 1,
     DeviceRecord = 1,
     LastSeenRecord = 1,
@@ -305,4 +337,35 @@ stored! {
     KeyBackupsRecord = 1,
     BackedUpKeyRecord = 1,
     DehydratedDeviceRecord = 1,
+}
+
+#[cfg(test)]
+mod tests {
+    use store::Value;
+
+    use super::*;
+
+    #[test]
+    fn accounts_of_one_role_are_read() {
+        // Made at 5, administers, not locked, never closed, not erased.
+        let before = [1, 5, 1, 0, 0, 0];
+        let account = AccountRecord::decode(&before).unwrap();
+        assert_eq!(
+            (account.created_at, account.roles),
+            (5, Roles::ADMINISTRATOR)
+        );
+        assert!(
+            !AccountRecord::decode(&[1, 5, 0, 0, 0, 0])
+                .unwrap()
+                .is_admin()
+        );
+        let mut bytes = Vec::new();
+        let with_two = AccountRecord {
+            roles: account.roles.with(Role::Auditor),
+            ..account
+        };
+        with_two.encode(&mut bytes);
+        assert_eq!(bytes[0], 2);
+        assert_eq!(AccountRecord::decode(&bytes), Ok(with_two));
+    }
 }

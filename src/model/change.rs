@@ -252,6 +252,14 @@ pub enum LogEntry {
         /// Servers that have been in the room since then, which was not known before.
         found: Vec<String>,
     },
+    /// An event that decides who is in a room, or who may do what there: a creation, a
+    /// membership, power levels. Stands beside the event's own entry.
+    Governed {
+        /// The room.
+        room: RoomSerial,
+        /// The event.
+        event: EventSerial,
+    },
 }
 
 impl LogEntry {

@@ -5,6 +5,7 @@
 //! and do what).
 
 mod account;
+mod audit;
 mod change;
 mod delayed;
 mod destination;
@@ -19,6 +20,7 @@ mod push;
 mod record;
 mod relation;
 mod remote_devices;
+mod role;
 mod room;
 mod search;
 mod service;
@@ -32,6 +34,9 @@ pub use account::{
     DeviceRecord, DirectoryProgressRecord, FallbackKeyRecord, InvitationRecord, KeyBackupRecord,
     KeyBackupsRecord, KeyCountsRecord, LastSeenRecord, RefreshTokenRecord, SignatureRecord,
     ToDeviceQueueRecord, ToDeviceTransactionRecord, TokenHash,
+};
+pub use audit::{
+    AuditHeadRecord, AuditRecord, BlockedRoomRecord, RegisterProgressRecord, RuleRecord, StayRecord,
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{
@@ -58,6 +63,7 @@ pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 pub use remote_devices::{
     RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord, StaleDeviceList,
 };
+pub use role::{Role, Roles};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, PartialEventRecord,
     PartialRoomRecord, ReceiptRecord, RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount,

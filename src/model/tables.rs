@@ -1,7 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79, 129, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
 //! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
-//! push, 174 to 181 and 183 to 199 other servers.
+//! push, 174 to 181 and 183 to 199 other servers, 200 to 229 administration.
 
 use store::{Family, Position, tables};
 
@@ -16,6 +16,9 @@ use crate::{
     AliasRecord, AnnotationRecord, DeviceSerial, EventMeta, EventSerial, Membership,
     MembershipRecord, OutsideRecord, ReceiptRecord, RoomChange, RoomHead, RoomRecord, RoomSerial,
     SentBy, SentTransaction, StoredEvent, UnreadRecord, UserChange, UserSerial,
+};
+use crate::{
+    AuditHeadRecord, AuditRecord, BlockedRoomRecord, RegisterProgressRecord, RuleRecord, StayRecord,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ConfirmationRecord, EmailRecord};
@@ -383,4 +386,23 @@ tables! {
     GAP_BY_EVENT: (RoomSerial, String, Depth) => (), 191, Family::Scan;
     /// The redactions of events that are not held here yet, by the missing event.
     REDACTION_BY_MISSING: (RoomSerial, String, EventSerial) => (), 192, Family::Scan;
+
+    // Administration.
+
+    /// The audit trail: each entry by its number, from 1 on without a hole.
+    AUDIT_BY_NUMBER: u64 => AuditRecord, 200, Family::Scan;
+    /// The entries that name somebody or something: who did it, on whom, in which room.
+    AUDIT_BY_NAME: (String, u64) => (), 201, Family::Scan;
+    /// The end of the audit trail.
+    AUDIT_HEAD: () => AuditHeadRecord, 202, Family::Index;
+    /// Each change of a membership of a room, by the commit that brought it (0: what had
+    /// been before the register was).
+    STAY_BY_ROOM: (RoomSerial, UserSerial, Position) => StayRecord, 203, Family::Scan;
+    /// Each change of a room's name, levels, join rules and visibility, by event type and
+    /// the commit that brought it.
+    RULE_BY_ROOM: (RoomSerial, String, Position) => RuleRecord, 204, Family::Scan;
+    /// How far the register has been filled from what was there before it.
+    REGISTER_PROGRESS: () => RegisterProgressRecord, 205, Family::Index;
+    /// The rooms into which nobody of this server may come, by room id, known here or not.
+    BLOCKED_ROOM: String => BlockedRoomRecord, 206, Family::Index;
 }

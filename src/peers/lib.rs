@@ -266,7 +266,8 @@ impl Peers {
         &self.0.ring
     }
 
-    pub(crate) fn signing_key(&self) -> &SigningKey {
+    /// The key with which this server signs.
+    pub fn signing_key(&self) -> &SigningKey {
         self.0.own.signing_key()
     }
 }

@@ -48,7 +48,7 @@ impl<'a, R: Read> Acquaintances<'a, R> {
         if let Some(known) = self.open.get(&room) {
             return Ok(*known);
         }
-        let text = |event_type: &str, field: &str| state_text(self.view, room, event_type, field);
+        let text = |event_type: &str, field: &str| room_text(self.view, room, event_type, field);
         let open = text("m.room.join_rules", "join_rule")?.as_deref() == Some("public")
             || text("m.room.history_visibility", "history_visibility")?.as_deref()
                 == Some("world_readable");
@@ -66,13 +66,15 @@ fn joined(
         .map(|row| row.map(|((_, room), _)| room))
 }
 
-/// A text in the content of a room's state, one that a redaction keeps.
-fn state_text(
+/// The content of a part of a room's state under an empty key, as it was sent.
+///
+/// # Errors
+/// If the database fails.
+pub fn room_content(
     view: &impl Read,
     room: RoomSerial,
     event_type: &str,
-    field: &str,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<Map<String, Value>>, StoreError> {
     #[derive(Deserialize)]
     struct Event {
         content: Map<String, Value>,
@@ -84,5 +86,19 @@ fn state_text(
     let stored = view.get(&tables::EVENT_BY_SERIAL, &serial)?;
     Ok(stored
         .and_then(|stored| serde_json::from_slice::<Event>(&stored.json).ok())
-        .and_then(|event| event.content.get(field)?.as_str().map(str::to_owned)))
+        .map(|event| event.content))
+}
+
+/// A text in the content of a part of a room's state, where there is one.
+///
+/// # Errors
+/// If the database fails.
+pub fn room_text(
+    view: &impl Read,
+    room: RoomSerial,
+    event_type: &str,
+    field: &str,
+) -> Result<Option<String>, StoreError> {
+    let content = room_content(view, room, event_type)?;
+    Ok(content.and_then(|content| content.get(field)?.as_str().map(str::to_owned)))
 }

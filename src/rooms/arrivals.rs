@@ -60,6 +60,10 @@ pub(crate) fn member(
         return Ok(());
     };
     let sender = user(progress, context, latest, batch, &changed.sender)?;
+    progress.since = match progress.is_entry {
+        true => changed.sent_at.min(staging.now),
+        false => staging.now,
+    };
     let record = MembershipRecord {
         membership: changed.membership,
         event,

@@ -176,6 +176,8 @@ impl Rooms {
         let context = rows::Context::of_others(self);
         writing.write(|latest, position, batch| {
             let mut progress = Progress::at(position, &context);
+            // Who turns out to have been there before came in when their events say.
+            progress.is_entry = true;
             let extra = Extra::none();
             let staging = rows::write_room(staging, &context, extra, &mut progress, latest, batch)?;
             let room = staging.room;

@@ -48,6 +48,7 @@ mod notify;
 mod options;
 mod outliers;
 mod outside;
+mod overview;
 mod partial;
 mod place;
 mod placing;
@@ -61,6 +62,7 @@ mod queue;
 mod receipts;
 mod receive;
 mod recounts;
+mod register;
 mod relations;
 mod remote_users;
 mod reports;
@@ -90,7 +92,7 @@ mod upgrade;
 mod visibility;
 mod volume;
 
-pub use acquaintances::Acquaintances;
+pub use acquaintances::{Acquaintances, room_content, room_text};
 pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
 pub use at_time::EventAtTime;
@@ -117,6 +119,10 @@ pub use notifications::{Notification, NotificationToken, Notifications};
 pub use notify::{PushSubject, member_name};
 pub use options::RoomsOptions;
 pub use outside::{KnownOutside, Outside, outside_record};
+pub use overview::{
+    RoomOverview, RoomsOrder, RoomsPage, RoomsQuery, blocked, joined_of_room, levels_with,
+    most_powerful_here, room_overview, rooms_page, servers_met, state_of_room,
+};
 pub use partial::{MembersOmitted, PartialRoom, is_partial};
 pub use place::PlaceToken;
 pub use policy::{POLICY_KEY, PolicyError, PolicyServer, PolicyServers, Signing};
@@ -124,6 +130,9 @@ pub use presence::{Present, RemotePresence, ShownPresence};
 pub use public_rooms::{Networks, PublicRoom, PublicRoomsPage, PublicRoomsRequest};
 pub use receipts::{ReadMarkers, ReceiptKind, RemoteReceipt};
 pub use receive::{Arrival, Incoming};
+pub use register::{
+    MemberThen, PersonStay, RegisterError, RoomThen, register_of_person, register_of_room,
+};
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
 pub use reports::reports;
 pub use residents::servers_to_join_by;

@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 use store::{Batch, Latest, Position, Read, StoreError};
 
 use crate::{
-    AppendError, Rooms, client_event::load_event, room_record, room_serial, state_map, user_serial,
+    AppendError, Rooms, client_event::load_event, register, room_record, room_serial, state_map,
+    user_serial,
 };
 
 /// The most events of a room's state that are kept with an invitation.
@@ -121,6 +122,10 @@ impl Rooms {
         };
         batch.put(&tables::MEMBERSHIP_BY_USER, &key, &record);
         batch.put(&tables::MEMBER_BY_ROOM, &(room, member), &membership);
+        if earlier.map(|earlier| earlier.membership) != Some(membership) {
+            let place = (position, self.inner.clock.now().0);
+            register::stay(batch, (room, member), place, &record);
+        }
         if matches!(membership, Membership::Invite | Membership::Knock) {
             let known = OutsideRecord {
                 event,
@@ -134,6 +139,7 @@ impl Rooms {
         let mut changes = Changes::at(position);
         changes.user(batch, member, &UserChange::Membership { room, membership });
         changes.log(batch, &LogEntry::Event { room, event });
+        changes.log(batch, &LogEntry::Governed { room, event });
         batch.wake(model::room_scope(room));
         Ok(())
     }

@@ -379,6 +379,9 @@ fn staged_member(
     Ok(StagedMember {
         user_id: user_id.to_owned(),
         membership: membership.unwrap_or(Membership::Leave),
+        sent_at: event
+            .as_ref()
+            .map_or(0, |known| known.event.origin_server_ts()),
         sender: event.map_or_else(String::new, |known| known.event.sender().to_string()),
         event: serial,
     })

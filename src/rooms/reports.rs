@@ -1,5 +1,6 @@
 //! What people report to the administrators (client-server API, "Reporting Content").
 
+use audit::Deed;
 use model::{ReportRecord, Reported, tables};
 use ruma_common::{EventId, RoomId, UserId};
 use store::{Position, Read, Snapshot, StoreError};
@@ -86,6 +87,25 @@ impl Rooms {
         self.report(sender, reason, None, target).await?;
         log::warn!(user_id = user_id.as_str(), reporter = sender.user_id.as_str(); "a user was reported");
         Ok(())
+    }
+
+    /// Takes a report out of the list. Returns whether it was there.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn close_report(&self, position: Position, deed: Deed) -> Result<bool, StoreError> {
+        let now = self.inner.clock.now().0;
+        self.inner
+            .store
+            .commit(move |latest, _, batch| {
+                if !latest.contains(&tables::REPORT_BY_POSITION, &position)? {
+                    return Ok(false);
+                }
+                batch.delete(&tables::REPORT_BY_POSITION, &position);
+                audit::record(latest, batch, now, &[deed])?;
+                Ok(true)
+            })
+            .await
     }
 
     async fn report(

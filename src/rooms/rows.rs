@@ -15,7 +15,7 @@ use store::{Batch, Latest, Position, Read, Store, StoreError};
 use crate::{
     AppendError, Rooms, Sender,
     append::Transaction,
-    arrivals, outside_record, partial,
+    arrivals, outside_record, partial, register,
     relations::Tallies,
     servers::Servers,
     staging::{Arrival, Redacted, Staged, Staging},
@@ -97,6 +97,10 @@ pub(crate) struct Progress {
     /// Of the room that is being written.
     tallies: Tallies,
     servers: Servers,
+    /// Whether the room is being brought over from another server.
+    pub(crate) is_entry: bool,
+    /// Since when the membership that is written next is what it is, in ms since the Unix epoch.
+    pub(crate) since: u64,
 }
 
 impl Progress {
@@ -112,6 +116,8 @@ impl Progress {
             members: HashMap::new(),
             tallies: Tallies::default(),
             servers: Servers::default(),
+            is_entry: false,
+            since: 0,
         }
     }
 
@@ -161,6 +167,8 @@ pub(crate) fn write_room(
     progress.members.clear();
     progress.tallies = Tallies::default();
     progress.servers.next_room();
+    progress.is_entry |= staging.new_room && context.sender.is_none();
+    progress.since = staging.now;
     if staging.new_room {
         let room_id = staging.record.room_id.clone();
         if intern_room(latest, batch, &room_id, staging.room.0)? != staging.room {
@@ -179,6 +187,11 @@ pub(crate) fn write_room(
         arrivals::member(&mut staging, member, context, progress, latest, batch)?;
     }
     for ((event_type, state_key), event) in std::mem::take(&mut staging.state) {
+        let (named, place) = (
+            (event_type.as_str(), state_key.as_str()),
+            (progress.position, staging.now),
+        );
+        register::rule(batch, staging.room, named, place, event, progress.is_entry);
         let key = (staging.room, event_type, state_key);
         match event {
             Some(event) => batch.put(&tables::STATE_BY_ROOM, &key, &event),
@@ -332,6 +345,11 @@ fn event_rows(
         }
     };
     progress.changes.log(batch, &entry);
+    if governs(&event) {
+        let event = serial;
+        let entry = LogEntry::Governed { room, event };
+        progress.changes.log(batch, &entry);
+    }
     if staging.members.is_some() {
         return Ok(());
     }
@@ -357,6 +375,12 @@ fn event_rows(
         member_rows(staging, member, record, is_local, progress, latest, batch)?;
     }
     Ok(())
+}
+
+/// Whether an event decides who is in a room or who may do what there.
+fn governs(event: &Event) -> bool {
+    let governing = ["m.room.create", "m.room.member", "m.room.power_levels"];
+    event.state_key().is_some() && governing.contains(&event.event_type())
 }
 
 /// Nobody annotates an event twice alike (client-server API, "Event annotations and
@@ -541,6 +565,10 @@ pub(crate) fn member_rows(
         batch.wake(model::occupancy_scope());
     }
     batch.put(&tables::MEMBER_BY_ROOM, &(room, member), &after);
+    if earlier.as_ref().map(|earlier| earlier.membership) != Some(after) {
+        let place = (progress.position, progress.since);
+        register::stay(batch, (room, member), place, &record);
+    }
     let (last_join, left_at) =
         earlier.map_or((0, 0), |earlier| (earlier.last_join, earlier.left_at));
     let position = progress.position.0;

@@ -51,8 +51,9 @@ pub(crate) struct StagedMember {
     pub(crate) membership: Membership,
     /// The event that says so; none where the state has no membership any more.
     pub(crate) event: Option<EventSerial>,
-    /// Who sent that event.
+    /// Who sent that event, and when, as it says, in ms since the Unix epoch.
     pub(crate) sender: String,
+    pub(crate) sent_at: u64,
 }
 
 /// What an event of another server changes beside what every event does.

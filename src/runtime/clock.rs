@@ -54,6 +54,31 @@ impl Timestamp {
         format!("{weekday}, {day:02} {month} {year:04} {hours:02}:{minutes:02}:{seconds:02} GMT")
     }
 
+    /// Reads a moment of UTC as people write it: `2026-03-03`, `2026-03-03T14:05`, with
+    /// seconds, with a fraction, with a `Z` at the end; a space may stand for the `T`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+        let (date, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, "00:00"));
+        let mut date = date.splitn(3, '-').map(|part| number(part, 4));
+        let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+        let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        let mut time = time.splitn(3, ':').map(|part| number(part, 2));
+        let (hour, minute) = (time.next()??, time.next()??);
+        let second = time.next().unwrap_or(Some(0))?;
+        if !(1970..=9999).contains(&year) || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let thousandths = number(&format!("{fraction:0<3.3}"), 3)?;
+        let days = days_of(year, month, day);
+        // A day that the month does not have is another one.
+        if civil_date(days) != (year, month, day) {
+            return None;
+        }
+        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+        Some(Self(seconds * 1_000 + thousandths))
+    }
+
     /// How long after `earlier` this moment is; zero if it is not after it, which
     /// happens whenever somebody sets the machine's clock back.
     pub fn since(self, earlier: Self) -> Duration {
@@ -99,6 +124,28 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
         month_from_march - 9
     };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// The days from the epoch to a date of 1970 or later. Months and days that do not exist give
+/// some other date's.
+fn days_of(year: u64, month: u64, day: u64) -> u64 {
+    // As above: years begin in March.
+    let (year, month) = match month {
+        0..=2 => (year - 1, month + 9),
+        month => (year, month - 3),
+    };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * month + 2) / 5 + day;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    (era * 146_097 + day_of_era).saturating_sub(719_469)
+}
+
+/// A number of that many digits at most, and nothing else.
+fn number(text: &str, digits: usize) -> Option<u64> {
+    let is_number = !text.is_empty() && text.len() <= digits;
+    (is_number && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// What time it is. Clones share one clock.
@@ -173,6 +220,46 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(Timestamp(milliseconds).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_people_write_them() {
+        for (text, milliseconds) in [
+            ("1970-01-01", 0),
+            ("2000-02-29", 951_782_400_000),
+            ("2024-02-29T23:59:59.001Z", 1_709_251_199_001),
+            ("2024-02-29 23:59", 1_709_251_140_000),
+            ("2025-01-01T00:00:00", 1_735_689_600_000),
+            ("2100-03-01T00:00:00.5", 4_107_542_400_500),
+        ] {
+            assert_eq!(
+                Timestamp::parse(text),
+                Some(Timestamp(milliseconds)),
+                "{text}"
+            );
+        }
+        for day in (0..40_000).step_by(13) {
+            let time = Timestamp(day * 86_400_000 + 12_345);
+            assert_eq!(Timestamp::parse(&time.to_string()), Some(time));
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-13-01",
+            "2026-02-30",
+            "2026-00-10",
+            "2026-01-00",
+            "1969-12-31",
+            "2026-01-01T24:00",
+            "2026-01-01T10",
+            "2026-01-01T10:60",
+            "2026-1-1x",
+            "-1-01-01",
+            "2026-01-01T10:00+01:00",
+            "20260101",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 

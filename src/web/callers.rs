@@ -1,14 +1,16 @@
 //! Who is calling, as a type of a handler's argument.
 //!
 //! A handler cannot forget to ask: [`User`] exists only for a valid access
-//! token, [`Admin`] only for an administrator's, [`Appservice`] only for that of an
+//! token, [`Admin`] only for that of somebody with a role on the server, [`Appservice`] only for that of an
 //! application service, [`Operator`] only on the administration socket, [`Server`] only for a
 //! server that has signed the request; [`Anonymous`] and [`Newcomer`] say that anybody may
 //! call.
 
-use std::{borrow::Cow, ops::Deref, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, ops::Deref, sync::Arc};
 
 use accounts::{Accounts, Asserted, AuthenticateError, Session};
+use actions::Administrator;
+use audit::Act;
 use axum::extract::{FromRef, FromRequestParts};
 use http::{HeaderMap, StatusCode, header, request::Parts};
 use peers::Peers;
@@ -25,15 +27,28 @@ use crate::{
 /// as whom an application service acts. Counts the request for its account and notes that
 /// the device was seen; an unknown token is counted for the address.
 #[derive(Clone, Debug)]
-pub struct User(Session);
+pub struct User {
+    session: Session,
+    address: IpAddr,
+}
 
 impl User {
+    /// Who acts and from where, as the audit trail is told.
+    pub fn act(&self) -> Act {
+        act(&self.session, self.address)
+    }
+
+    /// The same with all rights that the user's roles give.
+    pub fn administrator(&self) -> Administrator {
+        Administrator::session(&self.session, Some(self.address.to_string()))
+    }
+
     /// Refuses if a path or body names somebody else.
     ///
     /// # Errors
     /// 403 `M_FORBIDDEN`.
     pub fn must_be(&self, user_id: &UserId) -> Result<(), ApiError> {
-        if self.0.user_id == user_id {
+        if self.session.user_id == user_id {
             Ok(())
         } else {
             Err(ApiError::forbidden("You can do this for yourself only."))
@@ -42,7 +57,7 @@ impl User {
 
     /// The session, to keep.
     pub fn into_session(self) -> Session {
-        self.0
+        self.session
     }
 }
 
@@ -50,8 +65,16 @@ impl Deref for User {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        &self.0
+        &self.session
     }
+}
+
+fn act(session: &Session, address: IpAddr) -> Act {
+    let from = match &session.service {
+        Some(service) => format!("{address}, application service {service}"),
+        None => address.to_string(),
+    };
+    Act::person(session.user_id.as_str(), Some(from))
 }
 
 impl<S> FromRequestParts<S> for User
@@ -103,20 +126,33 @@ where
             // Not worth refusing what was asked.
             log::warn!(request_id = exchange.id; "a last-seen time was not written: {error}");
         }
-        Ok(Self(session))
+        Ok(Self {
+            session,
+            address: exchange.address,
+        })
     }
 }
 
 /// A signed-in user whose account may be locked: for signing out, which is all that such
 /// a user may do.
 #[derive(Clone, Debug)]
-pub struct LockedOrNot(Session);
+pub struct LockedOrNot {
+    session: Session,
+    address: IpAddr,
+}
+
+impl LockedOrNot {
+    /// Who acts and from where, as the audit trail is told.
+    pub fn act(&self) -> Act {
+        act(&self.session, self.address)
+    }
+}
 
 impl Deref for LockedOrNot {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        &self.0
+        &self.session
     }
 }
 
@@ -133,11 +169,15 @@ where
         let token = access_token(&parts.headers, parts.uri.query());
         let token = token.ok_or_else(ApiError::missing_token)?;
         let accounts = Accounts::from_ref(state);
-        Ok(Self(accounts.authenticate_locked(&token).await?))
+        Ok(Self {
+            session: accounts.authenticate_locked(&token).await?,
+            address: exchange.address,
+        })
     }
 }
 
-/// A [`User`] who administers the server; others get 403 `M_FORBIDDEN`.
+/// A [`User`] who has some role on the server; others get 403 `M_FORBIDDEN`. What the role
+/// allows each verb asks by itself.
 #[derive(Clone, Debug)]
 pub struct Admin(User);
 
@@ -158,7 +198,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let user = User::from_request_parts(parts, state).await?;
-        if user.is_admin {
+        if !user.roles.is_empty() {
             Ok(Self(user))
         } else {
             Err(ApiError::forbidden("Only administrators can do this."))

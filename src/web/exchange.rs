@@ -68,6 +68,13 @@ pub struct Origin {
     pub received: Timestamp,
 }
 
+impl Origin {
+    /// The address, as the audit trail is told.
+    pub fn place(&self) -> Option<String> {
+        Some(self.address.to_string())
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Origin {
     type Rejection = ApiError;
 

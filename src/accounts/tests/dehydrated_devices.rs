@@ -191,17 +191,20 @@ async fn whoever_signs_in_with_it_makes_it_an_ordinary_one() {
     assert!(none());
     assert_eq!(device_ids(&house, alice.user), ["DRY", "PHONE"]);
     accounts
-        .remove_devices(alice.user, vec!["DRY".into()])
+        .remove_devices(&audit::Act::operator(), alice.user, vec!["DRY".into()])
         .await
         .unwrap();
     put().await;
     assert!(!none());
     accounts
-        .remove_devices(alice.user, vec!["DRY".into()])
+        .remove_devices(&audit::Act::operator(), alice.user, vec!["DRY".into()])
         .await
         .unwrap();
     assert!(none());
     put().await;
-    accounts.logout_all(&alice).await.unwrap();
+    accounts
+        .logout_all(&audit::Act::operator(), &alice)
+        .await
+        .unwrap();
     assert!(none());
 }

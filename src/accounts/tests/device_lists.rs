@@ -40,13 +40,19 @@ async fn a_change_is_told_to_each_room_once() {
     );
 
     let name = Some("Phone".to_owned());
-    let rename = house
-        .accounts
-        .set_device_display_name(alice.user, &alice.device_id, name);
+    let operator = audit::Act::operator();
+    let rename =
+        house
+            .accounts
+            .set_device_display_name(&operator, alice.user, &alice.device_id, name);
     rename.await.unwrap();
     house
         .accounts
-        .remove_devices(alice.user, vec!["LAPTOP".into(), "NONE".into()])
+        .remove_devices(
+            &audit::Act::operator(),
+            alice.user,
+            vec!["LAPTOP".into(), "NONE".into()],
+        )
         .await
         .unwrap();
     let snapshot = house.accounts.store().snapshot();

@@ -52,7 +52,10 @@ async fn old_accounts_are_found_once_they_were_looked_at() {
         .set_profile_field(alice.user, "displayname", &json!("Zoë Berg"))
         .await
         .unwrap();
-    accounts.deactivate(carol.user, false).await.unwrap();
+    accounts
+        .deactivate(&audit::Act::operator(), carol.user, false)
+        .await
+        .unwrap();
     forget_directory(&house).await;
     assert!(found(&house, "zo").is_empty() && found(&house, "bob").is_empty());
     accounts

@@ -127,6 +127,7 @@ pub(super) fn login(user: &str, device: &str, password: &str) -> Login {
         device_id: Some(device.into()),
         initial_device_display_name: None,
         refresh_token: false,
+        from: None,
     }
 }
 

@@ -292,7 +292,10 @@ async fn a_closed_account_leaves_no_backup() {
         let version = accounts.create_key_backup(person.user, FORM).await.unwrap();
         put(accounts, person, &version, of_room("!a:a.test", 0..3)).await;
     }
-    accounts.deactivate(alice.user, false).await.unwrap();
+    accounts
+        .deactivate(&audit::Act::operator(), alice.user, false)
+        .await
+        .unwrap();
     let snapshot = accounts.store().snapshot();
     let rows = |user| snapshot.scan(&BACKED_UP_KEY_BY_VERSION, &(user,)).count();
     assert_eq!((rows(alice.user), rows(bob.user)), (0, 3));

@@ -68,7 +68,12 @@ async fn only_a_devices_own_signed_keys_are_taken() {
     upload(&house, &alice, good.clone()).await.unwrap();
     house
         .accounts
-        .set_device_display_name(alice.user, &alice.device_id, Some("Phone".to_owned()))
+        .set_device_display_name(
+            &audit::Act::operator(),
+            alice.user,
+            &alice.device_id,
+            Some("Phone".to_owned()),
+        )
         .await
         .unwrap();
     let snapshot = house.accounts.store().snapshot();

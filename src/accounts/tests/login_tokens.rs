@@ -25,7 +25,11 @@ async fn a_token_signs_in_once_and_for_two_minutes() {
     house.clock.advance(120_000);
     assert!(refused(login(&late.token).await));
     let locked = house.accounts.login_token(&alice);
-    house.accounts.set_locked(alice.user, true).await.unwrap();
+    house
+        .accounts
+        .set_locked(&audit::Act::operator(), alice.user, true)
+        .await
+        .unwrap();
     assert!(matches!(
         login(&locked.token).await,
         Err(LoginError::Locked)

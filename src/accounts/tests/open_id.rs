@@ -20,6 +20,10 @@ async fn a_token_tells_who_somebody_is_for_an_hour_and_opens_nothing() {
     // The next one removes it, and works itself.
     let next = house.accounts.open_id_token(&alice).await.unwrap();
     assert_eq!(who(&next.token).await, Some(alice.user_id.clone()));
-    house.accounts.deactivate(alice.user, false).await.unwrap();
+    house
+        .accounts
+        .deactivate(&audit::Act::operator(), alice.user, false)
+        .await
+        .unwrap();
     assert_eq!(who(&next.token).await, None);
 }

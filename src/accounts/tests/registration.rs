@@ -42,7 +42,11 @@ async fn an_invitation_is_used_as_often_as_it_allows() {
         uses_allowed: Some(2),
         ..NewInvitation::default()
     };
-    let token = house.accounts.create_invitation(new).await.unwrap();
+    let token = house
+        .accounts
+        .create_invitation(&audit::Act::operator(), new)
+        .await
+        .unwrap();
     let mut tries = JoinSet::new();
     for number in 0..30 {
         let (accounts, proof) = (house.accounts.clone(), InvitationProof(token_hash(&token)));
@@ -74,19 +78,33 @@ async fn an_invitation_ends_by_time_or_by_hand() {
         expires_at: Some(now + 1_000),
         ..NewInvitation::default()
     };
-    let short = house.accounts.create_invitation(new).await.unwrap();
+    let short = house
+        .accounts
+        .create_invitation(&audit::Act::operator(), new)
+        .await
+        .unwrap();
     let long = house
         .accounts
-        .create_invitation(NewInvitation::default())
+        .create_invitation(&audit::Act::operator(), NewInvitation::default())
         .await
         .unwrap();
     assert!(house.accounts.is_invitation_valid(&short).await.unwrap());
     house.clock.advance(1_000);
     assert!(!house.accounts.is_invitation_valid(&short).await.unwrap());
     assert!(house.accounts.is_invitation_valid(&long).await.unwrap());
-    house.accounts.revoke_invitation(&long[..8]).await.unwrap();
+    house
+        .accounts
+        .revoke_invitation(&audit::Act::operator(), &long[..8])
+        .await
+        .unwrap();
     assert!(!house.accounts.is_invitation_valid(&long).await.unwrap());
-    assert!(house.accounts.revoke_invitation(&long).await.is_err());
+    assert!(
+        house
+            .accounts
+            .revoke_invitation(&audit::Act::operator(), &long)
+            .await
+            .is_err()
+    );
 
     let none = house.accounts.register(account("alice", "D"), None).await;
     assert!(matches!(none, Err(RegisterError::Invitation)));
@@ -128,10 +146,14 @@ async fn names_follow_the_grammar() {
     assert!(matches!(refused, Err(RegisterError::Closed)));
     let made = closed
         .accounts
-        .create_account(account("alice", "D"), true)
+        .create_account(
+            &audit::Act::operator(),
+            account("alice", "D"),
+            model::Roles::ADMINISTRATOR,
+        )
         .await
         .unwrap();
-    assert!(closed.session(&made.session.unwrap()).await.is_admin);
+    assert!(closed.session(&made.session.unwrap()).await.is_admin());
 }
 
 #[tokio::test]
@@ -141,11 +163,18 @@ async fn many_invitations_are_made_at_once_or_none() {
         uses_allowed: Some(1),
         ..NewInvitation::default()
     };
-    let refused = house.accounts.create_invitations(new.clone(), 501).await;
+    let refused = house
+        .accounts
+        .create_invitations(&audit::Act::operator(), new.clone(), 501)
+        .await;
     assert!(matches!(refused, Err(InvitationError::TooMany)));
     assert!(house.accounts.invitations().await.unwrap().is_empty());
 
-    let tokens = house.accounts.create_invitations(new, 500).await.unwrap();
+    let tokens = house
+        .accounts
+        .create_invitations(&audit::Act::operator(), new, 500)
+        .await
+        .unwrap();
     assert_eq!(house.accounts.invitations().await.unwrap().len(), 500);
     for (number, token) in tokens.iter().enumerate().step_by(100) {
         let proof = house.accounts.prove_invitation(token).await.unwrap();
@@ -163,7 +192,11 @@ async fn an_invitation_is_used_also_where_none_is_needed() {
         uses_allowed: Some(1),
         ..NewInvitation::default()
     };
-    let token = house.accounts.create_invitation(new).await.unwrap();
+    let token = house
+        .accounts
+        .create_invitation(&audit::Act::operator(), new)
+        .await
+        .unwrap();
     let proof = house.accounts.prove_invitation(&token).await.unwrap();
     assert!(proof.is_some());
     for (name, proof) in [("alice", proof.clone()), ("bob", None)] {

@@ -60,14 +60,22 @@ async fn a_session_ends_at_once() {
     let session = house.session(&laptop).await;
     house.session(&tablet).await;
 
-    house.accounts.logout(&session).await.unwrap();
+    house
+        .accounts
+        .logout(&audit::Act::operator(), &session)
+        .await
+        .unwrap();
     assert!(is_unknown(
         house.accounts.authenticate(&laptop.access_token).await,
         false
     ));
     house.session(&tablet).await;
 
-    house.accounts.set_locked(alice.user, true).await.unwrap();
+    house
+        .accounts
+        .set_locked(&audit::Act::operator(), alice.user, true)
+        .await
+        .unwrap();
     let locked = house.accounts.authenticate(&tablet.access_token).await;
     assert!(matches!(locked, Err(AuthenticateError::Locked)));
     assert!(matches!(
@@ -78,14 +86,29 @@ async fn a_session_ends_at_once() {
         house.login("alice", "X", "wrong").await,
         Err(LoginError::Forbidden)
     ));
-    house.accounts.set_locked(alice.user, false).await.unwrap();
-
-    house.accounts.set_admin(alice.user, true).await.unwrap();
-    let session = house.session(&tablet).await;
-    assert!(session.is_admin);
     house
         .accounts
-        .change_password(&session, "new password".to_owned(), true)
+        .set_locked(&audit::Act::operator(), alice.user, false)
+        .await
+        .unwrap();
+
+    house
+        .accounts
+        .change_roles(&audit::Act::operator(), alice.user, |_| {
+            model::Roles::ADMINISTRATOR
+        })
+        .await
+        .unwrap();
+    let session = house.session(&tablet).await;
+    assert!(session.is_admin());
+    house
+        .accounts
+        .change_password(
+            &audit::Act::operator(),
+            &session,
+            "new password".to_owned(),
+            true,
+        )
         .await
         .unwrap();
     house.session(&tablet).await;
@@ -94,7 +117,11 @@ async fn a_session_ends_at_once() {
     let session = house.session(&phone).await;
     // The phone was deleted and came back: another device under the same id.
     assert_ne!(session.device, alice.device);
-    house.accounts.logout_all(&session).await.unwrap();
+    house
+        .accounts
+        .logout_all(&audit::Act::operator(), &session)
+        .await
+        .unwrap();
     for gone in [&tablet, &phone] {
         assert!(is_unknown(
             house.accounts.authenticate(&gone.access_token).await,
@@ -155,7 +182,11 @@ async fn refresh_tokens_turn() {
     // Nothing piles up: what is left are this pair and the one before.
     let left = house.accounts.store().latest();
     assert!(left.scan(&TOKEN_BY_DEVICE, &(session.device,)).count() <= 4);
-    house.accounts.logout(&session).await.unwrap();
+    house
+        .accounts
+        .logout(&audit::Act::operator(), &session)
+        .await
+        .unwrap();
     assert!(house.accounts.refresh(&fifth.refresh_token).await.is_err());
 }
 
@@ -174,7 +205,11 @@ async fn a_deactivated_account_is_empty_and_keeps_its_name() {
         .set_profile_field(alice.user, "displayname", &json!("Alice"))
         .await
         .unwrap();
-    house.accounts.deactivate(alice.user, true).await.unwrap();
+    house
+        .accounts
+        .deactivate(&audit::Act::operator(), alice.user, true)
+        .await
+        .unwrap();
 
     assert!(is_unknown(house.accounts.authenticate(&token).await, false));
     // Nothing is left by which somebody could prove to be Alice.
@@ -190,11 +225,21 @@ async fn a_deactivated_account_is_empty_and_keeps_its_name() {
     assert!(
         house
             .accounts
-            .reset_password(alice.user, "long enough".to_owned())
+            .reset_password(
+                &audit::Act::operator(),
+                alice.user,
+                "long enough".to_owned()
+            )
             .await
             .is_err()
     );
-    assert!(house.accounts.deactivate(alice.user, false).await.is_err());
+    assert!(
+        house
+            .accounts
+            .deactivate(&audit::Act::operator(), alice.user, false)
+            .await
+            .is_err()
+    );
 
     let snapshot = house.accounts.store().snapshot();
     assert!(!snapshot.contains(&PASSWORD_BY_USER, &alice.user).unwrap());
@@ -220,7 +265,11 @@ async fn a_deactivated_account_is_empty_and_keeps_its_name() {
 async fn only_who_has_the_password_is_told_of_a_deactivation() {
     let house = House::open();
     let alice = house.person("alice", "PHONE").await;
-    house.accounts.deactivate(alice.user, false).await.unwrap();
+    house
+        .accounts
+        .deactivate(&audit::Act::operator(), alice.user, false)
+        .await
+        .unwrap();
     for (name, password) in [
         ("alice", "a guess"),
         ("nobody", "a guess"),
@@ -231,7 +280,10 @@ async fn only_who_has_the_password_is_told_of_a_deactivation() {
     }
     let refused = house.login("alice", "X", PASSWORD).await;
     assert!(matches!(refused, Err(LoginError::Deactivated)));
-    let again = house.accounts.deactivate(alice.user, false).await;
+    let again = house
+        .accounts
+        .deactivate(&audit::Act::operator(), alice.user, false)
+        .await;
     assert!(matches!(again, Err(AdministrationError::Deactivated)));
 
     // A closed account can still be erased, and that is all that changes.
@@ -242,7 +294,11 @@ async fn only_who_has_the_password_is_told_of_a_deactivation() {
     };
     let before = closed_at(&house);
     house.clock.advance(1_000);
-    house.accounts.deactivate(alice.user, true).await.unwrap();
+    house
+        .accounts
+        .deactivate(&audit::Act::operator(), alice.user, true)
+        .await
+        .unwrap();
     assert_eq!(closed_at(&house), (before.0, true));
     let refused = house.login("alice", "X", PASSWORD).await;
     assert!(matches!(refused, Err(LoginError::Forbidden)));

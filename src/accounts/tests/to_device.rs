@@ -103,7 +103,11 @@ async fn messages_stay_until_they_are_acknowledged() {
     // A deleted device leaves no queue.
     let device = DeviceIdOrAllDevices::AllDevices;
     send(&house, &alice, "last", message(&bob, device, &json!({}))).await;
-    house.accounts.logout(&bob).await.unwrap();
+    house
+        .accounts
+        .logout(&audit::Act::operator(), &bob)
+        .await
+        .unwrap();
     assert_eq!(latest.scan(&TO_DEVICE_BY_DEVICE, &(bob.device,)).count(), 0);
 }
 

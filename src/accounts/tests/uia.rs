@@ -132,7 +132,7 @@ async fn an_invitation_proves_the_right_to_register() {
     let house = House::new(RegistrationMode::Invite);
     let token = house
         .accounts
-        .create_invitation(NewInvitation::default())
+        .create_invitation(&audit::Act::operator(), NewInvitation::default())
         .await
         .unwrap();
     let operation = Operation::new("POST", "/register", b"{}");

@@ -79,12 +79,21 @@ async fn the_locked_and_the_closed_are_not_found() {
     let alice = house.person("alice", "PHONE").await;
     let bob = house.person("alina", "PHONE").await;
     let accounts = &house.accounts;
-    accounts.set_locked(alice.user, true).await.unwrap();
+    accounts
+        .set_locked(&audit::Act::operator(), alice.user, true)
+        .await
+        .unwrap();
     assert_eq!(ids(&search(&house, "ali", 10)), ["@alina:a.test"]);
-    accounts.set_locked(alice.user, false).await.unwrap();
+    accounts
+        .set_locked(&audit::Act::operator(), alice.user, false)
+        .await
+        .unwrap();
     assert_eq!(search(&house, "ali", 10).users.len(), 2);
     name(&house, bob.user, "Somebody Else").await;
-    accounts.deactivate(bob.user, false).await.unwrap();
+    accounts
+        .deactivate(&audit::Act::operator(), bob.user, false)
+        .await
+        .unwrap();
     assert_eq!(ids(&search(&house, "ali", 10)), ["@alice:a.test"]);
     assert_eq!(ids(&search(&house, "somebody", 10)), [""; 0]);
     let snapshot = accounts.store().snapshot();
@@ -124,7 +133,7 @@ async fn crowd(house: &House) {
                     let user = intern_user(latest, batch, &user_id, serial)?;
                     let account = AccountRecord {
                         created_at: 1,
-                        is_admin: false,
+                        roles: model::Roles::NONE,
                         is_locked: false,
                         deactivated_at: None,
                         is_erased: false,

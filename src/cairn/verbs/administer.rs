@@ -1,13 +1,16 @@
 //! `cairn user`, `cairn database`, and what `cairn invite` needs: the same verbs whether a
 //! server runs (then it does them, asked over its socket) or not (then they are done here).
 
-use actions::{Administration, FileSelection, FileWish, Restraint};
+use std::io::{IsTerminal as _, Write as _};
+
+use actions::{Administration, Administrator, FileSelection, FileWish, Restraint};
+use model::Role;
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
 
 use super::{Answer, Failure, restore};
 use crate::{
-    command_line::{Common, DatabaseVerb, MediaVerb, UserVerb, WhichFiles},
+    command_line::{Common, DatabaseVerb, MediaVerb, UserVerb, WhichFiles, Why},
     config::Config,
     parts::{Parts, give_back},
     socket,
@@ -18,40 +21,60 @@ pub(crate) const SOCKET: &str = "admin.sock";
 
 /// Does a verb of `cairn user`.
 pub(super) fn user(verb: UserVerb, common: &Common) -> Result<Answer, Failure> {
-    let wish = match verb {
+    let (wish, why) = match verb {
+        UserVerb::List => return done(Administration::ListUsers, common),
+        UserVerb::Show { user } => return done(Administration::ShowUser { user }, common),
         UserVerb::Create {
             user,
             administrator,
             password_from_stdin,
-        } => Administration::CreateUser {
-            user,
-            password: password(password_from_stdin)?,
-            administrator,
-        },
-        UserVerb::List => Administration::ListUsers,
-        UserVerb::Show { user } => Administration::ShowUser { user },
+            why,
+        } => {
+            let password = password(password_from_stdin)?;
+            let wish = Administration::CreateUser {
+                user,
+                password,
+                administrator,
+            };
+            return done_because(wish, why.reason, common);
+        }
         UserVerb::ResetPassword {
             user,
             password_from_stdin,
-        } => Administration::ResetPassword {
-            user,
-            password: password(password_from_stdin)?,
-        },
-        UserVerb::Deactivate { user, erase } => Administration::DeactivateUser { user, erase },
-        UserVerb::Promote { user } => Administration::SetAdministrator {
-            user,
-            administrator: true,
-        },
-        UserVerb::Demote { user } => Administration::SetAdministrator {
-            user,
-            administrator: false,
-        },
-        UserVerb::Lock { user } => restrained(user, Restraint::Lock, true),
-        UserVerb::Unlock { user } => restrained(user, Restraint::Lock, false),
-        UserVerb::Suspend { user } => restrained(user, Restraint::Suspension, true),
-        UserVerb::Unsuspend { user } => restrained(user, Restraint::Suspension, false),
+            why,
+        } => {
+            let password = password(password_from_stdin)?;
+            (Administration::ResetPassword { user, password }, why)
+        }
+        UserVerb::Deactivate { user, erase, why } => {
+            (Administration::DeactivateUser { user, erase }, why)
+        }
+        UserVerb::Promote { user, role, why } => (changed(user, Some(role), true), why),
+        UserVerb::Demote { user, role, why } => (changed(user, role, false), why),
+        UserVerb::Lock { user, why } => (restrained(user, Restraint::Lock, true), why),
+        UserVerb::Unlock { user, why } => (restrained(user, Restraint::Lock, false), why),
+        UserVerb::Suspend { user, why } => (restrained(user, Restraint::Suspension, true), why),
+        UserVerb::Unsuspend { user, why } => (restrained(user, Restraint::Suspension, false), why),
     };
-    done(wish, common)
+    let reason = asked_for(why)?;
+    done_because(wish, reason, common)
+}
+
+/// The reason that was given, or that somebody at a terminal gives when asked.
+fn asked_for(why: Why) -> Result<Option<String>, Failure> {
+    let is_asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if why.reason.is_some() || !is_asked {
+        return Ok(why.reason);
+    }
+    let failed = |error| Failure::Other(format!("no reason could be read: {error}"));
+    write!(std::io::stderr(), "Why? (for the audit trail) ").map_err(failed)?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(failed)?;
+    Ok(Some(line.trim().to_owned()).filter(|reason| !reason.is_empty()))
+}
+
+fn changed(user: String, role: Option<Role>, has: bool) -> Administration {
+    Administration::ChangeRole { user, role, has }
 }
 
 fn restrained(user: String, restraint: Restraint, restrained: bool) -> Administration {
@@ -106,8 +129,17 @@ pub(super) fn database(verb: DatabaseVerb, common: &Common) -> Result<Answer, Fa
 
 /// Has a wish done and tells the answer.
 pub(super) fn done(wish: Administration, common: &Common) -> Result<Answer, Failure> {
+    done_because(wish, None, common)
+}
+
+/// The same for a reason.
+fn done_because(
+    wish: Administration,
+    reason: Option<String>,
+    common: &Common,
+) -> Result<Answer, Failure> {
     let config = Config::load(&common.config)?;
-    let json = perform(&config, wish.clone())?;
+    let json = perform_because(&config, wish.clone(), reason)?;
     Ok(Answer {
         text: told(&wish, &json),
         json,
@@ -116,18 +148,28 @@ pub(super) fn done(wish: Administration, common: &Common) -> Result<Answer, Fail
 
 /// Has a wish done: by the running server if there is one.
 pub(super) fn perform(config: &Config, wish: Administration) -> Result<Value, Failure> {
+    perform_because(config, wish, None)
+}
+
+/// The same for a reason.
+fn perform_because(
+    config: &Config,
+    wish: Administration,
+    reason: Option<String>,
+) -> Result<Value, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Other(format!("this process cannot work: {error}")))?;
     runtime.block_on(async {
         let path = config.data_dir.join(SOCKET);
-        if let Some(answer) = socket::ask(&path, &wish).await? {
+        if let Some(answer) = socket::ask_because(&path, &wish, reason.clone()).await? {
             return Ok(answer);
         }
         let parts = Parts::open(config, &Metrics::new(), Tasks::new().stop())
             .map_err(|error| Failure::Other(error.to_string()))?;
-        let answer = parts.actions.administer(wish).await;
+        let by = Administrator::operator().because(reason);
+        let answer = parts.actions.administer(&by, wish).await;
         drop(parts);
         give_back(&config.data_dir);
         answer.map_err(|error| Failure::Other(error.to_string()))
@@ -164,12 +206,13 @@ fn told(wish: &Administration, answer: &Value) -> String {
         Administration::CreateUser { .. } => with_password("Created"),
         Administration::ResetPassword { .. } => with_password("New password for"),
         Administration::DeactivateUser { .. } => format!("Deactivated {}", text("user_id")),
-        Administration::SetAdministrator {
-            administrator: true,
-            ..
-        } => format!("{} is an administrator now", text("user_id")),
-        Administration::SetAdministrator { .. } => {
-            format!("{} is no administrator any more", text("user_id"))
+        Administration::ChangeRole { .. } => {
+            let roles = answer["roles"].as_array().into_iter().flatten();
+            let roles: Vec<&str> = roles.filter_map(Value::as_str).collect();
+            match roles.is_empty() {
+                true => format!("{} has no role on the server now", text("user_id")),
+                false => format!("{} is {} now", text("user_id"), roles.join(" and ")),
+            }
         }
         Administration::RestrainUser {
             restraint,
@@ -195,7 +238,7 @@ fn told(wish: &Administration, answer: &Value) -> String {
             }
         },
         Administration::ListReports => lines(&answer["reports"], report_line),
-        // `invite`, `backup` and `federation` tell these themselves.
+        // `invite`, `backup`, `audit`, `register` and `federation` tell these themselves.
         Administration::CreateInvitations { .. }
         | Administration::CopyDatabase
         | Administration::FederationStatus
@@ -203,7 +246,13 @@ fn told(wish: &Administration, answer: &Value) -> String {
         | Administration::FederationRetry { .. }
         | Administration::FederationForget { .. }
         | Administration::ImportPeerList { .. }
-        | Administration::ExportPeerList => String::new(),
+        | Administration::ExportPeerList
+        | Administration::ShowAudit { .. }
+        | Administration::VerifyAudit { .. }
+        | Administration::ExportAudit { .. }
+        | Administration::SignAudit
+        | Administration::RegisterOfRoom { .. }
+        | Administration::RegisterOfPerson { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {
@@ -299,7 +348,10 @@ fn file_line(file: &Value) -> String {
 
 fn user_line(user: &Value) -> String {
     let mut line = word(user, "user_id").to_owned();
-    for mark in ["administrator", "locked", "suspended", "deactivated"] {
+    for role in user["roles"].as_array().into_iter().flatten() {
+        line += &format!("  {}", role.as_str().unwrap_or_default());
+    }
+    for mark in ["locked", "suspended", "deactivated"] {
         if user[mark] == json!(true) {
             line += &format!("  {mark}");
         }

@@ -82,7 +82,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Writes a new file, which only its owner may read if it is `secret`.
-fn write_new(path: &Path, bytes: &[u8], secret: bool) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, bytes: &[u8], secret: bool) -> Result<(), Failure> {
     let mode = if secret { 0o600 } else { 0o644 };
     let mut options = File::options();
     let opened = options.write(true).create_new(true).mode(mode).open(path);

@@ -15,6 +15,7 @@ use runtime::{Metrics, Tasks};
 use search::Search;
 use serde_json::{Value, json};
 use server_api::ServerParts;
+use store::Store;
 use sync::Sync;
 use tokio::sync::Notify;
 use web::{Front, FrontParts, Limits, Listener, Measures, Serves, Tls};
@@ -38,6 +39,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 const STRANGERS_EVERY: Duration = Duration::from_secs(3_600);
 /// How often long unread counts are written down.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often the log is told where the audit trail ends.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the log keeps what every consumer has read, in ms.
 const LOG_AGE: u64 = 60 * 60 * 1000;
 
@@ -183,6 +186,9 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         keeper: keeper.map(Arc::new),
     };
     let manager = Manager::from_environment();
+    audit::begin(&parts.store, &parts.clock)
+        .await
+        .map_err(|error| Failure::Other(error.to_string()))?;
     // Signals are heard from before the first listener is announced.
     let mut signals = Signals::new()?;
     let overseer = server
@@ -213,6 +219,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     server.tasks.spawn("expire-typing", move |stop| async move {
         rooms.expire_typing(stop).await;
     });
+    follow_audit(&parts, &server);
     let accounts = parts.accounts.clone();
     server
         .tasks
@@ -407,6 +414,40 @@ impl Server {
             );
         }
         log::info!("configuration and certificates were read again");
+    }
+}
+
+/// Has memberships and power levels written into the audit trail, and tells the log each day
+/// where the trail ends: whoever keeps the log elsewhere can prove the trail.
+fn follow_audit(parts: &Parts, server: &Server) {
+    let (store, clock) = (parts.store.clone(), parts.clock.clone());
+    let name = server.config.server_name.clone();
+    let rooms = parts.rooms.clone();
+    server
+        .tasks
+        .spawn("complete-register", move |stop| async move {
+            if let Err(error) = rooms.complete_register(stop).await {
+                log::error!("the register is not complete, until a restart: {error}");
+            }
+        });
+    server
+        .tasks
+        .spawn("audit", move |stop| audit::follow(store, name, clock, stop));
+    tell_audit_head(&parts.store);
+    let store = parts.store.clone();
+    repeat(&server.tasks, "tell-audit-head", DAY, move || {
+        tell_audit_head(&store);
+        std::future::ready(Ok::<_, std::convert::Infallible>(()))
+    });
+}
+
+fn tell_audit_head(store: &Store) {
+    match audit::head(&store.snapshot()) {
+        Ok(head) => {
+            let hash = audit::hexadecimal(&head.hash);
+            log::info!(entries = head.entries, hash = hash.as_str(); "the audit trail ends here");
+        }
+        Err(error) => log::error!("the end of the audit trail cannot be read: {error}"),
     }
 }
 

@@ -10,9 +10,10 @@ use runtime::Stop;
 use serde::Deserialize;
 
 use super::{
-    Federation, forget_server,
+    Federation,
     schedule::{Ending, Running},
     transaction::{Parcel, Progress},
+    waiting,
 };
 
 /// How a transaction is sent: a server may have much to do with fifty events.
@@ -171,7 +172,7 @@ impl Federation {
         match why {
             NotTaken::Denied => {
                 log::info!("nothing is sent to {server} any more, as the configuration says");
-                if let Err(error) = forget_server(self.store(), server).await {
+                if let Err(error) = waiting::forget(self.store(), server.as_str(), None).await {
                     log::error!("what waits for {server} was not forgotten: {error}");
                 }
                 self.drop_ephemerals(server.as_str());

@@ -212,7 +212,7 @@ impl Federation {
             self.inner.schedule.ring(server);
             return Ok(());
         }
-        waiting::forget(self.store(), server).await
+        waiting::forget(self.store(), server, None).await
     }
 
     /// While this server has met no other one, nothing that happens is of interest: passes

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use audit::{Act, Deed, Verb};
 use model::tables::{
     EDU_BY_SERVER, EDU_QUEUE_BY_SERVER, TRANSACTION_BY_SERVER, WAITING_ROOM_BY_SERVER,
 };
@@ -83,14 +84,25 @@ pub fn waiting_servers(
 ///
 /// # Errors
 /// If the database fails.
-pub async fn forget_server(store: &Store, server: &ServerName) -> Result<(), StoreError> {
-    forget(store, server.as_str()).await
+pub async fn forget_server(
+    store: &Store,
+    server: &ServerName,
+    act: &Act,
+    now: u64,
+) -> Result<(), StoreError> {
+    let deed = act.did(Verb::PeerForgotten).on(server.as_str()).at(now);
+    forget(store, server.as_str(), Some(deed)).await
 }
 
-pub(super) async fn forget(store: &Store, server: &str) -> Result<(), StoreError> {
+pub(super) async fn forget(
+    store: &Store,
+    server: &str,
+    deed: Option<Deed>,
+) -> Result<(), StoreError> {
     let server = server.to_owned();
     store
-        .commit(move |_, _, batch| {
+        .commit(move |latest, _, batch| {
+            audit::record(latest, batch, 0, deed.as_slice())?;
             batch.delete_prefix(&WAITING_ROOM_BY_SERVER, &(server.clone(),));
             batch.delete_prefix(&EDU_BY_SERVER, &(server.clone(),));
             batch.delete(&EDU_QUEUE_BY_SERVER, &server);

@@ -155,8 +155,8 @@ async fn a_deleted_file_is_gone_and_its_bytes_with_the_last_one() {
     let first = house.upload(ALICE, b"shared").await.unwrap();
     let second = house.upload(BOB, b"shared").await.unwrap();
     let pending = house.media.create(&uploader(ALICE)).await.unwrap().media_id;
-    assert!(house.media.delete(&first).await.unwrap());
-    assert!(!house.media.delete(&first).await.unwrap());
+    assert!(house.media.delete(&first, None).await.unwrap());
+    assert!(!house.media.delete(&first, None).await.unwrap());
     assert!(is_not_found(house.download(&first).await));
     assert_eq!(
         all(&house.download(&second).await.unwrap()).await,
@@ -167,8 +167,8 @@ async fn a_deleted_file_is_gone_and_its_bytes_with_the_last_one() {
 
     // Whoever is reading goes on.
     let reading = house.download(&second).await.unwrap();
-    assert!(house.media.delete(&second).await.unwrap());
-    assert!(house.media.delete(&pending).await.unwrap());
+    assert!(house.media.delete(&second, None).await.unwrap());
+    assert!(house.media.delete(&pending, None).await.unwrap());
     assert!(house.files().is_empty());
     assert_eq!(all(&reading).await, b"shared");
     assert!(house.rows(&MEDIA_BY_ID).is_empty());

@@ -66,7 +66,7 @@ async fn a_file_is_kept_under_its_server() {
     let house = house.reopened(MediaOptions::default());
     assert_eq!(found(&house, "other").await.unwrap(), b"newer");
     // One of ours shares nobody's fate.
-    house.media.delete(&own).await.unwrap();
+    house.media.delete(&own, None).await.unwrap();
     assert_eq!(found(&house, &own).await.unwrap(), b"of another");
 }
 

@@ -40,10 +40,10 @@ async fn the_same_bytes_are_one_row_until_nobody_needs_them() {
     assert_eq!(house.rows(&MEDIA_BY_CONTENT).len(), 20);
     let last = ids.pop().unwrap();
     for media_id in &ids {
-        assert!(house.media.delete(media_id).await.unwrap());
+        assert!(house.media.delete(media_id, None).await.unwrap());
         assert_eq!(all(&house.download(&last).await.unwrap()).await, bytes);
     }
-    assert!(house.media.delete(&last).await.unwrap());
+    assert!(house.media.delete(&last, None).await.unwrap());
     assert!(house.rows(&SMALL_FILE_BY_CONTENT).is_empty());
     let again = house.upload(BOB, &bytes).await.unwrap();
     assert_eq!(all(&house.download(&again).await.unwrap()).await, bytes);
@@ -78,8 +78,8 @@ async fn a_small_file_in_the_folder_is_found_and_shared_and_deleted() {
     for first in 0..=u8::MAX {
         assert_eq!(house.media.sweep_some(first).await.unwrap(), 0);
     }
-    assert!(house.media.delete(&old).await.unwrap());
+    assert!(house.media.delete(&old, None).await.unwrap());
     assert_eq!(all(&house.download(&new).await.unwrap()).await, bytes);
-    assert!(house.media.delete(&new).await.unwrap());
+    assert!(house.media.delete(&new, None).await.unwrap());
     assert_eq!(house.contents(), 0);
 }

@@ -433,7 +433,7 @@ async fn the_thumbnails_of_deleted_files_are_gone() {
     assert_eq!(files_below(&house.below("thumbnails")).len(), 2);
     // Rows of the cache are written without a sync of their own, and read here as such.
     house.upload(ALICE, b"another commit").await.unwrap();
-    house.media.delete(&media_id).await.unwrap();
+    house.media.delete(&media_id, None).await.unwrap();
     assert!(files_below(&house.below("thumbnails")).is_empty());
     assert!(house.rows(&THUMBNAIL_BY_CONTENT).is_empty());
     assert!(house.rows(&THUMBNAIL_BY_AGE).is_empty());

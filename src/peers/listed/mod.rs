@@ -10,6 +10,7 @@ mod document;
 
 use std::{sync::Arc, time::Duration};
 
+use audit::{Act, Verb};
 use http::{HeaderMap, Method, StatusCode};
 use model::{PeerListRecord, tables::PEER_LIST};
 use outgoing::Request;
@@ -147,6 +148,7 @@ impl Peers {
     /// [`PeerListError`].
     pub async fn import_list(
         &self,
+        act: &Act,
         text: &[u8],
     ) -> Result<(Arc<ListInForce>, bool), PeerListError> {
         let authority = self.0.authority.as_ref();
@@ -168,6 +170,8 @@ impl Peers {
             document: text.to_vec(),
             imported_at: now.0,
         };
+        let deed = act.did(Verb::PeerListImported).on(list.name.clone());
+        let deed = deed.after(list.serial.into());
         self.store()
             .commit(move |latest, _, batch| {
                 // What another authority has numbered says nothing about this one.
@@ -181,6 +185,7 @@ impl Peers {
                     });
                 }
                 batch.put(&PEER_LIST, &(), &record);
+                audit::record(latest, batch, now.0, &[deed])?;
                 Ok(())
             })
             .await?;
@@ -250,7 +255,7 @@ impl Peers {
         if answer.status != StatusCode::OK {
             return Err(format!("{} answers {}", url, answer.status));
         }
-        match self.import_list(&answer.body).await {
+        match self.import_list(&Act::server(), &answer.body).await {
             Ok(_) => Ok(()),
             // There is no newer one yet.
             Err(PeerListError::Older { serial, known }) if serial == known => Ok(()),

@@ -1,5 +1,6 @@
 //! Signed lists of servers.
 
+use audit::Act;
 use std::collections::BTreeMap;
 
 use runtime::{Clock, Timestamp};
@@ -73,7 +74,10 @@ async fn a_list_counts_until_a_newer_one_comes() {
     let house = peers(store.clone(), clock.clone(), options(9));
     let (listed, other) = (name("a.test"), name("b.test"));
     assert_eq!(house.may_speak_to(&listed), Err(Refused::Denied));
-    let (known, was) = house.import_list(list(3, 9).as_bytes()).await.unwrap();
+    let (known, was) = house
+        .import_list(&Act::operator(), list(3, 9).as_bytes())
+        .await
+        .unwrap();
     assert_eq!((known.list.serial, was), (3, false));
     assert_eq!(house.may_speak_to(&listed), Ok(()));
     assert_eq!(house.may_speak_to(&other), Err(Refused::Denied));
@@ -82,9 +86,14 @@ async fn a_list_counts_until_a_newer_one_comes() {
     assert_eq!(key.unwrap(), signing_key(7).public_base64());
     house.key(&listed, "ed25519:k8", NOW).await.unwrap_err();
 
-    let (_, again) = house.import_list(list(3, 9).as_bytes()).await.unwrap();
+    let (_, again) = house
+        .import_list(&Act::operator(), list(3, 9).as_bytes())
+        .await
+        .unwrap();
     assert!(again);
-    let older = house.import_list(list(2, 9).as_bytes()).await;
+    let older = house
+        .import_list(&Act::operator(), list(2, 9).as_bytes())
+        .await;
     assert!(
         matches!(
             older,
@@ -96,7 +105,9 @@ async fn a_list_counts_until_a_newer_one_comes() {
         "{older:?}"
     );
     clock.advance(91 * DAY);
-    let ended = house.import_list(list(4, 9).as_bytes()).await;
+    let ended = house
+        .import_list(&Act::operator(), list(4, 9).as_bytes())
+        .await;
     assert!(
         matches!(ended, Err(PeerListError::Ended(Timestamp(_)))),
         "{ended:?}"
@@ -110,6 +121,8 @@ async fn a_list_counts_until_a_newer_one_comes() {
     let elsewhere = peers(store.clone(), clock.clone(), options(8));
     assert_eq!(elsewhere.may_speak_to(&listed), Err(Refused::Denied));
     let unknown = peers(store, clock.clone(), FederationOptions::default());
-    let nobody = unknown.import_list(list(5, 9).as_bytes()).await;
+    let nobody = unknown
+        .import_list(&Act::operator(), list(5, 9).as_bytes())
+        .await;
     assert!(matches!(nobody, Err(PeerListError::NoAuthority)));
 }

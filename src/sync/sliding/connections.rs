@@ -321,7 +321,7 @@ mod tests {
             user: UserSerial(1),
             device_id: "D".into(),
             device: DeviceSerial(device),
-            is_admin: false,
+            roles: model::Roles::NONE,
             is_guest: false,
             service: None,
         }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use accounts::InvitationError;
 use actions::{
-    ContactError, DeactivateError, FileModerationError, FilesError, HandshakeError,
-    ModerationError, NoticeError, ResolveError, SetProfileError, TransactionError,
+    AdministrationError, ContactError, DeactivateError, FileModerationError, FilesError,
+    HandshakeError, ModerationError, NoticeError, ResolveError, SetProfileError, TransactionError,
 };
 use http::StatusCode;
 use peers::PeerError;
+use rooms::RegisterError;
 use ruma_common::api::error::ErrorCode;
 
 use super::sentence;
@@ -29,6 +31,7 @@ impl From<TransactionError> for ApiError {
 impl From<NoticeError> for ApiError {
     fn from(error: NoticeError) -> Self {
         match error {
+            NoticeError::Denied(_) => Self::forbidden(sentence(&error)),
             NoticeError::NotFound => Self::not_found(sentence(&error)),
             NoticeError::Append(error) => error.into(),
             NoticeError::Tag(error) => error.into(),
@@ -54,10 +57,49 @@ impl From<ContactError> for ApiError {
     }
 }
 
+impl From<AdministrationError> for ApiError {
+    fn from(error: AdministrationError) -> Self {
+        let text = sentence(&error);
+        match error {
+            AdministrationError::Denied(_) | AdministrationError::Oneself => Self::forbidden(text),
+            AdministrationError::UnknownUser(_)
+            | AdministrationError::UnknownReport(_)
+            | AdministrationError::UnknownRoom(_)
+            | AdministrationError::UnknownEvent(_)
+            | AdministrationError::Unregistered(
+                RegisterError::UnknownRoom | RegisterError::UnknownPerson,
+            )
+            | AdministrationError::Invitation(InvitationError::NotFound) => Self::not_found(text),
+            AdministrationError::Register(error) => error.into(),
+            AdministrationError::Password(error) => error.into(),
+            AdministrationError::Account(error) => error.into(),
+            AdministrationError::Deactivate(error) => error.into(),
+            AdministrationError::Files(error) => error.into(),
+            AdministrationError::Email(error) => error.into(),
+            AdministrationError::Profile(error) => error.into(),
+            AdministrationError::Device(error) => error.into(),
+            AdministrationError::Room(error) => error.into(),
+            AdministrationError::Entry(error) => error.into(),
+            AdministrationError::Store(error)
+            | AdministrationError::Unregistered(RegisterError::Store(error))
+            | AdministrationError::Invitation(InvitationError::Store(error)) => error.into(),
+            AdministrationError::ServerName(_)
+            | AdministrationError::Hash(_)
+            | AdministrationError::NotLocal
+            | AdministrationError::EmailAddress(_)
+            | AdministrationError::NoPower
+            | AdministrationError::Invitation(InvitationError::TooMany)
+            | AdministrationError::PeerList(_) => Self::invalid_param(text),
+            AdministrationError::Unsigned(_) => Self::internal(text),
+        }
+    }
+}
+
 impl From<FileModerationError> for ApiError {
     fn from(error: FileModerationError) -> Self {
         let text = sentence(&error);
         match error {
+            FileModerationError::Denied(_) => Self::forbidden(text),
             FileModerationError::FileName(_)
             | FileModerationError::Hash(_)
             | FileModerationError::RoomId(_) => Self::invalid_param(text),
@@ -83,7 +125,7 @@ impl From<ModerationError> for ApiError {
     fn from(error: ModerationError) -> Self {
         let text = sentence(&error);
         match error {
-            ModerationError::Forbidden(_) => Self::forbidden(text),
+            ModerationError::Denied(_) | ModerationError::Forbidden(_) => Self::forbidden(text),
             ModerationError::NotLocal => Self::invalid_param(text),
             ModerationError::NotFound => Self::not_found(text),
             ModerationError::Account(error) => error.into(),

@@ -110,9 +110,17 @@ async fn sign_in(accounts: &Accounts, name: &str) -> String {
         refresh_token: name == "expired",
         ..NewAccount::default()
     };
-    let made = accounts.create_account(new, name == "boss").await.unwrap();
+    let roles = match name {
+        "boss" => model::Roles::ADMINISTRATOR,
+        _ => model::Roles::NONE,
+    };
+    let act = audit::Act::operator();
+    let made = accounts.create_account(&act, new, roles).await.unwrap();
     if name == "locked" {
-        accounts.set_locked(made.user, true).await.unwrap();
+        accounts
+            .set_locked(&audit::Act::operator(), made.user, true)
+            .await
+            .unwrap();
     }
     made.session.unwrap().access_token
 }

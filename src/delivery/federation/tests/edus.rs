@@ -227,12 +227,18 @@ async fn changes_of_devices_are_told_in_a_chain() {
 
     // The name of a device is nobody else's business.
     let id = house.alice.device_id.clone();
-    let named =
-        house
-            .accounts
-            .set_device_display_name(house.alice.user, &id, Some("mine".to_owned()));
+    let operator = audit::Act::operator();
+    let named = house.accounts.set_device_display_name(
+        &operator,
+        house.alice.user,
+        &id,
+        Some("mine".to_owned()),
+    );
     named.await.unwrap();
-    let gone = house.accounts.remove_devices(house.alice.user, vec![id]);
+    let operator = audit::Act::operator();
+    let gone = house
+        .accounts
+        .remove_devices(&operator, house.alice.user, vec![id]);
     gone.await.unwrap();
     let third = next_edu(&house, "b.test", "m.device_list_update").await;
     assert_eq!(third["prev_id"], json!([second["stream_id"]]));
@@ -326,10 +332,13 @@ async fn names_of_devices_are_told_where_the_configuration_says_so() {
     upload(&house, &house.alice, 1).await;
     next_edu(&house, "b.test", "m.device_list_update").await;
     let id = house.alice.device_id.clone();
-    let named =
-        house
-            .accounts
-            .set_device_display_name(house.alice.user, &id, Some("mine".to_owned()));
+    let operator = audit::Act::operator();
+    let named = house.accounts.set_device_display_name(
+        &operator,
+        house.alice.user,
+        &id,
+        Some("mine".to_owned()),
+    );
     named.await.unwrap();
     let told = next_edu(&house, "b.test", "m.device_list_update").await;
     assert_eq!(told["device_display_name"], "mine");

@@ -368,7 +368,8 @@ async fn what_waits_can_be_forgotten_and_is_for_those_not_spoken_to() {
     })
     .await;
     let server = ServerName::parse("b.test").unwrap();
-    forget_server(&house.store, &server).await.unwrap();
+    let act = audit::Act::operator();
+    forget_server(&house.store, &server, &act, 1).await.unwrap();
     assert_eq!(house.waiting("b.test"), None);
     house.say(&room, "three").await;
     eventually("it waits again", || house.waiting("b.test")).await;

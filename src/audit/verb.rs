@@ -1,0 +1,120 @@
+//! What the trail tells of.
+
+/// Declares the verbs: `/// doc` `Name = "name.in.the.trail"`.
+macro_rules! verbs {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)+) => {
+        /// What was done, or happened. The list is closed: a door that does anything else
+        /// does not compile.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Verb {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Verb {
+            /// All of them.
+            pub const ALL: &[Verb] = &[$(Verb::$name),+];
+
+            /// How the trail writes it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Verb::$name => $text,)+
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    // Sessions and devices.
+
+    /// Somebody signed in.
+    SessionOpened = "session.opened";
+    /// Somebody tried to sign in and was refused.
+    SessionRefused = "session.refused";
+    /// Devices were removed, and with them their sessions and keys.
+    DevicesRemoved = "device.removed";
+    /// A device got another name.
+    DeviceRenamed = "device.renamed";
+
+    // People.
+
+    /// An account was made.
+    PersonCreated = "person.created";
+    /// An account was closed for ever.
+    PersonDeactivated = "person.deactivated";
+    /// An account got other e-mail addresses.
+    EmailsChanged = "person.emails";
+    /// A profile was changed by somebody else than its person.
+    ProfileChanged = "person.profile";
+    /// An account got another password.
+    PasswordChanged = "person.password";
+    /// Somebody got other roles.
+    RolesChanged = "person.roles";
+    /// An account was locked, or unlocked.
+    LockChanged = "person.lock";
+    /// An account was suspended, or not any more.
+    SuspensionChanged = "person.suspension";
+    /// Invitations were made.
+    InvitationsCreated = "invitation.created";
+    /// An invitation was ended.
+    InvitationRevoked = "invitation.revoked";
+    /// The server has written to somebody.
+    NoticeSent = "notice.sent";
+
+    // Rooms.
+
+    /// A room was made.
+    RoomCreated = "room.created";
+    /// Somebody's membership of a room changed.
+    MembershipChanged = "room.membership";
+    /// The power levels of a room changed.
+    PowerChanged = "room.power";
+
+    /// A room was blocked, or not any more.
+    RoomBlocked = "room.blocked";
+    /// Somebody was brought into a room.
+    MemberAdded = "room.member_added";
+    /// Somebody was taken out of a room.
+    MemberRemoved = "room.member_removed";
+    /// Somebody was given as much power in a room as this server has there.
+    RoomTakenOver = "room.taken_over";
+    /// Somebody read an event of a room that they need not be in.
+    EventRead = "room.event_read";
+    /// A report was taken out of the list.
+    ReportClosed = "report.closed";
+
+    // Files.
+
+    /// Files were put into quarantine.
+    FilesQuarantined = "media.quarantined";
+    /// Files were taken out of quarantine.
+    FilesReleased = "media.released";
+    /// A file was deleted.
+    FileDeleted = "media.deleted";
+    /// A file was protected from quarantine, or not any more.
+    FileProtected = "media.protected";
+    /// Copies of other servers' files were removed.
+    RemoteFilesPurged = "media.purged";
+
+    // The server.
+
+    /// A server that does not answer was tried again.
+    PeerRetried = "federation.retried";
+    /// What waited for a server was forgotten.
+    PeerForgotten = "federation.forgotten";
+    /// A signed list of servers was put in force.
+    PeerListImported = "federation.list";
+    /// The database was copied, for a backup.
+    DatabaseCopied = "database.copied";
+    /// The database was compacted.
+    DatabaseCompacted = "database.compacted";
+
+    // Who looked.
+
+    /// Somebody asked the register who was in a room, or in which rooms somebody was.
+    RegisterRead = "register.read";
+    /// The trail was copied out.
+    AuditExported = "audit.exported";
+    /// The follower of memberships lost its place: changes may be missing before this entry.
+    AuditInterrupted = "audit.interrupted";
+}

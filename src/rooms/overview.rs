@@ -1,0 +1,393 @@
+//! Rooms as administrators list and look at them. Nothing here is for people who are in them:
+//! whoever calls decides who may ask.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use audit::Deed;
+use graph::{PowerLevel, PowerLevels};
+use model::{BlockedRoomRecord, Membership, RoomHead, RoomSerial, tables};
+use ruma_common::{OwnedUserId, UserId};
+use serde_json::{Map, Value};
+use store::{Read, StoreError};
+
+use crate::{Rooms, event::load_event, room_content, room_text};
+
+/// How a list of rooms is ordered; by name and id where that decides nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomsOrder {
+    /// By what they are called.
+    #[default]
+    Name,
+    /// By their main alias.
+    Alias,
+    /// Those with most members first.
+    Members,
+    /// Those with most members of this server first.
+    LocalMembers,
+    /// Those of the newest version first.
+    Version,
+    /// By who made them.
+    Creator,
+    /// By how they are encrypted.
+    Encryption,
+    /// By how one comes in.
+    JoinRule,
+    /// By who may read what was said earlier.
+    Visibility,
+    /// By whether guests come in.
+    GuestAccess,
+}
+
+/// Which rooms are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomsQuery {
+    /// What must stand in the name, the main alias or the id.
+    pub text: Option<String>,
+    /// Only those in the public directory, or only those that are not.
+    pub published: Option<bool>,
+    /// Only those in which nobody is, or only those in which somebody is.
+    pub empty: Option<bool>,
+    /// In which order.
+    pub order: RoomsOrder,
+    /// Whether in the opposite order.
+    pub backwards: bool,
+    /// How many are passed over.
+    pub from: usize,
+    /// How many are wanted at most.
+    pub limit: usize,
+}
+
+/// What is told of a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomOverview {
+    /// The room's id.
+    pub room_id: String,
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it is about.
+    pub topic: Option<String>,
+    /// Where its picture is.
+    pub avatar_url: Option<String>,
+    /// Its main alias.
+    pub canonical_alias: Option<String>,
+    /// How many are in it.
+    pub joined: u64,
+    /// How many of this server are.
+    pub joined_here: u64,
+    /// Its version.
+    pub version: String,
+    /// Who made it.
+    pub creator: Option<String>,
+    /// The algorithm by which it is encrypted.
+    pub encryption: Option<String>,
+    /// Whether people of other servers can come in.
+    pub is_federated: bool,
+    /// Whether it stands in the public directory.
+    pub is_published: bool,
+    /// How one comes in.
+    pub join_rule: Option<String>,
+    /// Whether guests come in.
+    pub guest_access: Option<String>,
+    /// Who may read what was said earlier.
+    pub history_visibility: Option<String>,
+    /// How many parts its state has.
+    pub state_events: usize,
+    /// What kind of room it is.
+    pub room_type: Option<String>,
+    /// The room that takes its place, if it was closed; empty if none is named.
+    pub replaced_by: Option<String>,
+}
+
+/// A part of the list of rooms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomsPage {
+    /// The rooms.
+    pub rooms: Vec<RoomOverview>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// A part of the list of rooms.
+///
+/// # Errors
+/// If the database fails.
+pub fn rooms_page(view: &impl Read, query: &RoomsQuery) -> Result<RoomsPage, StoreError> {
+    let mut rows = Vec::new();
+    for row in view.scan(&tables::HEAD_BY_ROOM, &()) {
+        let (room, head) = row?;
+        if query
+            .empty
+            .is_some_and(|wanted| wanted != (head.joined == 0))
+        {
+            continue;
+        }
+        if let Some(wanted) = query.published
+            && wanted != view.contains(&tables::PUBLISHED_ROOM, &room)?
+        {
+            continue;
+        }
+        let Some(room_id) = model::room_id(view, room)? else {
+            continue;
+        };
+        let name = room_text(view, room, "m.room.name", "name")?;
+        if let Some(part) = &query.text {
+            let has = |text: &Option<String>| {
+                let text = text.as_deref().unwrap_or_default().to_lowercase();
+                text.contains(&part.to_lowercase())
+            };
+            let alias = room_text(view, room, "m.room.canonical_alias", "alias")?;
+            if !room_id.contains(part.as_str()) && !has(&name) && !has(&alias) {
+                continue;
+            }
+        }
+        let key = key(view, room, &head, query.order, &name)?;
+        rows.push((key, name.unwrap_or_default(), room_id, room));
+    }
+    rows.sort();
+    if query.backwards {
+        rows.reverse();
+    }
+    let total = rows.len();
+    let wanted = rows.into_iter().skip(query.from).take(query.limit);
+    let mut rooms = Vec::new();
+    for (_, _, _, room) in wanted {
+        rooms.extend(room_overview(view, room)?);
+    }
+    Ok(RoomsPage { rooms, total })
+}
+
+/// Where a room stands in an order: first by the number, then by the text.
+fn key(
+    view: &impl Read,
+    room: RoomSerial,
+    head: &RoomHead,
+    order: RoomsOrder,
+    name: &Option<String>,
+) -> Result<(Reverse<u64>, String), StoreError> {
+    let text = |event_type, field| room_text(view, room, event_type, field);
+    let text = match order {
+        RoomsOrder::Members => return Ok((Reverse(head.joined), String::new())),
+        RoomsOrder::LocalMembers => return Ok((Reverse(head.joined_here), String::new())),
+        RoomsOrder::Version => {
+            let record = view.get(&tables::ROOM_BY_SERIAL, &room)?;
+            let version = record.map(|record| record.version).unwrap_or_default();
+            return Ok((Reverse(version.parse().unwrap_or_default()), version));
+        }
+        RoomsOrder::Name => name.clone(),
+        RoomsOrder::Alias => text("m.room.canonical_alias", "alias")?,
+        RoomsOrder::Creator => creator(view, room)?,
+        RoomsOrder::Encryption => text("m.room.encryption", "algorithm")?,
+        RoomsOrder::JoinRule => text("m.room.join_rules", "join_rule")?,
+        RoomsOrder::Visibility => text("m.room.history_visibility", "history_visibility")?,
+        RoomsOrder::GuestAccess => text("m.room.guest_access", "guest_access")?,
+    };
+    Ok((Reverse(0), text.unwrap_or_default()))
+}
+
+fn creator(view: &impl Read, room: RoomSerial) -> Result<Option<String>, StoreError> {
+    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
+        return Ok(None);
+    };
+    let event = load_event(view, record.create_event).ok();
+    Ok(event.map(|event| event.sender().to_string()))
+}
+
+/// What is told of one room; none if nobody of this server was ever in it.
+///
+/// # Errors
+/// If the database fails.
+pub fn room_overview(
+    view: &impl Read,
+    room: RoomSerial,
+) -> Result<Option<RoomOverview>, StoreError> {
+    let Some(head) = view.get(&tables::HEAD_BY_ROOM, &room)? else {
+        return Ok(None);
+    };
+    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
+        return Ok(None);
+    };
+    let text = |event_type, field| room_text(view, room, event_type, field);
+    let create = room_content(view, room, "m.room.create")?.unwrap_or_default();
+    let tombstone = room_content(view, room, "m.room.tombstone")?;
+    let replacement = |content: &Map<String, Value>| {
+        let room_id = content.get("replacement_room").and_then(Value::as_str);
+        room_id.unwrap_or_default().to_owned()
+    };
+    let mut state_events = 0;
+    for row in view.scan(&tables::STATE_BY_ROOM, &(room,)) {
+        row?;
+        state_events += 1;
+    }
+    Ok(Some(RoomOverview {
+        room_id: record.room_id,
+        name: text("m.room.name", "name")?,
+        topic: text("m.room.topic", "topic")?,
+        avatar_url: text("m.room.avatar", "url")?,
+        canonical_alias: text("m.room.canonical_alias", "alias")?,
+        joined: head.joined,
+        joined_here: head.joined_here,
+        version: record.version,
+        creator: creator(view, room)?,
+        encryption: text("m.room.encryption", "algorithm")?,
+        is_federated: create.get("m.federate") != Some(&Value::Bool(false)),
+        is_published: view.contains(&tables::PUBLISHED_ROOM, &room)?,
+        join_rule: text("m.room.join_rules", "join_rule")?,
+        guest_access: text("m.room.guest_access", "guest_access")?,
+        history_visibility: text("m.room.history_visibility", "history_visibility")?,
+        state_events,
+        room_type: create
+            .get("type")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        replaced_by: tombstone.as_ref().map(replacement),
+    }))
+}
+
+/// Those who are in a room.
+///
+/// # Errors
+/// If the database fails.
+pub fn joined_of_room(view: &impl Read, room: RoomSerial) -> Result<Vec<OwnedUserId>, StoreError> {
+    let mut members = Vec::new();
+    for row in view.scan(&tables::MEMBER_BY_ROOM, &(room,)) {
+        let ((_, user), membership) = row?;
+        if membership == Membership::Join {
+            let user_id = model::user_id(view, user)?;
+            members.extend(user_id.and_then(|id| OwnedUserId::try_from(id).ok()));
+        }
+    }
+    members.sort();
+    Ok(members)
+}
+
+/// A room's current state, each event as it was signed, of one type or of all.
+///
+/// # Errors
+/// If the database fails.
+pub fn state_of_room(
+    view: &impl Read,
+    room: RoomSerial,
+    event_type: Option<&str>,
+) -> Result<Vec<Value>, StoreError> {
+    let mut events = Vec::new();
+    for row in view.scan(&tables::STATE_BY_ROOM, &(room,)) {
+        let ((_, found, _), serial) = row?;
+        if event_type.is_some_and(|wanted| wanted != found) {
+            continue;
+        }
+        if let Some(stored) = view.get(&tables::EVENT_BY_SERIAL, &serial)?
+            && let Ok(Value::Object(mut event)) = serde_json::from_slice(&stored.json)
+        {
+            event.insert("event_id".to_owned(), stored.event_id.into());
+            events.push(event.into());
+        }
+    }
+    Ok(events)
+}
+
+/// Of those of this server who are in a room, the one with most power, with the levels as they
+/// are now.
+///
+/// # Errors
+/// If the database fails.
+pub fn most_powerful_here(
+    rooms: &Rooms,
+    view: &impl Read,
+    room: RoomSerial,
+) -> Result<Option<(OwnedUserId, PowerLevel, PowerLevels)>, StoreError> {
+    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
+        return Ok(None);
+    };
+    let Ok(create) = load_event(view, record.create_event) else {
+        return Ok(None);
+    };
+    let key = (room, "m.room.power_levels".to_owned(), String::new());
+    let serial = view.get(&tables::STATE_BY_ROOM, &key)?;
+    let event = serial.and_then(|serial| load_event(view, serial).ok());
+    let Ok(levels) = PowerLevels::new(&create, event.as_ref()) else {
+        return Ok(None);
+    };
+    let mut best: Option<(PowerLevel, OwnedUserId)> = None;
+    for user_id in joined_of_room(view, room)? {
+        let power = levels.user(&user_id);
+        let is_better = best.as_ref().is_none_or(|(known, _)| power > *known);
+        if rooms.is_local(&user_id) && is_better {
+            best = Some((power, user_id));
+        }
+    }
+    Ok(best.map(|(power, user_id)| (user_id, power, levels)))
+}
+
+/// The content of a room's power levels with another level of one user.
+///
+/// # Errors
+/// If the database fails.
+pub fn levels_with(
+    view: &impl Read,
+    room: RoomSerial,
+    user_id: &UserId,
+    level: i64,
+) -> Result<Map<String, Value>, StoreError> {
+    let mut content = room_content(view, room, "m.room.power_levels")?.unwrap_or_default();
+    let users = content
+        .entry("users")
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(users) = users {
+        users.insert(user_id.to_string(), level.into());
+    }
+    Ok(content)
+}
+
+/// The other servers that are in rooms together with people of this one, and in how many.
+///
+/// # Errors
+/// If the database fails.
+pub fn servers_met(view: &impl Read) -> Result<BTreeMap<String, u64>, StoreError> {
+    let mut servers: BTreeMap<String, u64> = BTreeMap::new();
+    for row in view.scan(&tables::ROOM_BY_SERVER, &()) {
+        let ((server, _), ()) = row?;
+        *servers.entry(server).or_default() += 1;
+    }
+    Ok(servers)
+}
+
+/// Who has blocked a room, if it is.
+///
+/// # Errors
+/// If the database fails.
+pub fn blocked(view: &impl Read, room_id: &str) -> Result<Option<BlockedRoomRecord>, StoreError> {
+    view.get(&tables::BLOCKED_ROOM, &room_id.to_owned())
+}
+
+impl Rooms {
+    /// Lets nobody of this server come into a room, whether or not it is known here, or lets
+    /// them again. `deed` is what the audit trail is told. Returns whether it was blocked.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_blocked(
+        &self,
+        room_id: &str,
+        by: Option<String>,
+        is_blocked: bool,
+        deed: Deed,
+    ) -> Result<bool, StoreError> {
+        let (room_id, now) = (room_id.to_owned(), self.inner.clock.now().0);
+        self.inner
+            .store
+            .commit(move |latest, _, batch| {
+                let was = latest.contains(&tables::BLOCKED_ROOM, &room_id)?;
+                if is_blocked {
+                    let record = BlockedRoomRecord { by, at: now };
+                    batch.put(&tables::BLOCKED_ROOM, &room_id, &record);
+                } else {
+                    batch.delete(&tables::BLOCKED_ROOM, &room_id);
+                }
+                if was != is_blocked {
+                    audit::record(latest, batch, now, &[deed])?;
+                }
+                Ok(was)
+            })
+            .await
+    }
+}
