@@ -15,7 +15,7 @@ use ruma_common::{
 };
 use ruma_federation_api::keys::{claim_keys::v1 as claim, get_keys::v1 as query};
 use store::{Snapshot, StoreError};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::Actions;
 
@@ -25,6 +25,9 @@ const LONGEST: Duration = Duration::from_secs(20);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The most servers that are asked for one request; further ones are failures.
 const MOST_SERVERS: usize = 500;
+/// The most users whose lists of devices are waited for where somebody asks for their keys;
+/// those of more are fetched meanwhile, and their servers asked for the keys alone.
+const MOST_FETCHED: usize = 10;
 /// The most users of other servers whose keys are fetched because somebody signs them.
 const MOST_SIGNED: usize = 20;
 /// The longest answer of one server, in bytes.
@@ -101,11 +104,27 @@ impl Actions {
             return Ok(found);
         }
         // From now on they are kept, if a room is shared.
-        let users = unknown.keys().cloned().collect();
-        if self.accounts.follow_devices(viewer, users).await? {
+        let begun = Instant::now();
+        let users: Vec<_> = unknown.keys().cloned().collect();
+        let follows = self.accounts.follow_devices(viewer, users.clone()).await?;
+        if follows && users.len() <= MOST_FETCHED {
+            let fetching = self.fetch_lists_now(users);
+            let limit = wait.clamp(SHORTEST, LONGEST);
+            match tokio::time::timeout(limit, fetching).await {
+                Ok(fetched) => fetched?,
+                Err(_) => self.stale_devices.notify_one(),
+            }
+        } else if follows {
             self.stale_devices.notify_one();
         }
-        self.ask_keys(viewer, unknown, wait, &mut found).await?;
+        let KeptKeys { kept, unknown } = self.kept_keys(viewer, unknown).await?;
+        for (user_id, keys) in kept {
+            found.add(user_id, keys);
+        }
+        if !unknown.is_empty() {
+            let left = wait.saturating_sub(begun.elapsed());
+            self.ask_keys(viewer, unknown, left, &mut found).await?;
+        }
         Ok(found)
     }
 

@@ -75,6 +75,8 @@ impl Replayed {
 
 /// All that the commit brings beside the room's new state.
 struct Rest {
+    /// The room's state until now.
+    before: StateRoot,
     record: PartialRoomRecord,
     events: Vec<Replayed>,
     /// By events that are part of the room only now: what they redact.
@@ -152,11 +154,13 @@ impl Rooms {
                 return Ok((Completion::Refused(reason), None));
             }
         }
+        let before = staging.head.state;
         staging.move_on(&known, &mut maps, &events)?;
         let found = found_servers(self, &known, &maps, &record, &staging, &events)?;
         staging.nodes = maps.into_fresh();
         let redacted = redacted_now(latest, &known, &mut staging, &events)?;
         let rest = Rest {
+            before,
             record,
             events,
             redacted,
@@ -186,6 +190,9 @@ impl Rooms {
             unmark(room, &mut progress, latest, batch)?;
             forget_events(batch, room);
             batch.put(&tables::COMPLETED_BY_ROOM, &room, &position);
+            // Who compares sees what was known before.
+            let before = RoomChange::State { root: rest.before };
+            progress.tell(batch, room, &before);
             progress.tell(batch, room, &RoomChange::State { root });
             LogEntry::Completed {
                 room,

@@ -25,11 +25,13 @@ async fn join(user: &User, room: &str, via: &str) {
     user.post(path, json!({})).await.ok();
 }
 
-/// `/sync` of a client that loads members as they speak.
+/// The filter of a client that loads members as they speak.
+fn lazily() -> Value {
+    json!({ "room": { "state": { "lazy_load_members": true } } })
+}
+
 async fn lazy_sync(user: &User) -> Synced {
-    let filter = json!({ "room": { "state": { "lazy_load_members": true } } }).to_string();
-    let path = format!("v3/sync?filter={}", escape(&filter));
-    Synced(user.get(path).await.ok())
+    user.sync_filtered(&lazily(), "").await
 }
 
 async fn joined_members(user: &User, room: &str) -> usize {
@@ -117,6 +119,7 @@ async fn members_come_when_somebody_tells_them() {
         (asked(&peer, "v1/state_ids/") > 0).then_some(())
     })
     .await;
+    let before = lazy_sync(&alice).await;
     resident.tells_members();
     // Asked in a request that waits for them: 600, the creator and alice.
     assert_eq!(joined_members(&alice, &room).await, 602);
@@ -125,6 +128,12 @@ async fn members_come_when_somebody_tells_them() {
         synced.joined(&room)["summary"]["m.joined_member_count"],
         602
     );
+    // Everybody is somebody whose devices nobody knows.
+    let since = before.next_batch();
+    let after = alice.sync_filtered(&lazily(), since).await;
+    let changed = after.0["device_lists"]["changed"].as_array().unwrap();
+    assert!(changed.contains(&json!(resident.creator)), "{changed:?}");
+    assert!(changed.contains(&json!(format!("@member-599:{PEER}"))));
     // Whatever is whole stays so.
     let path = format!("v3/rooms/{}/members", escape(&room));
     let members = alice.get(path).await.ok();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::PublishedDevicesRecord;
+use model::{PublishedDevicesRecord, UserSerial};
 use ruma_common::{UserId, encryption::CrossSigningKey, serde::Raw};
 use sha2::{Digest as _, Sha256};
 use store::{Position, Read, StoreError};
@@ -27,10 +27,11 @@ pub(super) struct DeviceNews {
 
 /// Compares what other servers may see of a user now, `with_names` of devices or without,
 /// with what they were told. None if there is no such user, or nothing new to them. `at` is
-/// the commit that changed something.
+/// the commit that changed something. A device without keys is nothing that others see but by
+/// its name.
 pub(super) fn news(
     view: &impl Read,
-    user_id: &UserId,
+    (user, user_id): (UserSerial, &UserId),
     known: Option<PublishedDevicesRecord>,
     with_names: bool,
     at: Position,
@@ -39,9 +40,18 @@ pub(super) fn news(
         return Ok(None);
     };
     let devices = published.devices.iter();
-    let devices: Vec<(String, [u8; 16])> = devices
+    let mut devices: Vec<(String, [u8; 16])> = devices
         .map(|(id, keys)| (id.to_string(), digest(&[keys.json().get()])))
         .collect();
+    if with_names {
+        for device in accounts::devices(view, user)? {
+            if let Some(name) = device.display_name
+                && !published.devices.contains_key(&device.device_id)
+            {
+                devices.push((device.device_id.to_string(), digest(&["", &name])));
+            }
+        }
+    }
     let key = |key: &Option<Raw<CrossSigningKey>>| {
         key.as_ref()
             .map_or(String::new(), |key| key.json().get().to_owned())

@@ -347,7 +347,7 @@ impl Routing<'_> {
                 }
                 Ok(())
             }
-            LogEntry::Entered { room, event } => self.entered(position, room, event),
+            LogEntry::Entered { room, event } => self.entered(room, event),
             LogEntry::Receipt { room, user } => self.receipt(position, room, user),
             LogEntry::DeviceList { user } => self.devices(position, user),
             LogEntry::Completed { room, since, found } => self.found(position, room, since, &found),
@@ -385,18 +385,7 @@ impl Routing<'_> {
     }
 
     /// Somebody has come in by way of another server, which tells the others of that itself.
-    /// Where it has left the members out, nobody is told of devices: who is there is not known,
-    /// and finds the devices by the join, as everybody does.
-    fn entered(
-        &mut self,
-        position: Position,
-        room: RoomSerial,
-        event: EventSerial,
-    ) -> Result<(), StoreError> {
-        let completed = self.view.get(&COMPLETED_BY_ROOM, &room)?;
-        if completed.is_some_and(|at| at > position) || rooms::is_partial(self.view, room)? {
-            return Ok(());
-        }
+    fn entered(&mut self, room: RoomSerial, event: EventSerial) -> Result<(), StoreError> {
         match Told::load(self.view, self.federation.own_name(), event)? {
             Some(Told {
                 joined: Some(joined),
@@ -424,6 +413,13 @@ impl Routing<'_> {
         let record = self.view.get(&MEMBERSHIP_BY_USER, &(user, room))?;
         // Another name or face of somebody who was there is no news of devices.
         if record.is_none_or(|record| record.last_join != position) {
+            return Ok(());
+        }
+        // Where members were left out, who is there was not known: they find the devices by the
+        // join, as everybody does.
+        let completed = self.view.get(&COMPLETED_BY_ROOM, &room)?;
+        let was_partial = completed.is_some_and(|at| at.0 > position);
+        if was_partial || rooms::is_partial(self.view, room)? {
             return Ok(());
         }
         let there = rooms::servers_in(self.view, room)?.into_iter().collect();
@@ -535,8 +531,8 @@ impl Routing<'_> {
             None => self.view.get(&PUBLISHED_DEVICES_BY_USER, &user)?,
         };
         let with_names = self.federation.inner.options.device_names;
-        let Some(news) = device_news::news(self.view, &user_id, known, with_names, position)?
-        else {
+        let of = (user, &*user_id);
+        let Some(news) = device_news::news(self.view, of, known, with_names, position)? else {
             return Ok(());
         };
         for server in servers {
