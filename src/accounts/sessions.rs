@@ -334,7 +334,11 @@ impl Accounts {
             })
             .await?;
         if let Some(ends) = record.ends {
-            self.end_predecessors(hash, ends).await?;
+            match self.end_predecessors(hash, ends).await {
+                // People read on when nothing can be written; the next use ends them.
+                Err(StoreError::DiskFull) => return Ok(session),
+                ended => ended?,
+            }
         }
         self.inner
             .sessions

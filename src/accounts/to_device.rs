@@ -233,8 +233,12 @@ impl Accounts {
         loop {
             let deleted = self
                 .store()
-                .commit_later(move |latest, _, batch| delete_some(latest, batch, device, up_to))
-                .await?;
+                .commit_later(move |latest, _, batch| delete_some(latest, batch, device, up_to));
+            let deleted = match deleted.await {
+                // People read on when nothing can be written; the next sync says it again.
+                Err(StoreError::DiskFull) => return Ok(()),
+                deleted => deleted?,
+            };
             if deleted < DELETED_AT_ONCE {
                 return Ok(());
             }

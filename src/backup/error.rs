@@ -47,6 +47,21 @@ pub enum BackupError {
         /// Which one; any, if there is none.
         name: Option<String>,
     },
+    /// The backups there are sealed, and whoever asks has no key.
+    #[error("the backups in {} are sealed: name the file with the secret key (--identity FILE)", .0.display())]
+    Sealed(PathBuf),
+    /// The backups there are sealed for somebody else, or not at all.
+    #[error(
+        "the backups in {} are {}, and one folder holds one kind: name another folder",
+        folder.display(),
+        sealed_for.as_deref().map_or_else(|| "not sealed".to_owned(), |key| format!("sealed for {key}"))
+    )]
+    OtherSeal {
+        /// The folder.
+        folder: PathBuf,
+        /// Whom they are sealed for, if for anybody.
+        sealed_for: Option<String>,
+    },
     /// The list of a backup's files is not as it was written.
     #[error("the list of the backup's files is damaged: {0}")]
     Manifest(String),

@@ -60,11 +60,12 @@ pub fn unpack_backup(
     laying.progress.begin("copying");
     laying.progress.expect(manifest.bytes());
     for (name, file) in &manifest.files {
-        let object = repository.object(&file.hash);
-        match File::open(&object) {
-            Ok(mut source) => laying.take(name, &mut source, &object, Some(&object))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(BackupError::reading(&object)(error)),
+        let names = manifest.about.names.as_ref();
+        let object = repository.object(&file.hash, names);
+        // What is sealed is of no use where it is.
+        let link = Some(object.as_path()).filter(|_| names.is_none());
+        if let Some(mut source) = repository.open_object(&file.hash, manifest)? {
+            laying.take(name, &mut source, &object, link)?;
         }
     }
     laying.end(manifest.clone())
@@ -146,12 +147,16 @@ impl<'a> Laying<'a> {
         let (mut hasher, mut length) = (Sha256::new(), 0);
         let mut piece = vec![0; PIECE];
         loop {
-            let read = source
-                .read(&mut piece)
-                .map_err(BackupError::reading(source_path))?;
-            if read == 0 {
-                break;
-            }
+            let read = match source.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => read,
+                // Sealed bytes that were changed: what came so far is not the file.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData && object.is_none() => {
+                    length = u64::MAX;
+                    break;
+                }
+                Err(error) => return Err(BackupError::reading(source_path)(error)),
+            };
             let bytes = piece.get(..read).unwrap_or_default();
             hasher.update(bytes);
             length += read as u64;
@@ -235,7 +240,7 @@ impl Target {
             if !layout.with_media {
                 return Ok(Self::Nowhere);
             }
-        } else if !name.starts_with("database/") && !is_configuration {
+        } else if !name.starts_with("database/") && !name.starts_with("tls/") && !is_configuration {
             return Err(BackupError::Stray(name.to_owned()));
         }
         let path = layout.into.join(name);
@@ -251,8 +256,8 @@ impl Target {
     }
 }
 
-/// Gives everything below `folder` to whom the folder itself belongs, but for what is named
-/// `skipped`: who restores a server is root, who runs it is not.
+/// Gives everything below `folder` to whom the folder itself belongs, but for what lies deeper
+/// than in the folder named `skipped`: who restores a server is root, who runs it is not.
 ///
 /// # Errors
 /// If that is not allowed.
@@ -261,16 +266,14 @@ pub fn give_to_owner(folder: &Path, skipped: Option<&str>) -> Result<(), BackupE
     let owner = fs::metadata(folder).map_err(BackupError::reading(folder))?;
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
+        let is_last = skipped.is_some_and(|name| folder.ends_with(name));
         for path in crate::repository::entries(&folder)? {
-            if skipped.is_some_and(|name| path.ends_with(name)) {
-                continue;
-            }
             let found = fs::symlink_metadata(&path).map_err(BackupError::reading(&path))?;
             if (found.uid(), found.gid()) != (owner.uid(), owner.gid()) {
                 lchown(&path, Some(owner.uid()), Some(owner.gid()))
                     .map_err(BackupError::writing(&path))?;
             }
-            if found.is_dir() {
+            if found.is_dir() && !is_last {
                 folders.push(path);
             }
         }

@@ -7,6 +7,9 @@
 //!   however many backups name them; a backup is a [`Manifest`] that names all of its
 //!   files with their hashes. The manifest is written last, when everything that it names is
 //!   on disk: whatever breaks off before, the earlier backups are whole.
+//! - Backups can be sealed for the holder of a secret key ([`sealing`](Sealed)): each file by
+//!   itself, under a name that only whoever has the server's signing key can make of its hash.
+//!   Making them needs no secret; looking into them does.
 //! - A stream is a tar archive of the same files, with the manifest at its end.
 //! - Files that never change ([`is_immutable`]) are read only once for all backups in a folder.
 //!
@@ -17,8 +20,11 @@ mod error;
 mod laying;
 mod making;
 mod manifest;
+mod mending;
 mod progress;
+mod pruning;
 mod repository;
+mod sealing;
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +33,10 @@ pub use error::BackupError;
 pub use laying::{Layout, Unpacked, give_to_owner, sync_all, unpack_backup, unpack_stream};
 pub use making::{Made, Making, is_immutable, media_name};
 pub use manifest::{About, FileRecord, Manifest};
+pub use mending::{Mended, mend};
 pub use progress::{NoProgress, Progress};
-pub use repository::{Held, Repository};
+pub use repository::{Held, Repository, Seal, naming_key};
+pub use sealing::{Identity, KeyError, Opened, Recipient, SealError, Sealed};
 
 /// The signing key's name in a backup and in the data folder.
 pub const KEY: &str = "signing.key";

@@ -8,11 +8,13 @@ use std::{
     path::Path,
 };
 
+use runtime::Random;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    About, BackupError, FileRecord, Manifest, Progress, Repository,
+    About, BackupError, FileRecord, Manifest, NoProgress, Progress, Recipient, Repository, Sealed,
     manifest::{hexadecimal, is_safe, parse_hexadecimal},
+    mending::hash_of,
     repository::entries,
 };
 
@@ -32,7 +34,38 @@ pub struct Making<'a> {
 
 enum Sink {
     Folder(Repository),
-    Stream(tar::Builder<Box<dyn Write>>),
+    Stream(tar::Builder<Target>),
+}
+
+/// Where a stream goes.
+enum Target {
+    Plain(Box<dyn Write>),
+    Sealed(Box<Sealed<Box<dyn Write>>>),
+}
+
+impl Target {
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Plain(mut stream) => stream.flush(),
+            Self::Sealed(sealed) => sealed.finish().map(drop),
+        }
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Sealed(sealed) => sealed.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Sealed(sealed) => sealed.flush(),
+        }
+    }
 }
 
 /// What became of a backup.
@@ -72,10 +105,24 @@ impl<'a> Making<'a> {
         Ok(Self::new(Sink::Folder(repository), earlier, progress))
     }
 
-    /// A backup as a tar archive.
-    pub fn into_stream(stream: Box<dyn Write>, progress: &'a mut dyn Progress) -> Self {
-        let sink = Sink::Stream(tar::Builder::new(stream));
-        Self::new(sink, Manifest::default(), progress)
+    /// A backup as a tar archive, sealed for `recipient` if there is one.
+    ///
+    /// # Errors
+    /// If the stream cannot be written.
+    pub fn into_stream(
+        stream: Box<dyn Write>,
+        recipient: Option<&Recipient>,
+        progress: &'a mut dyn Progress,
+    ) -> Result<Self, BackupError> {
+        let target = match recipient {
+            None => Target::Plain(stream),
+            Some(recipient) => {
+                let sealed = Sealed::new(stream, recipient, &Random::system());
+                Target::Sealed(Box::new(sealed.map_err(failed_to_write)?))
+            }
+        };
+        let sink = Sink::Stream(tar::Builder::new(target));
+        Ok(Self::new(sink, Manifest::default(), progress))
     }
 
     fn new(sink: Sink, earlier: Manifest, progress: &'a mut dyn Progress) -> Self {
@@ -229,11 +276,25 @@ impl<'a> Making<'a> {
                 let mut header = header(text.len() as u64, manifest.about.made_at.0 / 1_000);
                 archive
                     .append_data(&mut header, MANIFEST, text.as_bytes())
-                    .and_then(|()| archive.into_inner()?.flush())
+                    .and_then(|()| archive.into_inner()?.finish())
                     .map_err(failed_to_write)?;
             }
         }
         Ok(self.made)
+    }
+
+    /// The hash of a file that lies in a folder of sealed backups already: sealing it again
+    /// would cost more than reading it.
+    fn known(&self, path: &Path, length: u64) -> Result<Option<[u8; 32]>, BackupError> {
+        let Sink::Folder(repository) = &self.sink else {
+            return Ok(None);
+        };
+        if !repository.is_sealed() {
+            return Ok(None);
+        }
+        let mut file = File::open(path).map_err(BackupError::reading(path))?;
+        let hash = hash_of(&mut file, &mut NoProgress).map_err(BackupError::reading(path))?;
+        Ok(Some(hash).filter(|hash| repository.has(hash, length)))
     }
 
     /// Copies a file; none if it is not there any more.
@@ -245,6 +306,13 @@ impl<'a> Making<'a> {
         };
         let metadata = source.metadata().map_err(BackupError::reading(path))?;
         let length = metadata.len();
+        if let Some(hash) = self.known(path, length)? {
+            return Ok(Some(FileRecord {
+                hash,
+                length,
+                modified: modified(&metadata),
+            }));
+        }
         let mut reader = Hashing {
             source: &source,
             left: length,
@@ -253,8 +321,8 @@ impl<'a> Making<'a> {
         };
         let hash = match &mut self.sink {
             Sink::Folder(repository) => {
-                let (unfinished, mut file) = repository.begin()?;
-                copy_all(&mut reader, &mut file, path, &unfinished)?;
+                let (unfinished, file) = repository.begin()?;
+                repository.write(&mut reader, file, path, &unfinished)?;
                 let hash = reader.hasher.finalize().into();
                 repository.take(unfinished, hash, length)?;
                 hash

@@ -8,6 +8,7 @@
 //! position 4711
 //! epoch 1234
 //! configuration /etc/cairn/cairn.toml
+//! names KEY                  only where the files are sealed: what their names are made with
 //! file SHA256 LENGTH MODIFIED NAME
 //! …
 //! end SHA256
@@ -45,6 +46,8 @@ pub struct About {
     pub epoch: u64,
     /// Where the configuration file lay.
     pub configuration: String,
+    /// What the names of sealed files are made with.
+    pub names: Option<[u8; 32]>,
 }
 
 /// One file of a backup.
@@ -90,6 +93,9 @@ impl Manifest {
             about.epoch,
             about.configuration,
         );
+        if let Some(key) = &about.names {
+            let _ = writeln!(text, "names {}", hexadecimal(key));
+        }
         for (name, file) in &self.files {
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -139,6 +145,10 @@ impl Manifest {
                 "position" => about.position = number()?,
                 "epoch" => about.epoch = number()?,
                 "configuration" => value.clone_into(&mut about.configuration),
+                "names" => {
+                    let key = parse_hexadecimal(value).ok_or_else(|| damaged(line))?;
+                    about.names = Some(key);
+                }
                 "file" => {
                     let (name, file) = parse_file(value).ok_or_else(|| damaged(line))?;
                     manifest.files.insert(name, file);

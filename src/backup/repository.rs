@@ -7,27 +7,71 @@
 //! FOLDER/objects/aa/aabb…      the bytes of files, named by their SHA-256
 //! FOLDER/unfinished/           what is being written; emptied when a backup begins
 //! ```
+//!
+//! Where they are sealed:
+//!
+//! ```text
+//! FOLDER/sealed                whose they are, and whom they are sealed for
+//! FOLDER/backups/NUMBER-TIME   the manifests, sealed
+//! FOLDER/objects/aa/aabb…      the bytes of files, each sealed, named by the SHA-256 of a key
+//!                              and their own SHA-256
+//! FOLDER/needed/NUMBER-TIME    the names of the objects that a manifest needs, so that the
+//!                              others can be removed by whoever cannot read it
+//! ```
 
 use std::{
     collections::{BTreeSet, HashSet},
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write as _},
+    io::{self, Read},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
+use runtime::Random;
+use sha2::{Digest as _, Sha256};
+
 use crate::{
-    BackupError, Manifest,
-    manifest::{hexadecimal, parse_hexadecimal},
+    BackupError, Identity, Manifest, Opened, Recipient, Sealed, making::copy_all,
+    manifest::hexadecimal,
 };
 
 /// How many written files, and how many of their bytes, wait for one sync of the disk.
 const FILES_AT_ONCE: usize = 512;
 const BYTES_AT_ONCE: u64 = 256 << 20;
 
+/// The longest list of a sealed backup's files, in bytes.
+const MAX_MANIFEST: u64 = 2 << 30;
+
+/// A key of names, from a secret that whoever makes the backups has.
+pub fn naming_key(secret: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(b"names of sealed files\0")
+        .chain_update(secret)
+        .finalize()
+        .into()
+}
+
+/// Whom backups are sealed for.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    /// Whoever has the secret key can read them.
+    pub recipient: Recipient,
+    /// A secret of the server's: with it the names of files are made of their hashes.
+    pub names: [u8; 32],
+}
+
+/// What the file `sealed` says.
+pub(crate) struct Marker {
+    pub(crate) server_name: String,
+    recipient: String,
+}
+
 /// A folder of backups, held by this process alone where it is to be changed.
 pub struct Repository {
     folder: PathBuf,
+    seal: Option<Seal>,
+    identity: Option<Identity>,
+    random: Random,
     /// Held, never read: the lock ends with the file handle.
     _lock: Option<File>,
     /// Files that are written and not yet in their place.
@@ -51,7 +95,11 @@ impl Repository {
     ///
     /// # Errors
     /// If it holds something else, belongs to another server, or is in use.
-    pub fn create(folder: &Path, server_name: &str) -> Result<Self, BackupError> {
+    pub fn create(
+        folder: &Path,
+        server_name: &str,
+        seal: Option<Seal>,
+    ) -> Result<Self, BackupError> {
         make_folder(folder).map_err(BackupError::writing(folder))?;
         if !folder.join("backups").is_dir() && !is_empty(folder)? {
             return Err(BackupError::Foreign(folder.to_owned()));
@@ -61,16 +109,9 @@ impl Repository {
             let part = folder.join(part);
             make_folder(&part).map_err(BackupError::writing(&part))?;
         }
-        let repository = Self::new(folder, Some(lock));
-        if let Some(newest) = repository.newest()?
-            && newest.manifest.about.server_name != server_name
-        {
-            return Err(BackupError::OtherServer {
-                folder: folder.to_owned(),
-                found: newest.manifest.about.server_name,
-                wanted: server_name.to_owned(),
-            });
-        }
+        let mut repository = Self::new(folder, Some(lock));
+        repository.must_be_of(server_name, seal.as_ref())?;
+        repository.seal = seal;
         let unfinished = folder.join("unfinished");
         for path in entries(&unfinished)? {
             let removed = match path.is_dir() {
@@ -102,8 +143,93 @@ impl Repository {
         }
     }
 
+    /// With the secret key that opens what is sealed.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Option<Identity>) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// Refuses a folder that has another server's backups, or backups of another kind. Notes
+    /// in a new one which kind its backups are.
+    fn must_be_of(&self, server_name: &str, seal: Option<&Seal>) -> Result<(), BackupError> {
+        let (marker, names) = (self.marker()?, self.names()?);
+        let found = match &marker {
+            Some(marker) => Some(marker.server_name.clone()),
+            None => self.newest()?.map(|held| held.manifest.about.server_name),
+        };
+        if let Some(found) = found.filter(|found| found != server_name) {
+            return Err(BackupError::OtherServer {
+                folder: self.folder.clone(),
+                found,
+                wanted: server_name.to_owned(),
+            });
+        }
+        let sealed_for = marker.map(|marker| marker.recipient);
+        let wanted = seal.map(|seal| seal.recipient.to_string());
+        if sealed_for == wanted {
+            return Ok(());
+        }
+        if sealed_for.is_some() || !names.is_empty() {
+            return Err(BackupError::OtherSeal {
+                folder: self.folder.clone(),
+                sealed_for,
+            });
+        }
+        let path = self.folder.join("sealed");
+        let text = format!("server {server_name}\nto {}\n", wanted.unwrap_or_default());
+        fs::write(&path, text).map_err(BackupError::writing(&path))?;
+        let needed = self.folder.join("needed");
+        make_folder(&needed).map_err(BackupError::writing(&needed))
+    }
+
+    /// Whose sealed backups are here, and whom they are sealed for; none if they are not.
+    pub(crate) fn marker(&self) -> Result<Option<Marker>, BackupError> {
+        let path = self.folder.join("sealed");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(BackupError::reading(&path)(error)),
+        };
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap_or_default().to_owned()
+        };
+        Ok(Some(Marker {
+            server_name: field("server "),
+            recipient: field("to "),
+        }))
+    }
+
+    /// Whose backups these are, where they are sealed: what can be said without a key.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn sealed_server(&self) -> Result<Option<String>, BackupError> {
+        Ok(self.marker()?.map(|marker| marker.server_name))
+    }
+
+    /// When the newest backup was ended, by the clock of the folder's disk.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn newest_age(&self) -> Result<std::time::Duration, BackupError> {
+        let missing = || BackupError::Missing {
+            folder: self.folder.clone(),
+            name: None,
+        };
+        let name = self.names()?.pop().ok_or_else(missing)?;
+        let path = self.folder.join("backups").join(name);
+        let modified = fs::metadata(&path).and_then(|found| found.modified());
+        let modified = modified.map_err(BackupError::reading(&path))?;
+        Ok(modified.elapsed().unwrap_or_default())
+    }
+
     fn new(folder: &Path, lock: Option<File>) -> Self {
         Self {
+            seal: None,
+            identity: None,
+            random: Random::system(),
             folder: folder.to_owned(),
             _lock: lock,
             pending: Vec::new(),
@@ -147,7 +273,15 @@ impl Repository {
         };
         let name = name.ok_or_else(missing)?;
         let path = self.folder.join("backups").join(&name);
-        let text = fs::read_to_string(&path).map_err(BackupError::reading(&path))?;
+        let mut file = File::open(&path).map_err(BackupError::reading(&path))?;
+        let mut text = String::new();
+        let read = match (self.marker()?, &self.identity) {
+            (None, _) => file.read_to_string(&mut text),
+            (Some(_), None) => return Err(BackupError::Sealed(self.folder.clone())),
+            (Some(_), Some(identity)) => Opened::new(io::BufReader::new(file), identity)
+                .and_then(|opened| opened.take(MAX_MANIFEST).read_to_string(&mut text)),
+        };
+        read.map_err(BackupError::reading(&path))?;
         let manifest = Manifest::parse(&text)?;
         Ok(Held { name, manifest })
     }
@@ -164,23 +298,90 @@ impl Repository {
         Ok(None)
     }
 
-    /// The files of the newest backup.
+    /// The files of the newest backup; none where they are sealed, so that every file is
+    /// read again, though not copied.
     pub(crate) fn earlier(&self) -> Result<Manifest, BackupError> {
+        if self.seal.is_some() {
+            return Ok(Manifest::default());
+        }
         let newest = self.newest()?;
         Ok(newest.map_or_else(Manifest::default, |held| held.manifest))
     }
 
-    /// Where the bytes with a hash lie.
-    pub(crate) fn object(&self, hash: &[u8; 32]) -> PathBuf {
-        let name = hexadecimal(hash);
+    /// Where bytes lie under a name.
+    fn place_of(&self, name: &[u8; 32]) -> PathBuf {
+        let name = hexadecimal(name);
         let first = name.get(..2).unwrap_or_default();
         self.folder.join("objects").join(first).join(&name)
     }
 
+    /// Where the bytes with a hash lie; `names` is the key of names of those that are sealed.
+    pub(crate) fn object(&self, hash: &[u8; 32], names: Option<&[u8; 32]>) -> PathBuf {
+        self.place_of(&named(hash, names))
+    }
+
+    /// The bytes with a hash that a backup has; none if they are not there.
+    pub(crate) fn open_object(
+        &self,
+        hash: &[u8; 32],
+        manifest: &Manifest,
+    ) -> Result<Option<Box<dyn Read>>, BackupError> {
+        let names = manifest.about.names.as_ref();
+        let path = self.object(hash, names);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(BackupError::reading(&path)(error)),
+        };
+        match (names, &self.identity) {
+            (None, _) => Ok(Some(Box::new(file))),
+            (Some(_), None) => Err(BackupError::Sealed(self.folder.clone())),
+            (Some(_), Some(identity)) => match Opened::new(io::BufReader::new(file), identity) {
+                Ok(opened) => Ok(Some(Box::new(opened))),
+                // Damaged at its beginning: as good as not there.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+                Err(error) => Err(BackupError::reading(&path)(error)),
+            },
+        }
+    }
+
+    /// Whether what is made is sealed.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.seal.is_some()
+    }
+
+    /// The key of names, where what is made is sealed.
+    fn own_names(&self) -> Option<&[u8; 32]> {
+        self.seal.as_ref().map(|seal| &seal.names)
+    }
+
     /// Whether so many bytes lie under a hash, or are about to.
     pub(crate) fn has(&self, hash: &[u8; 32], length: u64) -> bool {
-        self.pending_hashes.contains(hash)
-            || fs::metadata(self.object(hash)).is_ok_and(|found| found.len() == length)
+        if self.pending_hashes.contains(hash) {
+            return true;
+        }
+        let found = fs::metadata(self.object(hash, self.own_names()));
+        // What is sealed is longer; under its name stands only what is whole.
+        found.is_ok_and(|found| self.seal.is_some() || found.len() == length)
+    }
+
+    /// Copies bytes into a file that [`Repository::begin`] gave out, sealed if they shall be.
+    pub(crate) fn write(
+        &self,
+        from: &mut impl Read,
+        file: File,
+        from_path: &Path,
+        to_path: &Path,
+    ) -> Result<(), BackupError> {
+        let writing = || BackupError::writing(to_path);
+        let Some(seal) = &self.seal else {
+            return copy_all(from, &mut &file, from_path, to_path);
+        };
+        let mut sealed = Sealed::new(io::BufWriter::new(file), &seal.recipient, &self.random)
+            .map_err(writing())?;
+        copy_all(from, &mut sealed, from_path, to_path)?;
+        sealed.finish().map_err(writing())?;
+        Ok(())
     }
 
     /// A new file for bytes whose hash is not known yet.
@@ -215,7 +416,7 @@ impl Repository {
     fn place(&mut self) -> Result<(), BackupError> {
         sync_disk(&self.folder)?;
         for (path, hash) in std::mem::take(&mut self.pending) {
-            let object = self.object(&hash);
+            let object = self.object(&hash, self.own_names());
             let above = object.parent().unwrap_or(&self.folder);
             make_folder(above).map_err(BackupError::writing(above))?;
             fs::rename(&path, &object).map_err(BackupError::writing(&object))?;
@@ -238,52 +439,59 @@ impl Repository {
         // Colons are no part of a file's name on every file system.
         let time = manifest.about.made_at.to_string().replace(':', "-");
         let name = format!("{number:06}-{time}");
-        let (unfinished, mut file) = self.begin()?;
-        let path = self.folder.join("backups").join(&name);
-        file.write_all(manifest.to_text().as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&unfinished, &path))
-            .and_then(|()| File::open(self.folder.join("backups"))?.sync_all())
-            .map_err(BackupError::writing(&path))?;
+        let text = match self.seal.clone() {
+            None => manifest.to_text(),
+            Some(seal) => {
+                self.write_needed(&name, manifest, &seal)?;
+                let mut manifest = manifest.clone();
+                manifest.about.names = Some(seal.names);
+                manifest.to_text()
+            }
+        };
+        self.write_whole(
+            &self.folder.join("backups").join(&name),
+            text.as_bytes(),
+            true,
+        )?;
         Ok(name)
     }
 
-    /// Removes all backups but the newest `keep`, and the bytes that none of those needs.
-    /// Returns the names of the removed ones and how many bytes that freed. If the list of one
-    /// that is kept cannot be read, nothing is removed.
-    ///
-    /// # Errors
-    /// If something cannot be read or removed.
-    pub fn prune(&self, keep: usize) -> Result<(Vec<String>, u64), BackupError> {
-        let mut names = self.names()?;
-        let kept = names.split_off(names.len().saturating_sub(keep.max(1)));
-        let mut needed = BTreeSet::new();
-        for name in &kept {
-            let held = self.backup(Some(name))?;
-            needed.extend(held.manifest.files.values().map(|file| file.hash));
+    /// Lists the objects that a sealed backup needs.
+    fn write_needed(
+        &mut self,
+        name: &str,
+        manifest: &Manifest,
+        seal: &Seal,
+    ) -> Result<(), BackupError> {
+        let hashes = manifest.files.values().map(|file| &file.hash);
+        let names: BTreeSet<[u8; 32]> = hashes.map(|hash| named(hash, Some(&seal.names))).collect();
+        let lines: Vec<String> = names.iter().map(hexadecimal).collect();
+        let text = lines.join("\n") + "\n";
+        self.write_whole(
+            &self.folder.join("needed").join(name),
+            text.as_bytes(),
+            false,
+        )
+    }
+
+    /// Writes a file, whole or not at all, and waits until it is on disk.
+    fn write_whole(
+        &mut self,
+        path: &Path,
+        bytes: &[u8],
+        may_seal: bool,
+    ) -> Result<(), BackupError> {
+        let (unfinished, file) = self.begin()?;
+        let copy = file.try_clone().map_err(BackupError::writing(path))?;
+        match may_seal {
+            true => self.write(&mut &*bytes, copy, path, &unfinished)?,
+            false => copy_all(&mut &*bytes, &mut &copy, path, &unfinished)?,
         }
-        let backups = self.folder.join("backups");
-        for name in &names {
-            let path = backups.join(name);
-            fs::remove_file(&path).map_err(BackupError::writing(&path))?;
-        }
-        File::open(&backups)
-            .and_then(|folder| folder.sync_all())
-            .map_err(BackupError::writing(&backups))?;
-        let mut freed = 0;
-        for folder in entries(&self.folder.join("objects"))? {
-            for path in entries(&folder)? {
-                let hash = path.file_name().and_then(|name| name.to_str());
-                let Some(hash) = hash.and_then(parse_hexadecimal) else {
-                    continue;
-                };
-                if !needed.contains(&hash) {
-                    freed += fs::metadata(&path).map_or(0, |found| found.len());
-                    fs::remove_file(&path).map_err(BackupError::writing(&path))?;
-                }
-            }
-        }
-        Ok((names, freed))
+        let above = path.parent().unwrap_or(&self.folder);
+        file.sync_all()
+            .and_then(|()| fs::rename(&unfinished, path))
+            .and_then(|()| File::open(above)?.sync_all())
+            .map_err(BackupError::writing(path))
     }
 
     /// A new empty folder here, on the same file system as the bytes, for a rehearsal.
@@ -301,17 +509,37 @@ impl Repository {
 
     fn write_readme(&self, server_name: &str) -> Result<(), BackupError> {
         let path = self.folder.join("README");
+        let (with, who) = match &self.seal {
+            None => ("", "Whoever can read it".to_owned()),
+            Some(seal) => (
+                " --identity FILE",
+                format!("Whoever has the secret key of {}", seal.recipient),
+            ),
+        };
         let text = format!(
             "Backups of the Matrix server {server_name}, made by `cairn backup create`.\n\
-             Check one:    cairn backup verify FOLDER\n\
-             Restore one:  cairn backup restore FOLDER\n\
-             Nothing here may be changed by hand. Whoever can read it can read everything\n\
-             that the server knows, and can be the server.\n"
+             Check one:    cairn backup verify FOLDER{with}\n\
+             Restore one:  cairn backup restore FOLDER{with}\n\
+             Nothing here may be changed by hand. {who}\n\
+             can read everything that the server knows, and can be the server.\n"
         );
         if fs::read_to_string(&path).is_ok_and(|found| found == text) {
             return Ok(());
         }
         fs::write(&path, text).map_err(BackupError::writing(&path))
+    }
+}
+
+/// Under which name the bytes with a hash lie.
+fn named(hash: &[u8; 32], names: Option<&[u8; 32]>) -> [u8; 32] {
+    match names {
+        None => *hash,
+        // Both have one length: nobody can make one name of two.
+        Some(key) => Sha256::new()
+            .chain_update(key)
+            .chain_update(hash)
+            .finalize()
+            .into(),
     }
 }
 

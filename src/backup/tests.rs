@@ -1,5 +1,7 @@
 //! Backups of small folders.
 
+mod sealed;
+
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -74,7 +76,7 @@ impl Place {
     }
 
     fn back_up(&self, second: u64) -> Made {
-        let repository = Repository::create(&self.backups(), "a.test").unwrap();
+        let repository = Repository::create(&self.backups(), "a.test", None).unwrap();
         let mut progress = NoProgress;
         let making = Making::into_folder(repository, &mut progress).unwrap();
         self.fill(making, second).unwrap()
@@ -127,6 +129,7 @@ fn about(second: u64) -> About {
         position: 40 + second,
         epoch: 7,
         configuration: "/etc/cairn/a file.toml".to_owned(),
+        names: None,
     }
 }
 
@@ -214,7 +217,7 @@ fn what_breaks_off_changes_nothing() {
     place.upload("a film");
     place.write("database/000009.sst", "more");
     {
-        let repository = Repository::create(&place.backups(), "a.test").unwrap();
+        let repository = Repository::create(&place.backups(), "a.test", None).unwrap();
         let mut progress = NoProgress;
         let mut making = Making::into_folder(repository, &mut progress).unwrap();
         making.add_media(&place.data().join("media")).unwrap();
@@ -249,7 +252,7 @@ fn old_backups_go_with_what_only_they_need() {
     fs::remove_file(place.data().join(film)).unwrap();
     place.upload("a song");
     place.back_up(3);
-    let repository = Repository::create(&place.backups(), "a.test").unwrap();
+    let repository = Repository::create(&place.backups(), "a.test", None).unwrap();
     assert_eq!(repository.prune(5).unwrap(), (Vec::new(), 0));
     assert_eq!(place.objects().len(), 8);
     let (removed, freed) = repository.prune(1).unwrap();
@@ -352,17 +355,17 @@ fn a_folder_of_something_else_is_left_alone() {
     for folder in [place.data(), place.backups()] {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("letter"), "").unwrap();
-        let error = Repository::create(&folder, "a.test").err().unwrap();
+        let error = Repository::create(&folder, "a.test", None).err().unwrap();
         assert!(matches!(error, BackupError::Foreign(_)), "{error}");
     }
     fs::remove_file(place.backups().join("letter")).unwrap();
     place.back_up(1);
-    let error = Repository::create(&place.backups(), "b.test")
+    let error = Repository::create(&place.backups(), "b.test", None)
         .err()
         .unwrap();
     assert!(matches!(error, BackupError::OtherServer { .. }), "{error}");
-    let held = Repository::create(&place.backups(), "a.test").unwrap();
-    let error = Repository::create(&place.backups(), "a.test")
+    let held = Repository::create(&place.backups(), "a.test", None).unwrap();
+    let error = Repository::create(&place.backups(), "a.test", None)
         .err()
         .unwrap();
     assert!(matches!(error, BackupError::InUse(_)), "{error}");
@@ -407,7 +410,7 @@ fn a_stream_holds_the_same_and_shows_where_it_was_cut() {
     let place = Place::new();
     let stream = Shared::default();
     let mut progress = NoProgress;
-    let making = Making::into_stream(Box::new(stream.clone()), &mut progress);
+    let making = Making::into_stream(Box::new(stream.clone()), None, &mut progress).unwrap();
     let made = place.fill(making, 1).unwrap();
     assert_eq!((made.files, made.name.as_str()), (6, ""));
     let bytes = stream.0.lock().unwrap().clone();

@@ -92,6 +92,34 @@ pub(crate) struct Init {
     /// Create this user as the first administrator; the generated password is shown once.
     #[arg(long, value_name = "USER")]
     pub(crate) administrator: Option<String>,
+    /// How apps get an encrypted connection; by a reverse proxy, if left out.
+    #[arg(long, value_enum)]
+    pub(crate) tls: Option<TlsKind>,
+    /// With `--tls files`: the PEM file of the certificate and those that lead to its root.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// With `--tls files`: the PEM file of the certificate's key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// A name or address by which apps reach the server, the one for people first; the server's name, if left out. May be repeated.
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// With `--tls acme`: the e-mail address that the authority writes to.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) email: Option<String>,
+}
+
+/// How apps get an encrypted connection to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TlsKind {
+    /// A reverse proxy in front of it has the certificate.
+    Proxy,
+    /// With a certificate from files.
+    Files,
+    /// With an authority that the server makes, for places without internet: its root is installed on each device.
+    Local,
+    /// With an authority on the internet (Let's Encrypt), which must reach port 443.
+    Acme,
 }
 
 #[derive(Debug, Subcommand)]
@@ -237,6 +265,10 @@ pub(crate) enum DatabaseVerb {
     Show,
     /// Write the database's files anew without what was deleted or replaced; a running server goes on meanwhile.
     Compact,
+    /// Go on without commits that the damaged log of the database has lost; the server must be stopped.
+    AcceptLoss,
+    /// Go back to the database of before an upgrade, without what came after; the server must be stopped.
+    GoBack,
 }
 
 /// What is looked at besides this server itself.
@@ -259,11 +291,17 @@ pub(crate) enum BackupVerb {
         /// Then remove all backups there but so many, the newest.
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
         keep: Option<u32>,
+        /// Seal it for the holder of the secret key of this public key of age (age1…), whom it
+        /// takes to look into it; each folder has one kind of backups.
+        #[arg(long, value_name = "PUBLIC_KEY")]
+        seal_to: Option<String>,
     },
     /// List the backups in a folder.
     List {
         /// The folder.
         from: PathBuf,
+        #[command(flatten)]
+        key: SecretKey,
     },
     /// Compare every byte with what was written, and try to open the database.
     Verify(BackupSource),
@@ -275,6 +313,21 @@ pub(crate) enum BackupVerb {
         #[arg(long, value_name = "FOLDER")]
         into: Option<PathBuf>,
     },
+    /// Put single files back that are damaged on this server's disk, without losing what came after; the server must be stopped.
+    Mend {
+        /// The folder of backups.
+        from: PathBuf,
+        #[command(flatten)]
+        key: SecretKey,
+    },
+}
+
+/// What opens sealed backups.
+#[derive(Debug, Args)]
+pub(crate) struct SecretKey {
+    /// The file with the secret key of age that opens sealed backups.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
 }
 
 /// Which backup.
@@ -285,6 +338,8 @@ pub(crate) struct BackupSource {
     /// Which of those in the folder, as `cairn backup list` names them; the newest, if left out.
     #[arg(long, value_name = "NAME")]
     pub(crate) backup: Option<String>,
+    #[command(flatten)]
+    pub(crate) key: SecretKey,
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,6 +17,7 @@ use std::{
 };
 
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
+use certificates::CertificateOptions;
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
@@ -30,6 +31,7 @@ use rooms::RoomsOptions;
 use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
 use services::Registration;
+use store::DatabaseOptions;
 use web::{LimitsOptions, Serves};
 
 pub(crate) use self::sections::example;
@@ -90,12 +92,16 @@ runtime::options! {
         data_dir: PathBuf = PathBuf::from("/var/lib/cairn"),
         /// The addresses to listen on.
         listener: Vec<ListenerOptions> = Vec::new(),
+        /// Certificates that the server sees to itself.
+        certificates: CertificateOptions = CertificateOptions::default(),
         /// Who may create an account.
         registration: RegistrationOptions = RegistrationOptions::default(),
         /// Passwords and sessions.
         accounts: AccountsOptions = AccountsOptions::default(),
         /// How rooms are made.
         rooms: RoomsOptions = RoomsOptions::default(),
+        /// The database.
+        database: DatabaseOptions = DatabaseOptions::default(),
         /// Files that people upload.
         media: MediaOptions = MediaOptions::default(),
         /// Previews of web pages.
@@ -136,12 +142,16 @@ pub(crate) struct Config {
     /// The addresses to listen on; at least one serves clients.
     #[serde(rename = "listener")]
     pub(crate) listeners: Vec<ListenerOptions>,
+    /// Certificates that the server sees to itself.
+    pub(crate) certificates: CertificateOptions,
     /// Who may create an account.
     pub(crate) registration: RegistrationOptions,
     /// Passwords and sessions.
     pub(crate) accounts: AccountsOptions,
     /// How rooms are made.
     pub(crate) rooms: RoomsOptions,
+    /// The database.
+    pub(crate) database: DatabaseOptions,
     /// Files that people upload.
     pub(crate) media: MediaOptions,
     /// Previews of web pages.
@@ -227,9 +237,11 @@ impl Config {
             server_name,
             data_dir: document.data_dir,
             listeners: document.listener,
+            certificates: document.certificates,
             registration: document.registration,
             accounts: document.accounts,
             rooms: document.rooms,
+            database: document.database,
             media: document.media,
             url_previews: document.url_previews,
             outgoing: document.outgoing,
@@ -416,15 +428,25 @@ fn listener_problems(source: &Source<'_>, document: &Document) -> Vec<Problem> {
             );
         }
         let Some(tls) = &listener.tls else { continue };
+        let own = own_certificate(document).unwrap_or_default();
         for (key, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
             if path.as_os_str().is_empty() {
                 report("tls", format!("`{key}` is empty: name a PEM file"));
+            } else if *path == own {
+                // The server makes it.
             } else if let Err(message) = readable(path) {
                 report("tls", message);
             }
         }
     }
     problems
+}
+
+/// The file of the certificate that the server makes or gets by itself, if it does.
+fn own_certificate(document: &Document) -> Option<PathBuf> {
+    let folder = document.data_dir.join(certificates::FOLDER);
+    let is_own = !document.certificates.names.is_empty();
+    is_own.then(|| folder.join(certificates::SERVER))
 }
 
 fn takes_any_port(address: SocketAddr) -> bool {

@@ -20,6 +20,7 @@ pub(crate) struct Gauges {
     families: IntGaugeVec,
     media: IntGaugeVec,
     free: IntGauge,
+    full: IntGauge,
     certificates: IntGaugeVec,
     ready: IntGauge,
     degraded: IntGauge,
@@ -75,6 +76,10 @@ impl Gauges {
                 "cairn_disk_free_bytes",
                 "Bytes on the data folder's disk that can still be taken.",
             ),
+            full: metrics.gauge(
+                "cairn_disk_full",
+                "What is refused for want of room: 0 nothing, 1 files, 2 everything new.",
+            ),
             certificates: metrics.gauge_with(
                 "cairn_certificate_ends_seconds",
                 "When a certificate in use ends, in seconds since the Unix epoch.",
@@ -95,9 +100,8 @@ impl Gauges {
     /// Looks everything up.
     pub(crate) async fn measure(&self, overseer: &Overseer) {
         self.process();
-        if let Some(free) = overseer.free_bytes() {
-            self.free.set(signed(free));
-        }
+        self.free.set(signed(overseer.store.space().free));
+        self.full.set(overseer.refused() as i64);
         for tls in &overseer.tls {
             if let Some(ends) = tls.ends_at() {
                 let name = tls.certificate().display().to_string();

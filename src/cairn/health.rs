@@ -1,10 +1,11 @@
 //! Whether the running server is well, and what an operator should look at.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use runtime::{Clock, Stop};
+use certificates::Keeper;
+use runtime::{Clock, Stop, Timestamp};
 use store::{Internals, Store, StoreError};
+use tokio::sync::Notify;
 use web::{Health, Tls};
 
 /// How long before its end a certificate is a reason to worry, in days.
@@ -13,8 +14,20 @@ const WORRY_DAYS: u64 = 14;
 const FAR_BEHIND: u64 = 10_000;
 /// How long a read of one row may take on a server that is well.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A clock before this (2026-01-01) is wrong: the program is younger.
+const YOUNGEST: Timestamp = Timestamp(1_767_225_600_000);
+/// So much earlier than what was written last a clock may be: people set it.
+const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Milliseconds of a day.
 const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+/// What is refused for want of room on the disk, from nothing to all that is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Nothing,
+    Files,
+    Everything,
+}
 
 /// What is looked at. Cheap to clone.
 #[derive(Clone)]
@@ -24,8 +37,12 @@ pub(crate) struct Overseer {
     /// Free bytes below which no file is taken any more.
     pub(crate) reserved_bytes: u64,
     pub(crate) tls: Vec<Tls>,
+    /// Who sees to the certificate, if that is this server.
+    pub(crate) keeper: Option<Arc<Keeper>>,
     pub(crate) clock: Clock,
     pub(crate) stop: Stop,
+    /// Told when only a restart is missing for the server to be well.
+    pub(crate) restart: Arc<Notify>,
 }
 
 impl Overseer {
@@ -38,6 +55,11 @@ impl Overseer {
                 "nothing is written until a restart, as the disk refused: {reason}"
             ));
         }
+        if let Some(reason) = self.store.damage() {
+            reasons.push(format!(
+                "a file of the database is damaged: look after the disk, stop the server, and have the file put back as a backup has it (cairn backup mend FOLDER): {reason}"
+            ));
+        }
         let answers = self.answers().await;
         if !answers {
             reasons.push(format!(
@@ -45,17 +67,11 @@ impl Overseer {
                 PATIENCE.as_secs()
             ));
         }
-        if let Some(free) = self.free_bytes()
-            && free < self.reserved_bytes
-        {
-            reasons.push(format!(
-                "the disk of {} is nearly full: {} MiB are free, and files are refused below {}",
-                self.data_dir.display(),
-                free >> 20,
-                self.reserved_bytes >> 20
-            ));
-        }
+        reasons.extend(self.disk_reason());
         reasons.extend(self.certificate_reasons());
+        reasons.extend(self.clock_reason());
+        let unrenewed = self.keeper.as_ref().and_then(|keeper| keeper.failure());
+        reasons.extend(unrenewed.map(|reason| format!("the certificate is not renewed: {reason}")));
         if answers && let Ok(internals) = self.store.internals().await {
             reasons.extend(readers_behind(&internals));
         }
@@ -81,10 +97,42 @@ impl Overseer {
         matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Ok(())))
     }
 
-    /// Bytes on the data folder's disk that can still be taken.
-    pub(crate) fn free_bytes(&self) -> Option<u64> {
-        let disk = rustix::fs::statvfs(&self.data_dir).ok()?;
-        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    /// What is refused as the disk is nearly full.
+    pub(crate) fn refused(&self) -> Refused {
+        let space = self.store.space();
+        match () {
+            () if space.is_short => Refused::Everything,
+            () if space.free < self.reserved_bytes => Refused::Files,
+            () => Refused::Nothing,
+        }
+    }
+
+    /// Whether the clock cannot be right, as on a machine without a battery for it.
+    fn clock_reason(&self) -> Option<String> {
+        let now = self.clock.now();
+        let before = match self.store.last_synced_at() {
+            _ if now < YOUNGEST => YOUNGEST,
+            Some(last) if now.plus(HOUR) < last => last,
+            _ => return None,
+        };
+        Some(format!(
+            "the clock shows {now}, before {before}: set it, or get a time server"
+        ))
+    }
+
+    fn disk_reason(&self) -> Option<String> {
+        let space = self.store.space();
+        let (what, below) = match self.refused() {
+            Refused::Nothing => return None,
+            Refused::Files => ("files are refused", self.reserved_bytes),
+            Refused::Everything => ("nothing new is written", space.reserved),
+        };
+        Some(format!(
+            "the disk of {} is nearly full: {} MiB are free, and {what} below {}; make room, and it goes on by itself",
+            self.data_dir.display(),
+            space.free >> 20,
+            below >> 20
+        ))
     }
 
     /// The certificates that end soon, or have ended, in words.

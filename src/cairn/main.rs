@@ -14,6 +14,7 @@ mod house;
 mod oversight;
 mod parts;
 mod progress;
+mod signals;
 mod socket;
 mod systemd;
 mod verbs;

@@ -84,6 +84,7 @@ impl Parts {
         let key = Arc::new(signing_key(&config.data_dir, &key_path, &random)?);
         let name = &config.server_name;
         let options = StoreOptions {
+            reserved_bytes: config.database.reserved_disk_bytes,
             metrics: metrics.clone(),
             ..StoreOptions::default()
         };

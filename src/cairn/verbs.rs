@@ -7,6 +7,7 @@ mod doctor;
 mod federation;
 mod init;
 mod invite;
+mod mend;
 mod pages;
 mod peers;
 mod restore;

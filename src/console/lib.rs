@@ -1,4 +1,5 @@
-//! Pages for people: those of an invitation, and of an e-mail address that is confirmed.
+//! Pages for people: the one at `/`, those of an invitation, and of an e-mail address that is
+//! confirmed.
 //!
 //! Floor: doors. Handlers and the pages they answer with, made on the server: no
 //! script runs on any of them, and nothing is loaded from anywhere.
@@ -11,6 +12,7 @@
 mod confirming;
 mod html;
 mod joining;
+mod landing;
 mod options;
 mod page;
 mod pages;
@@ -19,6 +21,7 @@ mod same_origin;
 mod sheet;
 mod texts;
 
+pub use landing::Support;
 pub use options::{ClientLink, JoiningOptions};
 pub use qr::QrCode;
 pub use sheet::{SheetInvitation, sheet};
@@ -41,11 +44,15 @@ pub struct Console {
     pub address: Arc<str>,
     /// What the operator wants newcomers to be told.
     pub joining: Arc<JoiningOptions>,
+    /// Whom people ask for help.
+    pub support: Arc<Support>,
 }
 
 /// All pages. `routes().into_router(console)` serves them.
 pub fn routes() -> Routes<Console> {
-    joining::routes().merge(confirming::routes())
+    joining::routes()
+        .merge(confirming::routes())
+        .merge(landing::routes())
 }
 
 /// The link that an invited person opens. `address` is the server's, as in

@@ -220,7 +220,7 @@ fn step(heading: &str, content: impl IntoIterator<Item = Element>) -> Element {
 }
 
 /// Something to copy, whole at one click.
-fn value(id: &'static str, text: &str) -> Element {
+pub(crate) fn value(id: &'static str, text: &str) -> Element {
     element("p")
         .with("class", "value")
         .has(element("code").with("id", id).has(text))

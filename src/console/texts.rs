@@ -7,6 +7,7 @@ use runtime::Timestamp;
 pub(crate) struct Texts {
     /// The language's code, for browsers and screen readers.
     pub(crate) language: &'static str,
+    pub(crate) landing: LandingTexts,
     pub(crate) form: FormTexts,
     pub(crate) mistakes: MistakeTexts,
     pub(crate) joined: JoinedTexts,
@@ -17,6 +18,19 @@ pub(crate) struct Texts {
     pub(crate) months: [&'static str; 12],
     /// `{day}`, `{month}`, `{year}`, `{time}`: a moment.
     pub(crate) moment: &'static str,
+}
+
+/// The page of a server. `{server}` is its name.
+pub(crate) struct LandingTexts {
+    pub(crate) lead: &'static str,
+    pub(crate) sign_in: &'static str,
+    pub(crate) sign_in_how: &'static str,
+    pub(crate) sign_in_more: &'static str,
+    pub(crate) join: &'static str,
+    pub(crate) join_how: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) help_how: &'static str,
+    pub(crate) help_nobody: &'static str,
 }
 
 /// The form of an invitation. `{server}` is the server's name.
@@ -143,6 +157,20 @@ pub(crate) const TEXTS: &Texts = &ENGLISH;
 
 const ENGLISH: Texts = Texts {
     language: "en",
+    landing: LandingTexts {
+        lead: "This is the Matrix server of {server}: a place to talk, in conversations that only those \
+               who take part can read.",
+        sign_in: "Sign in",
+        sign_in_how: "You have an account? Tell your Matrix app this address of the server, or point \
+                      your phone's camera at the code:",
+        sign_in_more: "Step by step",
+        join: "Join",
+        join_how: "Who lives or works here gets an invitation, a link or a printed code. Open it, and \
+                   choose a name and a password.",
+        help: "Help",
+        help_how: "These help you with this server:",
+        help_nobody: "Ask whoever invited you.",
+    },
     form: FormTexts {
         title: "Join {server}",
         title_mistake: "Look again: ",

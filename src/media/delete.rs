@@ -23,7 +23,7 @@ impl Media {
         let media_id = media_id.to_owned();
         let deleted = self
             .store()
-            .commit(move |latest, _, batch| {
+            .commit_from_reserve(move |latest, _, batch| {
                 let Some(record) = latest.get(&MEDIA_BY_ID, &media_id)? else {
                     return Ok::<_, StoreError>(None);
                 };

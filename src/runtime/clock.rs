@@ -141,6 +141,14 @@ impl Clock {
         }
     }
 
+    /// Sets a manual clock, also back. The system's clock goes its own way: nothing
+    /// happens.
+    pub fn set(&self, to: Timestamp) {
+        if let Source::Manual(time) = &self.0 {
+            time.store(to.0, Ordering::SeqCst);
+        }
+    }
+
     /// Moves a manual clock on by `milliseconds`. The system's clock goes its own
     /// way: nothing happens.
     pub fn advance(&self, milliseconds: u64) {

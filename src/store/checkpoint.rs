@@ -6,14 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use rocksdb::{DB, Options, checkpoint::Checkpoint};
+use rocksdb::{DB, LogLevel, Options, checkpoint::Checkpoint};
 use runtime::Random;
 
 use crate::{
     Family, OpenError, Position, Store, StoreError, StoreOptions,
     database::{Database, META_BY_NAME, meta},
+    mark,
     read::Latest,
     store::{prepare, progress, run},
+    upgrade::{self, STEPS},
 };
 
 /// How far positions and serials jump in a new life: further than a server could have
@@ -98,15 +100,36 @@ impl Store {
 /// # Errors
 /// If there is no such database, or it cannot be read.
 pub fn inspect(database: &Path, notes: &Path) -> Result<Inspected, OpenError> {
-    let failed = |error: rocksdb::Error| OpenError::Database {
-        path: database.to_owned(),
-        reason: error.into_string(),
-    };
     let mut options = Options::default();
     options.set_db_log_dir(notes);
+    inspect_with(database, &options)
+}
+
+/// Why the database in the folder `database` cannot be opened whole, in RocksDB's words, which
+/// name files that are missing; none if it can. Nothing is changed there; RocksDB's own notes
+/// go to the folder `notes`.
+pub fn broken(database: &Path, notes: &Path) -> Option<String> {
+    let mut options = Options::default();
+    options.set_db_log_dir(notes);
+    let families = Family::ALL.map(Family::name);
+    let families = families.into_iter().chain(["default"]);
+    let opened = DB::open_cf_for_read_only(&options, database, families, false);
+    opened.err().map(rocksdb::Error::into_string)
+}
+
+/// As [`inspect`], where RocksDB may leave its own notes beside the database.
+pub(crate) fn look(database: &Path) -> Result<Inspected, OpenError> {
+    let mut options = Options::default();
+    options.set_keep_log_file_num(3);
+    options.set_log_level(LogLevel::Fatal);
+    inspect_with(database, &options)
+}
+
+fn inspect_with(database: &Path, options: &Options) -> Result<Inspected, OpenError> {
+    let failed = |error: rocksdb::Error| OpenError::database(database, error);
     let index = Family::Index.name();
     let db =
-        DB::open_cf_for_read_only(&options, database, ["default", index], false).map_err(failed)?;
+        DB::open_cf_for_read_only(options, database, ["default", index], false).map_err(failed)?;
     let foreign = || OpenError::Foreign {
         path: database.to_owned(),
     };
@@ -146,7 +169,7 @@ pub fn begin_epoch(
     let latest = Latest {
         database: database.clone(),
     };
-    prepare(&database, &latest, folder, identity, random)?;
+    prepare(&database, &latest, folder, identity, random, STEPS)?;
     let (last, next_serial) = progress(&latest)?;
     let mut row = (last.0 + JUMP).to_be_bytes().to_vec();
     row.extend_from_slice(&(next_serial + JUMP).to_be_bytes());
@@ -157,6 +180,65 @@ pub fn begin_epoch(
     database.db.write(rows).map_err(StoreError::from)?;
     database.db.flush_wal(true).map_err(StoreError::from)?;
     Ok(last)
+}
+
+/// Has the database in the data folder `folder` opened again after [`OpenError::Lost`]: what
+/// cannot be read is given up, and a new life begins with what there is, as after a restore.
+/// Returns the last position that is there.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn accept_loss(
+    folder: &Path,
+    identity: &str,
+    options: &StoreOptions,
+    random: &Random,
+) -> Result<Position, OpenError> {
+    let last = begin_epoch(folder, identity, options, random)?;
+    mark::forget(folder).map_err(|reason| OpenError::Folder {
+        path: folder.to_owned(),
+        reason,
+    })?;
+    Ok(last)
+}
+
+/// Goes back to the copy of the database that was kept before an upgrade; what came after is
+/// put aside, into `database.newer`. A new life begins with it, as after a restore. Returns the
+/// last position that is there.
+///
+/// # Errors
+/// [`OpenError::NoWayBack`] if there is no such copy, and as [`Store::open`].
+pub fn go_back(
+    folder: &Path,
+    identity: &str,
+    options: &StoreOptions,
+    random: &Random,
+) -> Result<Position, OpenError> {
+    let failed = |reason| OpenError::Folder {
+        path: folder.to_owned(),
+        reason,
+    };
+    let held = hold(folder)?;
+    let kept = upgrade::newest_kept(folder, upgrade::format(STEPS));
+    let kept = kept.ok_or_else(|| OpenError::NoWayBack {
+        path: folder.to_owned(),
+    })?;
+    let (database, aside) = (database_folder(folder), folder.join(upgrade::NEWER));
+    // Where it broke off between the two, the first is done.
+    if database.exists() {
+        std::fs::rename(&database, &aside).map_err(failed)?;
+    }
+    std::fs::rename(&kept, &database).map_err(failed)?;
+    drop(held);
+    accept_loss(folder, identity, options, random)
+}
+
+/// Which life the database in the data folder `folder` is in, also where it cannot be opened
+/// any more; none if nothing says so.
+pub fn epoch_of(folder: &Path) -> Option<u64> {
+    let noted = || Some(mark::Synced::read(folder)?.epoch);
+    let inspected = look(&database_folder(folder)).ok();
+    inspected.map(|found| found.epoch).or_else(noted)
 }
 
 /// Where the database stands in a data folder.

@@ -19,6 +19,8 @@ use crate::{
     database::{Database, META_BY_NAME, meta},
     internals::Measures,
     log::LOG_BY_POSITION,
+    mark::Mark,
+    space::{Guard, Need},
     watch::Watchers,
 };
 
@@ -44,6 +46,16 @@ pub(crate) struct Shared {
     progress: Mutex<Progress>,
     written: Condvar,
     measures: Measures,
+    pub(crate) guards: Guards,
+    now: runtime::Clock,
+}
+
+/// What watches over the disk.
+pub(crate) struct Guards {
+    /// Whether there is room.
+    pub(crate) disk: Guard,
+    /// How far it was synced.
+    pub(crate) mark: Mark,
 }
 
 struct Progress {
@@ -65,9 +77,12 @@ impl Shared {
         next_serial: u64,
         now: runtime::Clock,
         measures: Measures,
+        guards: Guards,
     ) -> Self {
         Self {
             measures,
+            guards,
+            now: now.clone(),
             writer: Mutex::new(Writer {
                 latest: Latest {
                     database: database.clone(),
@@ -194,6 +209,7 @@ impl Shared {
                 let _ = sender.send(());
             }
             self.watchers.wake(scopes);
+            self.guards.mark.note(target, self.now.now());
         }
         let mut progress = self.progress.lock();
         progress.syncing = false;
@@ -207,6 +223,7 @@ impl Shared {
     /// nothing is written, acknowledged or shown.
     fn stop_writing(&self, reason: &str) {
         log::error!("writing has stopped: {reason}");
+        self.database.damage.note(reason);
         let mut progress = self.progress.lock();
         progress.stopped = Some(reason.to_owned());
         progress.waiting.clear();
@@ -282,7 +299,8 @@ impl Writing {
         &self,
         closure: impl FnOnce(&Latest, Position, &mut Batch) -> Result<T, E>,
     ) -> Result<(T, Written), E> {
-        self.store.shared().apply(Durability::Waited, closure)
+        let shared = self.store.shared();
+        shared.apply(Durability::Waited, Need::New, closure)
     }
 
     /// Has what was written so far made durable while this work goes on. At the work's
@@ -312,6 +330,7 @@ impl Shared {
     pub(crate) fn apply<T, E: From<StoreError>>(
         self: &Arc<Self>,
         durability: Durability,
+        need: Need,
         closure: impl FnOnce(&Latest, Position, &mut Batch) -> Result<T, E>,
     ) -> Result<(T, Written), E> {
         let mut writer = self.writer.lock();
@@ -330,6 +349,9 @@ impl Shared {
             // is not on disk yet: wait for that one.
             return Ok((value, self.after_earlier(durability)));
         }
+        self.guards
+            .disk
+            .admit(need, batch.rows.size_in_bytes() as u64)?;
         let written = self.write(&mut writer, position, batch, durability)?;
         Ok((value, written))
     }

@@ -12,10 +12,7 @@ use rocksdb::{
 
 use runtime::Metrics;
 
-use crate::{Family, Key, OpenError, StoreError, Table, Value};
-
-/// The format of the rows that this program writes. A higher one on disk is refused.
-pub(crate) const FORMAT: u32 = 1;
+use crate::{Family, Key, OpenError, StoreError, Table, Value, damage::Damage};
 
 /// The store's own rows.
 pub(crate) const META_BY_NAME: Table<u8, Vec<u8>> = Table::new(0, Family::Index, "META_BY_NAME");
@@ -27,6 +24,8 @@ pub(crate) mod meta {
     pub(crate) const EPOCH: u8 = 3;
     pub(crate) const SECRET: u8 = 4;
     pub(crate) const TRIMMED: u8 = 5;
+    /// While an upgrade is under way: the format that it makes, and where it goes on.
+    pub(crate) const UPGRADE: u8 = 6;
 }
 
 /// How much memory the database may take.
@@ -39,6 +38,8 @@ pub struct StoreOptions {
     /// Bytes of write-ahead log after which rows are written into sorted files:
     /// bounds the start-up after a crash.
     pub log_bytes: u64,
+    /// Bytes of the disk that stay free ([`crate::DatabaseOptions`]).
+    pub reserved_bytes: u64,
     /// Where commits are measured.
     pub metrics: Metrics,
 }
@@ -49,6 +50,7 @@ impl Default for StoreOptions {
             cache_bytes: 64 << 20,
             write_buffer_bytes: 32 << 20,
             log_bytes: 24 << 20,
+            reserved_bytes: 0,
             metrics: Metrics::new(),
         }
     }
@@ -59,28 +61,39 @@ pub(crate) struct Database {
     pub(crate) db: DB,
     /// The options of reads of what was last written.
     pub(crate) reading: ReadOptions,
+    /// What of it was found damaged.
+    pub(crate) damage: Damage,
     // Held, never read: the lock ends with the file handle.
     _lock: File,
 }
 
 impl Database {
+    /// Opens the database in a data folder as it is; what it should have is not looked at.
     pub(crate) fn open(folder: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
+        Self::open_after(folder, options, |_| Ok(()))
+    }
+
+    /// As [`Database::open`], once `look` has seen the database's folder, which nobody else
+    /// can open any more and which is not changed yet.
+    pub(crate) fn open_after(
+        folder: &Path,
+        options: &StoreOptions,
+        look: impl FnOnce(&Path) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
         let lock = lock_folder(folder)?;
         let path = folder.join("database");
         refuse_foreign(&path)?;
+        look(&path)?;
         let cache = Cache::new_lru_cache(options.cache_bytes);
         let families = Family::ALL.map(|family| {
             ColumnFamilyDescriptor::new(family.name(), family_options(family, &cache))
         });
-        let db = DB::open_cf_descriptors(&database_options(options), &path, families).map_err(
-            |error| OpenError::Database {
-                path: path.clone(),
-                reason: error.into_string(),
-            },
-        )?;
+        let db = DB::open_cf_descriptors(&database_options(options), &path, families)
+            .map_err(|error| OpenError::database(&path, error))?;
         Ok(Self {
             db,
             reading: ReadOptions::default(),
+            damage: Damage::default(),
             _lock: lock,
         })
     }
@@ -98,6 +111,20 @@ impl Database {
             }
         }
         Ok(true)
+    }
+
+    /// Begins no more sorting of files, which takes room before it gives any, or goes on with it.
+    ///
+    /// # Errors
+    /// If RocksDB refuses.
+    pub(crate) fn put_off_sorting(&self, is_put_off: bool) -> Result<(), StoreError> {
+        let value = if is_put_off { "true" } else { "false" };
+        for family in Family::ALL {
+            let handle = self.family(family)?;
+            self.db
+                .set_options_cf(handle, &[("disable_auto_compactions", value)])?;
+        }
+        Ok(())
     }
 
     pub(crate) fn put<K: Key, V: Value>(
@@ -160,10 +187,8 @@ fn refuse_foreign(path: &PathBuf) -> Result<(), OpenError> {
     if !path.join("CURRENT").exists() {
         return Ok(());
     }
-    let names = DB::list_cf(&Options::default(), path).map_err(|error| OpenError::Database {
-        path: path.clone(),
-        reason: error.into_string(),
-    })?;
+    let names =
+        DB::list_cf(&Options::default(), path).map_err(|error| OpenError::database(path, error))?;
     let ours =
         |name: &String| name == "default" || Family::ALL.iter().any(|family| family.name() == name);
     if names.iter().all(ours) {
@@ -208,6 +233,8 @@ fn family_options(family: Family, cache: &Cache) -> Options {
     let mut options = Options::default();
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_write_buffer_size(8 << 20);
+    // What is sorted at once must find room beside what it replaces (`Database::put_off_sorting`).
+    options.set_max_compaction_bytes(256 << 20);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     match family {

@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn give_back(&self) -> Result<(), StoreError> {
-        let database = self.latest().database;
+        let (database, space) = (self.latest().database, self.space());
         run(self.long_lane(), move || {
             let handle = database.family(Family::Files)?;
             let number = |name: &str| database.db.property_int_value_cf(handle, name);
@@ -66,9 +66,29 @@ impl Store {
             if gone < WORTH_WHILE || gone <= all / 2 {
                 return Ok(());
             }
+            // What stays is written anew before anything is given back.
+            if space.free < space.reserved.saturating_add(all.saturating_sub(gone)) {
+                return Ok(());
+            }
             compact(&database, Family::Files)
         })
         .await
+    }
+
+    /// Puts off the sorting of files, which takes room before it gives any, while less than
+    /// twice the reserve is free. To be called again and again, with what it returned the
+    /// last time (false at first).
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn spare_disk(&self, is_put_off: bool) -> Result<bool, StoreError> {
+        let space = self.space();
+        let put_off = space.free < space.reserved.saturating_mul(2);
+        if put_off != is_put_off {
+            let database = self.latest().database;
+            run(self.long_lane(), move || database.put_off_sorting(put_off)).await?;
+        }
+        Ok(put_off)
     }
 }
 

@@ -22,6 +22,8 @@ const SECONDS: [f64; 12] = [
 ];
 /// Upper bounds of how many commits one sync makes durable.
 const COMMITS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 512.0];
+/// Free bytes with which a database opens whose last write found none.
+const ROOM_TO_OPEN: u64 = 64 << 20;
 /// Unread records of the log are counted up to here.
 const MOST_UNREAD: usize = 10_000;
 
@@ -153,6 +155,22 @@ impl Store {
             Ok(found)
         })
         .await
+    }
+
+    /// Whether nothing is written any more because the disk was full, and now it is not: a
+    /// restart is all that is missing.
+    pub fn needs_restart(&self) -> bool {
+        let full = |reason: String| reason.contains("No space left on device");
+        let space = self.space();
+        // Enough for the rows in memory, whatever the operator keeps free.
+        let enough = space.reserved.max(ROOM_TO_OPEN);
+        self.failure().is_some_and(full) && !space.is_short && space.free >= enough
+    }
+
+    /// Which file of the database was found damaged first, in RocksDB's words; none as long as
+    /// all that was read was whole.
+    pub fn damage(&self) -> Option<String> {
+        self.shared().database.damage.seen()
     }
 
     /// Why nothing is written any more; none as long as all is well.

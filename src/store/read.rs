@@ -3,10 +3,10 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ReadOptions};
+use rocksdb::{DBPinnableSlice, DBRawIterator, ReadOptions};
 
 use crate::{
-    Family, Key, Position, Prefix, StoreError, Table, Value, database::Database,
+    Family, Key, Position, Prefix, StoreError, Table, Value, damage::Damage, database::Database,
     table::after_prefix,
 };
 
@@ -62,24 +62,32 @@ pub struct Latest {
 
 /// Where a read goes.
 #[doc(hidden)]
+#[expect(private_interfaces, reason = "only this crate looks into it")]
 pub enum Source<'a> {
-    /// The live database, with the options of reads.
-    Latest(&'a DB, &'a ReadOptions),
-    /// A snapshot of it.
-    Snapshot(&'a DB, &'a ReadOptions, &'a rocksdb::Snapshot<'a>),
+    /// The live database.
+    Latest(&'a Database),
+    /// A snapshot of it, with the options of reads from it.
+    Snapshot(&'a Database, &'a ReadOptions, &'a rocksdb::Snapshot<'a>),
 }
 
 impl<'a> Source<'a> {
-    fn family(&self, family: Family) -> Result<&'a ColumnFamily, StoreError> {
-        let (Source::Latest(db, _) | Source::Snapshot(db, ..)) = self;
-        db.cf_handle(family.name())
-            .ok_or_else(|| StoreError::Database(format!("no column family {}", family.name())))
+    fn database(&self) -> &'a Database {
+        let (Source::Latest(database) | Source::Snapshot(database, ..)) = self;
+        database
+    }
+
+    fn options(&self) -> &'a ReadOptions {
+        match self {
+            Source::Latest(database) => &database.reading,
+            Source::Snapshot(_, options, _) => options,
+        }
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>, StoreError> {
-        let handle = self.family(family)?;
-        let (Source::Latest(db, options) | Source::Snapshot(db, options, _)) = self;
-        Ok(db.get_pinned_cf_opt(handle, key, options)?)
+        let database = self.database();
+        let handle = database.family(family)?;
+        let found = database.db.get_pinned_cf_opt(handle, key, self.options());
+        found.map_err(|error| database.damage.noted(error))
     }
 
     fn get_many(
@@ -87,11 +95,14 @@ impl<'a> Source<'a> {
         family: Family,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<DBPinnableSlice<'a>>>, StoreError> {
-        let handle = self.family(family)?;
-        let (Source::Latest(db, options) | Source::Snapshot(db, options, _)) = self;
-        let found = db.batched_multi_get_cf_opt(handle, keys, false, options);
+        let database = self.database();
+        let handle = database.family(family)?;
+        let found = database
+            .db
+            .batched_multi_get_cf_opt(handle, keys, false, self.options());
         let found = found.into_iter();
-        found.map(|row| row.map_err(StoreError::from)).collect()
+        let noted = |error| database.damage.noted(error);
+        found.map(|row| row.map_err(noted)).collect()
     }
 
     fn iterator(
@@ -100,14 +111,14 @@ impl<'a> Source<'a> {
         lower: &[u8],
         upper: Option<Vec<u8>>,
     ) -> Result<DBRawIterator<'a>, StoreError> {
-        let handle = self.family(family)?;
+        let handle = self.database().family(family)?;
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(lower);
         if let Some(upper) = upper {
             options.set_iterate_upper_bound(upper);
         }
         Ok(match self {
-            Source::Latest(db, _) => db.raw_iterator_cf_opt(handle, options),
+            Source::Latest(database) => database.db.raw_iterator_cf_opt(handle, options),
             Source::Snapshot(.., snapshot) => snapshot.raw_iterator_cf_opt(handle, options),
         })
     }
@@ -170,8 +181,10 @@ pub trait Read {
     fn walker<'v, K: Key, V: Value>(&'v self, table: &'v Table<K, V>) -> Walker<'v, K, V> {
         let lower = table.prefix(&());
         let upper = after_prefix(&lower);
+        let source = self.source();
         Walker {
-            iterator: self.source().iterator(table.family, &lower, upper),
+            damage: &source.database().damage,
+            iterator: source.iterator(table.family, &lower, upper),
             table,
         }
     }
@@ -203,14 +216,14 @@ pub trait Read {
 impl Read for Snapshot {
     fn source(&self) -> Source<'_> {
         let frozen = self.pinned.borrow_dependent();
-        let db = &self.pinned.borrow_owner().db;
-        Source::Snapshot(db, &frozen.options, &frozen.snapshot)
+        let database = self.pinned.borrow_owner();
+        Source::Snapshot(database, &frozen.options, &frozen.snapshot)
     }
 }
 
 impl Read for Latest {
     fn source(&self) -> Source<'_> {
-        Source::Latest(&self.database.db, &self.database.reading)
+        Source::Latest(&self.database)
     }
 }
 
@@ -224,6 +237,7 @@ fn decode_value<K, V: Value>(table: &Table<K, V>, bytes: &[u8]) -> Result<V, Sto
 /// Goes to one place of a table after the other. Not for tables from which much is
 /// deleted: behind the last row of a place it looks at what comes next, be it gone.
 pub struct Walker<'v, K, V> {
+    damage: &'v Damage,
     iterator: Result<DBRawIterator<'v>, StoreError>,
     table: &'v Table<K, V>,
 }
@@ -247,7 +261,8 @@ impl<K: Key, V: Value> Walker<'_, K, V> {
             rows.push(decode_row(self.table.name, key, value)?);
             iterator.next();
         }
-        iterator.status()?;
+        let status = iterator.status();
+        status.map_err(|error| self.damage.noted(error))?;
         Ok(rows)
     }
 }
@@ -271,6 +286,7 @@ enum Direction {
 
 /// Rows in order. Ends at the first error.
 pub struct Scan<'a, K, V> {
+    damage: &'a Damage,
     iterator: Result<DBRawIterator<'a>, StoreError>,
     table: &'static str,
     direction: Direction,
@@ -302,6 +318,7 @@ impl<'a, K: Key, V: Value> Scan<'a, K, V> {
             }
         }
         Self {
+            damage: &source.database().damage,
             iterator,
             table: table.name,
             direction,
@@ -324,7 +341,8 @@ impl<'a, K: Key, V: Value> Scan<'a, K, V> {
         }
         self.started = true;
         let (Some(key), Some(value)) = (iterator.key(), iterator.value()) else {
-            iterator.status()?;
+            let status = iterator.status();
+            status.map_err(|error| self.damage.noted(error))?;
             return Ok(None);
         };
         decode_row(self.table, key, value).map(Some)

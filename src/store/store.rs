@@ -7,15 +7,18 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use runtime::{Clock, Lane, LaneError, Random};
+use runtime::{Clock, Lane, LaneError, Random, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Batch, Latest, OpenError, Position, Read, Scope, Snapshot, StoreError, StoreOptions, Watch,
     Written,
-    commit::{Durability, Job, Shared, Writing, run_writer},
-    database::{Database, FORMAT, META_BY_NAME, meta},
+    commit::{Durability, Guards, Job, Shared, Writing, run_writer},
+    database::{Database, META_BY_NAME, meta},
     internals::Measures,
+    mark::{self, Mark, Synced},
+    space::{Guard, Need, Space},
+    upgrade::{self, STEPS, Step},
 };
 
 /// How many commits may wait for the writer.
@@ -45,6 +48,8 @@ struct Inner {
     write: Lane,
     epoch: u64,
     secret: [u8; 32],
+    /// When the last commit before this opening was made durable, if that is known.
+    last_synced_at: Option<Timestamp>,
 }
 
 impl Drop for Inner {
@@ -72,19 +77,42 @@ impl Store {
         clock: &Clock,
         random: &Random,
     ) -> Result<Self, OpenError> {
-        let database = Arc::new(Database::open(folder, options)?);
+        Self::open_with(folder, identity, options, clock, random, STEPS)
+    }
+
+    pub(crate) fn open_with(
+        folder: &Path,
+        identity: &str,
+        options: &StoreOptions,
+        clock: &Clock,
+        random: &Random,
+        steps: &[Step],
+    ) -> Result<Self, OpenError> {
+        let database = Database::open_after(folder, options, |path| mark::check(folder, path))?;
+        let database = Arc::new(database);
         let latest = Latest {
             database: database.clone(),
         };
-        prepare(&database, &latest, folder, identity, random)?;
+        let format = prepare(&database, &latest, folder, identity, random, steps)?;
+        upgrade::upgrade(&database, folder, format, steps)?;
         let (last, next_serial) = progress(&latest)?;
         let epoch = number(&latest, meta::EPOCH)?;
+        let synced = Synced::read(folder);
+        if let Some(synced) = synced {
+            mark::compare(database.db.path(), synced, epoch, last)?;
+        }
+        let mark = Mark::open(folder, epoch).map_err(|reason| OpenError::Folder {
+            path: folder.to_owned(),
+            reason,
+        })?;
         let secret = latest
             .get(&META_BY_NAME, &meta::SECRET)?
             .and_then(|bytes| bytes.try_into().ok())
             .unwrap_or_default();
         let measures = Measures::new(&options.metrics);
-        let shared = Shared::new(database, last, next_serial, clock.clone(), measures);
+        let disk = Guard::new(folder, options.reserved_bytes);
+        let guards = Guards { disk, mark };
+        let shared = Shared::new(database, last, next_serial, clock.clone(), measures, guards);
         let shared = Arc::new(shared);
         let (jobs, receiver) = mpsc::channel(COMMIT_QUEUE);
         let writer = shared.clone();
@@ -104,6 +132,7 @@ impl Store {
                 write: lane("write", WRITE_LANE),
                 epoch,
                 secret,
+                last_synced_at: synced.map(|synced| synced.at),
             }),
         })
     }
@@ -114,14 +143,38 @@ impl Store {
     /// block or call out.
     ///
     /// # Errors
-    /// The closure's own (then nothing was written), or that writing has stopped.
+    /// The closure's own, [`StoreError::DiskFull`] (then nothing was written), or that writing
+    /// has stopped.
     pub async fn commit<T, E, F>(&self, closure: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Latest, Position, &mut Batch) -> Result<T, E> + Send + 'static,
     {
-        let (value, written) = self.submit(Durability::Waited, closure).await?;
+        self.durably(Need::New, closure).await
+    }
+
+    /// As [`Store::commit`], when the disk is nearly full too: for what makes room, and for
+    /// what remembers that something was done outside already.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit_from_reserve<T, E, F>(&self, closure: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Latest, Position, &mut Batch) -> Result<T, E> + Send + 'static,
+    {
+        self.durably(Need::Housekeeping, closure).await
+    }
+
+    async fn durably<T, E, F>(&self, need: Need, closure: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Latest, Position, &mut Batch) -> Result<T, E> + Send + 'static,
+    {
+        let (value, written) = self.submit(Durability::Waited, need, closure).await?;
         written.durable().await?;
         Ok(value)
     }
@@ -137,10 +190,16 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Latest, Position, &mut Batch) -> Result<T, E> + Send + 'static,
     {
-        Ok(self.submit(Durability::Later, closure).await?.0)
+        let (durability, need) = (Durability::Later, Need::Housekeeping);
+        Ok(self.submit(durability, need, closure).await?.0)
     }
 
-    async fn submit<T, E, F>(&self, durability: Durability, closure: F) -> Result<(T, Written), E>
+    async fn submit<T, E, F>(
+        &self,
+        durability: Durability,
+        need: Need,
+        closure: F,
+    ) -> Result<(T, Written), E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
@@ -150,7 +209,7 @@ impl Store {
         let shared = self.inner.shared.clone();
         let job: Job = Box::new(move || {
             // A caller that has gone away has nothing to be told; its commit stands.
-            let _ = sender.send(shared.apply(durability, closure));
+            let _ = sender.send(shared.apply(durability, need, closure));
         });
         let jobs = self.inner.jobs.as_ref().ok_or(StoreError::Busy)?;
         jobs.send(job).await.map_err(|_| StoreError::Busy)?;
@@ -224,6 +283,24 @@ impl Store {
         &self.inner.shared
     }
 
+    /// Has the note of how far the log was synced last. To be called every few seconds.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub async fn keep_mark(&self) -> Result<(), StoreError> {
+        let shared = self.inner.shared.clone();
+        let kept = move || {
+            let synced = shared.guards.mark.sync();
+            synced.map_err(|error| StoreError::Database(error.to_string()))
+        };
+        run(&self.inner.long, kept).await
+    }
+
+    /// What is left of the disk.
+    pub fn space(&self) -> Space {
+        self.inner.shared.guards.disk.space()
+    }
+
     /// The published snapshot.
     pub fn snapshot(&self) -> Snapshot {
         self.inner.shared.published.read().clone()
@@ -246,6 +323,12 @@ impl Store {
     /// of another are worth nothing.
     pub fn epoch(&self) -> u64 {
         self.inner.epoch
+    }
+
+    /// When the last commit before this opening was on disk, by the clock of then; none if
+    /// that is not known.
+    pub fn last_synced_at(&self) -> Option<Timestamp> {
+        self.inner.last_synced_at
     }
 
     /// 32 random bytes made with the database, for keyed hashes. Never shown.
@@ -306,14 +389,16 @@ fn thread(name: &str, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle
         .map_err(|error| StoreError::Database(format!("no thread for {name}: {error}")))
 }
 
-/// Writes the first rows of a new database, or checks those of an old one.
+/// Writes the first rows of a new database, or checks those of an old one. Returns its format.
 pub(crate) fn prepare(
     database: &Database,
     latest: &Latest,
     folder: &Path,
     identity: &str,
     random: &Random,
-) -> Result<(), OpenError> {
+    steps: &[Step],
+) -> Result<u32, OpenError> {
+    let known = upgrade::format(steps);
     let Some(format) = latest.get(&META_BY_NAME, &meta::FORMAT)? else {
         if !database.is_empty()? {
             return Err(OpenError::Foreign {
@@ -323,19 +408,22 @@ pub(crate) fn prepare(
         let mut rows = rocksdb::WriteBatch::default();
         let mut put =
             |name: u8, value: Vec<u8>| database.put(&mut rows, &META_BY_NAME, &name, &value);
-        put(meta::FORMAT, FORMAT.to_be_bytes().to_vec())?;
+        put(meta::FORMAT, known.to_be_bytes().to_vec())?;
         put(meta::IDENTITY, identity.as_bytes().to_vec())?;
         put(meta::EPOCH, random.number().to_be_bytes().to_vec())?;
         put(meta::SECRET, random.bytes::<32>().to_vec())?;
         database.db.write(rows).map_err(StoreError::from)?;
         database.db.flush_wal(true).map_err(StoreError::from)?;
-        return Ok(());
+        return Ok(known);
     };
     let found = format.try_into().map_or(u32::MAX, u32::from_be_bytes);
-    if found > FORMAT {
+    // An upgrade that is under way has begun to make the newer one.
+    let made = upgrade::begun(database)?.map_or(found, |(to, _)| to.max(found));
+    if made > known {
         return Err(OpenError::Newer {
-            found,
-            known: FORMAT,
+            found: made,
+            known,
+            kept: upgrade::newest_kept(folder, known),
         });
     }
     let stored = latest
@@ -347,7 +435,7 @@ pub(crate) fn prepare(
             given: identity.to_owned(),
         });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The last position and the next serial.

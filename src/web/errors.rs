@@ -65,6 +65,17 @@ impl ApiError {
         error
     }
 
+    /// 507 `M_RESOURCE_LIMIT_EXCEEDED`: the disk is nearly full, and nothing new is stored until
+    /// there is room. The front adds whom to tell, `admin_contact`, which the specification
+    /// asks for.
+    pub fn disk_full() -> Self {
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            ErrorCode::ResourceLimitExceeded,
+            "The server's disk is nearly full: nothing new is stored until its administrators make room.",
+        )
+    }
+
     /// 403 `M_FORBIDDEN`.
     pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message)
@@ -220,6 +231,20 @@ impl ApiError {
     }
 }
 
+/// The field that the front adds to an error that tells of exhausted resources.
+const CONTACT: &str = "admin_contact";
+
+/// An error that says whom to tell, once the front has added that; travels in its response.
+#[derive(Clone)]
+pub(crate) struct Exhausted(ApiError);
+
+impl Exhausted {
+    /// The answer with whom to tell.
+    pub(crate) fn into_response(self, contact: &str) -> Response {
+        self.0.with(CONTACT, contact).into_response()
+    }
+}
+
 /// What the log should say of a failed request; travels in its response.
 #[derive(Clone)]
 pub(crate) struct Detail(pub(crate) String);
@@ -236,8 +261,11 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(detail) = self.detail {
-            response.extensions_mut().insert(Detail(detail));
+        if let Some(detail) = &self.detail {
+            response.extensions_mut().insert(Detail(detail.clone()));
+        }
+        if self.errcode == Some(ErrorCode::ResourceLimitExceeded) && self.field(CONTACT).is_none() {
+            response.extensions_mut().insert(Exhausted(self));
         }
         response
     }

@@ -27,7 +27,10 @@ use tokio::time::Instant;
 use tower::{BoxError, ServiceExt as _};
 
 use crate::{
-    ApiError, Limits, Measures, cors, errors::Detail, exchange::Exchange, measures::InFlight,
+    ApiError, Limits, Measures, cors,
+    errors::{Detail, Exhausted},
+    exchange::Exchange,
+    measures::InFlight,
     proxies,
 };
 
@@ -53,6 +56,8 @@ pub struct FrontParts {
     pub limits: Limits,
     /// Shared by all listeners.
     pub measures: Measures,
+    /// Whom people tell when the server's resources are exhausted: an address of any kind.
+    pub contact: Arc<str>,
     /// Runs what a request changes to its end.
     pub tasks: Tasks,
     /// For the time of a request.
@@ -119,6 +124,9 @@ impl Front {
         } else {
             self.route(request, &exchange).await
         };
+        if let Some(exhausted) = response.extensions_mut().remove::<Exhausted>() {
+            response = exhausted.into_response(&self.parts().contact);
+        }
         if cors::is_open(&path) {
             cors::allow(response.headers_mut());
         }

@@ -19,7 +19,6 @@
 
 mod answers;
 mod callers;
-mod certificate;
 mod conditions;
 mod connections;
 mod cors;

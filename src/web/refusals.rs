@@ -22,7 +22,9 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy => Self::unavailable(error),
+            StoreError::DiskFull => Self::disk_full(),
             StoreError::Database(_)
+            | StoreError::Damaged(_)
             | StoreError::Corrupt { .. }
             | StoreError::WritingStopped(_)
             | StoreError::Trimmed(_) => Self::internal(error),
@@ -75,5 +77,6 @@ mod tests {
         assert_eq!(error.status(), 500);
         assert!(!error.message().contains("secret"));
         assert_eq!(ApiError::from(StoreError::Busy).status(), 503);
+        assert_eq!(ApiError::from(StoreError::DiskFull).status(), 507);
     }
 }

@@ -20,7 +20,7 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::certificate::ends_at;
+use certificates::{Challenges, PROTOCOL, ends_at};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(15);
@@ -73,6 +73,19 @@ impl Tls {
     /// # Errors
     /// [`TlsError`] if they are not there or do not belong together.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        Self::load_with(certificate, key, None)
+    }
+
+    /// As [`Tls::load`]; and an authority that asks whose a name is gets its answer from
+    /// `challenges`.
+    ///
+    /// # Errors
+    /// As [`Tls::load`].
+    pub fn load_with(
+        certificate: &Path,
+        key: &Path,
+        challenges: Option<Challenges>,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let unusable = |reason| TlsError::Unusable {
             certificate: certificate.to_owned(),
@@ -81,13 +94,20 @@ impl Tls {
         };
         let seen = Mutex::new([stamp(certificate), stamp(key)]);
         let certified = read(certificate, key, &provider)?;
-        let current = Arc::new(Current(RwLock::new(Arc::new(certified))));
+        let answers = challenges.is_some();
+        let current = Arc::new(Current {
+            certified: RwLock::new(Arc::new(certified)),
+            challenges,
+        });
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
             .with_no_client_auth()
             .with_cert_resolver(current.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if answers {
+            config.alpn_protocols.push(PROTOCOL.to_vec());
+        }
         Ok(Self(Arc::new(Inner {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
@@ -104,7 +124,7 @@ impl Tls {
     pub fn reload(&self) -> Result<(), TlsError> {
         let provider = self.0.acceptor.config().crypto_provider();
         let certified = read(&self.0.certificate, &self.0.key, provider)?;
-        *self.0.current.0.write() = Arc::new(certified);
+        *self.0.current.certified.write() = Arc::new(certified);
         Ok(())
     }
 
@@ -132,7 +152,7 @@ impl Tls {
     /// When the first of the certificates in use ends, the server's own or one that
     /// leads to its root; none if none can be read.
     pub fn ends_at(&self) -> Option<Timestamp> {
-        let current = self.0.current.0.read().clone();
+        let current = self.0.current.certified.read().clone();
         let ends = current.cert.iter().filter_map(|one| ends_at(one));
         ends.min()
     }
@@ -188,11 +208,21 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// The certificate that handshakes use now.
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct Current {
+    certified: RwLock<Arc<CertifiedKey>>,
+    /// The answers for an authority that asks whose a name is.
+    challenges: Option<Challenges>,
+}
 
 impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().clone())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(challenges) = &self.challenges
+            && let Some(mut protocols) = hello.alpn()
+            && protocols.any(|protocol| protocol == PROTOCOL)
+        {
+            return challenges.answer(hello.server_name()?);
+        }
+        Some(self.certified.read().clone())
     }
 }
 

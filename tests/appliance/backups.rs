@@ -267,6 +267,127 @@ async fn a_stream_holds_everything() {
     assert_eq!(downloaded(&alice, &picture).await, vec![3; FILE_BYTES]);
 }
 
+/// An identity file and its public key, as age's own tool makes them.
+fn age_key(at: &Path) -> (PathBuf, String) {
+    let file = at.join("identity.txt");
+    let made = std::process::Command::new("age-keygen")
+        .arg("-o")
+        .arg(&file)
+        .status()
+        .expect("age-keygen (.ci/install-dependencies test)");
+    assert!(made.success());
+    let shown = std::process::Command::new("age-keygen")
+        .arg("-y")
+        .arg(&file)
+        .output()
+        .unwrap();
+    let public = String::from_utf8(shown.stdout).unwrap();
+    (file, public.trim().to_owned())
+}
+
+#[tokio::test]
+async fn sealed_backups_are_for_the_holder_of_the_key_alone() {
+    let server = Server::start();
+    let alice = server.api().register_as("alice").await;
+    let room = alice.public_room().await;
+    let said = alice.say(&room, "sealed").await;
+    let picture = upload(&alice, 3).await;
+    let place = folder();
+    let (identity, public) = age_key(place.path());
+    let (identity, other) = (text(&identity), folder());
+    let (other_identity, _) = age_key(other.path());
+    let backups = place.path().join("backups");
+    let to = text(&backups);
+
+    let first = server.cairn_json(&["backup", "create", to, "--seal-to", &public]);
+    upload(&alice, 4).await;
+    let second = server.cairn_json(&["backup", "create", to, "--seal-to", &public, "--keep", "2"]);
+    let (all, copied) = (number(&second, "bytes"), number(&second, "copied_bytes"));
+    assert!(
+        number(&second, "copied_files") <= number(&first, "copied_files"),
+        "{second}"
+    );
+    assert!(all >= 2 * FILE_BYTES as u64 && copied > 0, "{second}");
+
+    // Without the key nothing is told, and with another one neither.
+    for (words, part) in [
+        (vec!["backup", "verify", to], "--identity"),
+        (
+            vec!["backup", "list", to, "--identity", text(&other_identity)],
+            "another key",
+        ),
+        (vec!["backup", "create", to], "are sealed for age1"),
+    ] {
+        let output = server.cairn(&words);
+        let told = [output.stdout.as_slice(), &output.stderr].concat();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        assert!(told.contains(part), "{words:?}: {told}");
+    }
+    let doctor = server.cairn(&["doctor", "--backups", to]);
+    let doctor = String::from_utf8_lossy(&doctor.stderr).into_owned();
+    assert!(doctor.contains("✓ backup: "), "{doctor}");
+
+    let listed = server.cairn_json(&["backup", "list", to, "--identity", identity]);
+    assert_eq!(listed["backups"].as_array().unwrap().len(), 2);
+    for backup in listed["backups"].as_array().unwrap() {
+        let name = backup["backup"].as_str().unwrap();
+        let words = [
+            "backup",
+            "verify",
+            to,
+            "--backup",
+            name,
+            "--identity",
+            identity,
+        ];
+        assert_eq!(server.cairn_json(&words)["accounts"], 1);
+    }
+
+    // A sealed stream is a file of age.
+    let output = server.cairn(&["backup", "create", "-", "--seal-to", &public]);
+    assert!(output.status.success(), "{output:?}");
+    let archive = place.path().join("cairn.tar.age");
+    fs::write(&archive, &output.stdout).unwrap();
+    let opened = std::process::Command::new("age")
+        .args(["--decrypt", "--identity", identity])
+        .arg(&archive)
+        .output()
+        .unwrap();
+    assert!(opened.status.success(), "{opened:?}");
+    let plain = place.path().join("cairn.tar");
+    fs::write(&plain, opened.stdout).unwrap();
+    server.cairn_json(&["backup", "verify", text(&plain)]);
+    server.cairn_json(&["backup", "verify", text(&archive), "--identity", identity]);
+    // And what age has sealed is read here.
+    let sealed = place.path().join("by-age");
+    let status = std::process::Command::new("age")
+        .args(["--recipient", &public, "--output"])
+        .args([&sealed, &plain])
+        .status();
+    assert!(status.unwrap().success());
+    server.cairn_json(&["backup", "verify", text(&sealed), "--identity", identity]);
+
+    let config = fs::read(server.config_file()).unwrap();
+    drop(server);
+    for (from, name) in [(to, "folder"), (text(&archive), "stream")] {
+        let at = place.path().join(name);
+        fs::create_dir(&at).unwrap();
+        let output = std::process::Command::new(Server::binary())
+            .args(["backup", "restore", from, "--identity", identity, "--into"])
+            .arg(at.join("data"))
+            .arg("--config")
+            .arg(at.join("cairn.toml"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(fs::read(at.join("cairn.toml")).unwrap(), config);
+        let other = start(&at);
+        let alice = alice_at(&other, &alice);
+        alice.event(&room, &said).await.ok();
+        assert_eq!(downloaded(&alice, &picture).await, vec![3; FILE_BYTES]);
+    }
+}
+
 #[tokio::test]
 async fn what_would_harm_is_refused() {
     let server = Server::start();

@@ -1,6 +1,12 @@
-//! What an operator lives with: backups while people work and their restoring elsewhere,
-//! what the service manager is told, metrics and health.
+//! What an operator lives with: the first run, certificates, backups while people work and their
+//! restoring elsewhere, disks that fill up, files that are damaged, what the service manager is
+//! told, metrics and health.
 
+mod acme;
 mod backups;
+mod damage;
+mod disk;
+mod first_run;
 mod service;
+mod tls;
 mod watching;

@@ -6,5 +6,6 @@
 mod checks;
 mod driver;
 mod joining;
+mod landing;
 mod paper;
 mod printing;

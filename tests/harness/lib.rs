@@ -14,6 +14,7 @@
 //! - [`AppService`]: an application service that keeps what it is told and asked.
 //! - [`Synapse`]: another server, to be a neighbour.
 //! - [`neighbours`]: servers that find each other over TLS, and a [`link`] that can be cut.
+//! - [`SmallDisk`]: a disk that can be filled without harm.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
@@ -29,6 +30,7 @@ pub mod qr;
 mod rooms;
 mod server;
 pub mod signing;
+mod small_disk;
 mod synapse;
 mod user;
 
@@ -39,6 +41,7 @@ pub use gateway::Gateway;
 pub use pages::{Page, Visitor};
 pub use rooms::{Synced, event_ids, find_event};
 pub use server::{Server, shared};
+pub use small_disk::SmallDisk;
 pub use synapse::{Synapse, SynapseConfig, synapse_python};
 pub use user::{PASSWORD, User};
 

@@ -54,6 +54,13 @@ impl Server {
         Self::in_folder(folder.to_owned(), None, config)
     }
 
+    /// As [`Server::on`], with the binary's command behind the words of `wrapper`.
+    pub fn on_under(folder: &Path, config: Config, wrapper: &[&str]) -> Self {
+        let mut server = Self::new(folder.to_owned(), None, config);
+        server.launch_under(wrapper);
+        server
+    }
+
     /// Starts a server on a folder with the configuration that stands there,
     /// `cairn.toml`, whose data folder is `data`; nothing is removed at the end.
     pub fn with_file(folder: &Path) -> Self {
@@ -214,6 +221,12 @@ impl Server {
     /// The process id of the running server.
     pub fn process_id(&self) -> u32 {
         self.process.as_ref().expect("a running server").id()
+    }
+
+    /// With which status the server has ended by itself; none while it runs.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        let process = self.process.as_mut().expect("a server that was started");
+        process.try_wait().expect("the server's state")
     }
 
     /// Kills the server as `kill -9` does; the data folder stays.

@@ -292,3 +292,29 @@ async fn weak_passwords_and_bad_devices_are_refused() {
         assert!(matches!(refused, Err(RegisterError::Device(_))));
     }
 }
+
+#[tokio::test]
+async fn sessions_outlive_a_clock_that_jumps() {
+    let house = House::open();
+    let new = NewAccount {
+        refresh_token: true,
+        ..account("alice", "PHONE")
+    };
+    let registered = house.accounts.register(new, None).await.unwrap();
+    let mut tokens = registered.session.unwrap();
+    let plain = house.login("alice", "LAPTOP", PASSWORD).await.unwrap();
+    let right = house.clock.now();
+    for time in [0, right.0, 3 * right.0, right.0] {
+        house.clock.set(runtime::Timestamp(time));
+        // A token that does not end is good at any time.
+        house.session(&plain).await;
+        // One that ends can be refreshed, however long ago that was.
+        let refresh = tokens.refresh_token.clone().unwrap();
+        let refreshed = house.accounts.refresh(&refresh).await.unwrap();
+        tokens.access_token = refreshed.access_token;
+        tokens.refresh_token = Some(refreshed.refresh_token);
+        house.session(&tokens).await;
+        // And people sign in.
+        house.login("alice", "TABLET", PASSWORD).await.unwrap();
+    }
+}

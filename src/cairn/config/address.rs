@@ -49,6 +49,24 @@ impl Config {
             .unwrap_or_else(|| self.listeners_address(bound, is_tls))
     }
 
+    /// Whom people tell that something is wrong with the server: an address that begins with
+    /// `https:`, `mailto:` or the like.
+    pub(crate) fn contact(&self) -> String {
+        let known = &self.well_known;
+        let forms = [
+            ("mailto:", &known.support_email),
+            ("", &known.support_page),
+            ("https://matrix.to/#/", &known.support_user),
+        ];
+        let named = forms.into_iter().find(|(_, text)| !text.is_empty());
+        match (named, self.public_address()) {
+            (Some((form, text)), _) => format!("{form}{text}"),
+            // The landing page there.
+            (None, Some(address)) => address.url,
+            (None, None) => format!("https://{}", self.server_name),
+        }
+    }
+
     fn named_address(&self) -> Option<String> {
         let named = self.well_known.client.trim_end_matches('/');
         (!named.is_empty()).then(|| named.to_owned())

@@ -1,6 +1,7 @@
 //! Which sections and keys there are, and the example that shows them all.
 
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
+use certificates::CertificateOptions;
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
@@ -11,6 +12,7 @@ use peers::FederationOptions;
 use previews::PreviewOptions;
 use rooms::RoomsOptions;
 use runtime::OptionDescription;
+use store::DatabaseOptions;
 use web::LimitsOptions;
 
 use super::{
@@ -63,9 +65,11 @@ pub(super) fn all() -> Vec<Section> {
         section!(Document),
         section!(ListenerOptions, true),
         tls(),
+        section!(CertificateOptions),
         section!(RegistrationOptions),
         section!(AccountsOptions),
         section!(RoomsOptions),
+        section!(DatabaseOptions),
         section!(MediaOptions),
         section!(PreviewOptions),
         section!(OutgoingOptions),

@@ -5,7 +5,7 @@ use actions::{Administration, FileSelection, FileWish, Restraint};
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
 
-use super::{Answer, Failure};
+use super::{Answer, Failure, restore};
 use crate::{
     command_line::{Common, DatabaseVerb, MediaVerb, UserVerb, WhichFiles},
     config::Config,
@@ -98,6 +98,8 @@ pub(super) fn database(verb: DatabaseVerb, common: &Common) -> Result<Answer, Fa
     let wish = match verb {
         DatabaseVerb::Show => Administration::ShowDatabase,
         DatabaseVerb::Compact => Administration::CompactDatabase,
+        DatabaseVerb::AcceptLoss => return restore::accept_loss(common),
+        DatabaseVerb::GoBack => return restore::go_back(common),
     };
     done(wish, common)
 }

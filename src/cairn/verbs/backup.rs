@@ -13,13 +13,13 @@ use std::{
 };
 
 use actions::{Administration, CHECKPOINT};
-use backup::{About, CONFIGURATION, KEY, Made, Making, Repository};
+use backup::{About, CONFIGURATION, Identity, KEY, Made, Making, Repository, Seal};
 use runtime::Clock;
 use serde_json::{Value, json};
 
-use super::{Answer, Failure, administer::SOCKET, restore};
+use super::{Answer, Failure, administer::SOCKET, mend, restore};
 use crate::{
-    command_line::{BackupVerb, Common},
+    command_line::{BackupVerb, Common, SecretKey},
     config::Config,
     parts::give_back,
     progress::{Teller, size},
@@ -32,8 +32,9 @@ pub(super) const CONFIGURATION_FILE: &str = "configuration/cairn.toml";
 /// Does a verb of `cairn backup`.
 pub(super) fn run(verb: BackupVerb, common: &Common) -> Result<Answer, Failure> {
     match verb {
-        BackupVerb::Create { to, keep } => create(&to, keep, common),
-        BackupVerb::List { from } => list(&from),
+        BackupVerb::Create { to, keep, seal_to } => create(&to, keep, seal_to, common),
+        BackupVerb::List { from, key } => list(&from, &key),
+        BackupVerb::Mend { from, key } => mend::mend(&from, &key, common),
         BackupVerb::Verify(source) => restore::verify(&source, common),
         BackupVerb::Restore { source, into } => restore::restore(&source, into, common),
     }
@@ -43,8 +44,17 @@ pub(super) fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::Other(error.to_string())
 }
 
-fn create(to: &str, keep: Option<u32>, common: &Common) -> Result<Answer, Failure> {
+fn create(
+    to: &str,
+    keep: Option<u32>,
+    seal_to: Option<String>,
+    common: &Common,
+) -> Result<Answer, Failure> {
     let config = Config::load(&common.config)?;
+    let seal = seal_to.map(|key| seal(&key, &config)).transpose()?;
+    let open = |folder: &Path| {
+        Repository::create(folder, config.server_name.as_str(), seal.clone()).map_err(failed)
+    };
     let is_stream = to == "-";
     if is_stream && keep.is_some() {
         return Err(failed("--keep is for folders: a stream keeps nothing"));
@@ -61,11 +71,11 @@ fn create(to: &str, keep: Option<u32>, common: &Common) -> Result<Answer, Failur
     let mut teller = Teller::new(common.json);
     let made = {
         let making = if is_stream {
-            Making::into_stream(Box::new(std::io::stdout()), &mut teller)
+            let recipient = seal.as_ref().map(|seal| &seal.recipient);
+            Making::into_stream(Box::new(std::io::stdout()), recipient, &mut teller)
+                .map_err(failed)?
         } else {
-            let repository =
-                Repository::create(folder, config.server_name.as_str()).map_err(failed)?;
-            Making::into_folder(repository, &mut teller).map_err(failed)?
+            Making::into_folder(open(folder)?, &mut teller).map_err(failed)?
         };
         let made = fill(making, &config, &common.config, &clock);
         remove_copy(&config.data_dir);
@@ -73,8 +83,8 @@ fn create(to: &str, keep: Option<u32>, common: &Common) -> Result<Answer, Failur
     };
     drop((lock, teller));
     let (removed, freed) = match keep {
-        Some(keep) => Repository::create(folder, config.server_name.as_str())
-            .and_then(|repository| repository.prune(usize::try_from(keep).unwrap_or(usize::MAX)))
+        Some(keep) => open(folder)?
+            .prune(usize::try_from(keep).unwrap_or(usize::MAX))
             .map_err(failed)?,
         None => (Vec::new(), 0),
     };
@@ -110,6 +120,31 @@ fn create(to: &str, keep: Option<u32>, common: &Common) -> Result<Answer, Failur
         });
     }
     Ok(Answer { text, json })
+}
+
+/// Whom to seal for; files are named with a secret that only this server has.
+fn seal(key: &str, config: &Config) -> Result<Seal, Failure> {
+    let recipient = key.parse().map_err(failed)?;
+    let path = config.data_dir.join(KEY);
+    let secret = fs::read(&path)
+        .map_err(|error| failed(format!("{} cannot be read: {error}", path.display())))?;
+    Ok(Seal {
+        recipient,
+        names: backup::naming_key(&secret),
+    })
+}
+
+/// The key of an identity file, if one is named.
+pub(super) fn identity(key: &SecretKey) -> Result<Option<Identity>, Failure> {
+    let Some(path) = &key.identity else {
+        return Ok(None);
+    };
+    let text = fs::read_to_string(path)
+        .map_err(|error| failed(format!("{} cannot be read: {error}", path.display())))?;
+    let parsed = Identity::parse(&text);
+    parsed
+        .map(Some)
+        .map_err(|error| failed(format!("{}: {error}", path.display())))
 }
 
 fn told(made: &Made, to: &str, rate: u64) -> String {
@@ -162,6 +197,10 @@ fn fill(
         .add_file(KEY, &config.data_dir.join(KEY))
         .map_err(failed)?;
     making.add_file(CONFIGURATION_FILE, file).map_err(failed)?;
+    for name in own_certificates(config) {
+        let path = config.data_dir.join(&name);
+        making.add_file(&name, &path).map_err(failed)?;
+    }
     for path in named_files(config) {
         let path = fs::canonicalize(&path)
             .map_err(|error| failed(format!("{} cannot be read: {error}", path.display())))?;
@@ -175,6 +214,7 @@ fn fill(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         position: inspected.position.0,
         epoch: inspected.epoch,
+        names: None,
         configuration: file.display().to_string().replace('\n', " "),
     };
     making.finish(about).map_err(failed)
@@ -204,17 +244,32 @@ fn copy_of_database(config: &Config) -> Result<(PathBuf, Option<File>), Failure>
     Ok((folder, None))
 }
 
+/// The files of certificates that the server sees to itself, by their names in the data folder.
+fn own_certificates(config: &Config) -> Vec<String> {
+    let all = ["server.pem", "root.pem", "root.key", "account.key"];
+    let named = all.map(|name| format!("{}/{name}", certificates::FOLDER));
+    let there = |name: &String| config.data_dir.join(name).exists();
+    match config.certificates.names.is_empty() {
+        true => Vec::new(),
+        false => named.into_iter().filter(there).collect(),
+    }
+}
+
 /// The files that the configuration names.
 fn named_files(config: &Config) -> BTreeSet<PathBuf> {
-    let certificates = config
+    let given = config
         .listeners
         .iter()
         .filter_map(|listener| listener.tls.as_ref())
         .flat_map(|tls| [&tls.certificate, &tls.key]);
     let registrations = &config.application_services.registrations;
     let roots = &config.outgoing.trusted_roots;
-    let all = certificates.chain(registrations).chain(roots);
-    all.cloned().collect()
+    let all = given.chain(registrations).chain(roots);
+    let own = config.data_dir.join(certificates::FOLDER);
+    // What the server makes itself lies in the data folder, here and there.
+    all.filter(|path| !path.starts_with(&own))
+        .cloned()
+        .collect()
 }
 
 /// A new folder of this process' own for a moment.
@@ -282,8 +337,9 @@ pub(super) fn remove_left_copy(data_dir: &Path) {
     }
 }
 
-fn list(from: &Path) -> Result<Answer, Failure> {
+fn list(from: &Path, key: &SecretKey) -> Result<Answer, Failure> {
     let repository = Repository::open(from).map_err(failed)?;
+    let repository = repository.with_identity(identity(key)?);
     let (mut lines, mut backups) = (Vec::new(), Vec::new());
     for name in repository.names().map_err(failed)? {
         match repository.backup(Some(&name)) {

@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use actions::Administration;
-use backup::Repository;
+use backup::{BackupError, Repository};
 use runtime::Clock;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -139,16 +139,29 @@ fn data_folder(config: &Config, findings: &mut Findings) {
             }
         }
     }
+    for path in store::put_aside(folder) {
+        findings.unknown(
+            "upgrade",
+            format!(
+                "{} is the database of before or after an upgrade: remove it when you are content with what there is",
+                path.display()
+            ),
+        );
+    }
     match rustix::fs::statvfs(folder) {
         Ok(disk) => {
             let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-            let reserved = config.media.reserved_disk_bytes;
+            let for_files = config.media.reserved_disk_bytes;
+            let for_writes = config.database.reserved_disk_bytes;
             let told = format!("{} are free for {shown}", size(free));
-            if free < reserved.saturating_mul(2) {
-                let limit = size(reserved);
+            if free < for_files.max(for_writes).saturating_mul(2) {
                 findings.wrong(
                     "disk",
-                    format!("only {told}; below {limit} files are refused: make room"),
+                    format!(
+                        "only {told}; below {} files are refused, below {} all that is new: make room",
+                        size(for_files),
+                        size(for_writes)
+                    ),
                 );
             } else {
                 findings.well("disk", told);
@@ -254,14 +267,11 @@ async fn other_server(config: &Config, name: &str, findings: &mut Findings) {
 
 fn backups(folder: &Path, config: &Config, findings: &mut Findings) {
     let shown = folder.display();
-    let newest = Repository::open(folder).and_then(|repository| repository.backup(None));
-    match newest {
-        Ok(held) if held.manifest.about.server_name != config.server_name.as_str() => {
-            let other = held.manifest.about.server_name;
+    match newest_backup(folder) {
+        Ok((other, _)) if other != config.server_name.as_str() => {
             findings.wrong("backup", format!("{shown} has those of {other}"));
         }
-        Ok(held) => {
-            let age = Clock::system().now().since(held.manifest.about.made_at);
+        Ok((_, age)) => {
             let days = age.as_secs() / 86_400;
             let told = format!("the newest in {shown} is {days} days old");
             if days > BACKUP_DAYS {
@@ -278,6 +288,18 @@ fn backups(folder: &Path, config: &Config, findings: &mut Findings) {
             format!("{error}: systemctl enable --now cairn-backup.timer, or name your folder with --backups"),
         ),
     }
+}
+
+/// Whose backups are in a folder, and how old the newest is.
+fn newest_backup(folder: &Path) -> Result<(String, Duration), BackupError> {
+    let repository = Repository::open(folder)?;
+    if let Some(server_name) = repository.sealed_server()? {
+        // Sealed: nobody but the holder of the key sees more.
+        return Ok((server_name, repository.newest_age()?));
+    }
+    let about = repository.backup(None)?.manifest.about;
+    let age = Clock::system().now().since(about.made_at);
+    Ok((about.server_name, age))
 }
 
 fn machine(findings: &mut Findings) {

@@ -2,27 +2,27 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{BufReader, Read},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown},
     path::{Path, PathBuf},
 };
 
 use actions::Forgotten;
-use backup::{KEY, Layout, Manifest, Progress as _, Repository, Unpacked};
+use backup::{KEY, Layout, Manifest, Opened, Progress as _, Repository, Unpacked};
 use graph::SigningKey;
 use model::UserSerial;
 use runtime::{Clock, Random};
 use serde_json::json;
-use store::{Position, Store, StoreOptions};
+use store::{OpenError, Position, Store, StoreOptions};
 
 use super::{
     Answer, Failure,
-    backup::{CONFIGURATION_FILE, failed, temporary_folder},
+    backup::{CONFIGURATION_FILE, failed, identity, temporary_folder},
 };
 use crate::{
     command_line::{BackupSource, Common},
     config::Config,
-    parts::write_private,
+    parts::{give_back, write_private},
     progress::{Teller, duration, size},
 };
 
@@ -175,28 +175,37 @@ fn told(
 
 /// Where a backup comes from.
 enum Origin {
-    Folder(Repository, Box<Manifest>),
+    Folder(Box<Repository>, Box<Manifest>),
     Stream(Box<dyn Read>),
 }
 
 impl Origin {
     fn open(source: &BackupSource) -> Result<Self, Failure> {
         let from = &source.from;
+        let identity = identity(&source.key)?;
         if from.is_dir() {
             let repository = Repository::open(from).map_err(failed)?;
+            let repository = repository.with_identity(identity);
             let held = repository.backup(source.backup.as_deref());
             let manifest = held.map_err(failed)?.manifest;
-            return Ok(Self::Folder(repository, manifest.into()));
+            return Ok(Self::Folder(repository.into(), manifest.into()));
         }
         if source.backup.is_some() {
             return Err(failed("--backup is for folders: an archive has one backup"));
         }
-        if from.as_os_str() == "-" {
-            return Ok(Self::Stream(Box::new(std::io::stdin())));
-        }
-        let file = File::open(from)
-            .map_err(|error| failed(format!("{} cannot be read: {error}", from.display())))?;
-        Ok(Self::Stream(Box::new(file)))
+        let stream: Box<dyn Read> =
+            match from.as_os_str() == "-" {
+                true => Box::new(std::io::stdin()),
+                false => Box::new(File::open(from).map_err(|error| {
+                    failed(format!("{} cannot be read: {error}", from.display()))
+                })?),
+            };
+        let Some(identity) = identity else {
+            return Ok(Self::Stream(stream));
+        };
+        let opened = Opened::new(BufReader::new(stream), &identity)
+            .map_err(|error| failed(format!("{} cannot be opened: {error}", from.display())))?;
+        Ok(Self::Stream(Box::new(opened)))
     }
 
     fn unpack(&mut self, layout: &Layout, teller: &mut Teller) -> Result<Unpacked, Failure> {
@@ -264,13 +273,18 @@ fn open(folder: &Path, name: &str) -> Result<Store, Failure> {
 fn begin_again(folder: &Path, name: &str) -> Result<(Position, Forgotten), Failure> {
     let options = StoreOptions::default();
     let position = store::begin_epoch(folder, name, &options, &Random::system()).map_err(failed)?;
+    Ok((position, forget_outdated(folder, name)?))
+}
+
+/// Forgets in a new life of a database what must not be told again.
+fn forget_outdated(folder: &Path, name: &str) -> Result<Forgotten, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| failed(format!("this process cannot work: {error}")))?;
     let store = open(folder, name)?;
     let forgotten = runtime.block_on(actions::forget_outdated(&store));
-    Ok((position, forgotten.map_err(failed)?))
+    forgotten.map_err(failed)
 }
 
 /// Puts the configuration of then where it is looked for, if nothing is there and that can be
@@ -292,6 +306,67 @@ fn write_configuration(into: &Path, file: &Path) -> Option<PathBuf> {
     std::io::copy(&mut source, &mut target).ok()?;
     target.sync_all().ok()?;
     Some(file.to_owned())
+}
+
+/// Has the server go on without what the damaged log of its database has lost, as after a
+/// restore.
+pub(super) fn accept_loss(common: &Common) -> Result<Answer, Failure> {
+    let config = Config::load(&common.config)?;
+    let (folder, name) = (&config.data_dir, config.server_name.as_str());
+    let lost = match Store::open(
+        folder,
+        name,
+        &StoreOptions::default(),
+        &Clock::system(),
+        &Random::system(),
+    ) {
+        Ok(_) => return Err(failed("nothing is lost: the database opens as it is")),
+        Err(OpenError::Lost { commits, at, .. }) => (commits, at),
+        Err(error) => return Err(failed(error)),
+    };
+    let options = StoreOptions::default();
+    let position = store::accept_loss(folder, name, &options, &Random::system()).map_err(failed)?;
+    let forgotten = forget_outdated(folder, name)?;
+    give_back(folder);
+    let (commits, at) = lost;
+    Ok(Answer {
+        text: format!(
+            "Given up: {commits} commits, the last one made at {at}. Devices sync anew; those that signed in with a lost commit must sign in again.\n\
+             Dropped, as they may have been given out: {} one-time keys (devices upload new ones), {} waiting notifications.\n\
+             Next: systemctl start cairn",
+            forgotten.one_time_keys, forgotten.notifications,
+        ),
+        json: json!({
+            "commits": commits, "last_at": at, "position": position.0,
+            "one_time_keys_dropped": forgotten.one_time_keys,
+            "notifications_dropped": forgotten.notifications,
+        }),
+    })
+}
+
+/// Goes back to the database of before an upgrade.
+pub(super) fn go_back(common: &Common) -> Result<Answer, Failure> {
+    let config = Config::load(&common.config)?;
+    let (folder, name) = (&config.data_dir, config.server_name.as_str());
+    let options = StoreOptions::default();
+    let position = store::go_back(folder, name, &options, &Random::system()).map_err(failed)?;
+    let forgotten = forget_outdated(folder, name)?;
+    give_back(folder);
+    Ok(Answer {
+        text: format!(
+            "The database is as it was before the upgrade; what came after is put aside in {}.\n\
+             Devices sync anew; those that signed in after it must sign in again.\n\
+             Dropped, as they may have been given out: {} one-time keys (devices upload new ones), {} waiting notifications.\n\
+             Next: systemctl start cairn",
+            folder.join("database.newer").display(),
+            forgotten.one_time_keys,
+            forgotten.notifications,
+        ),
+        json: json!({
+            "position": position.0, "one_time_keys_dropped": forgotten.one_time_keys,
+            "notifications_dropped": forgotten.notifications,
+        }),
+    })
 }
 
 /// A folder for a rehearsal, removed in the end.

@@ -5,8 +5,9 @@ use std::{collections::HashSet, io::Write, net::SocketAddr, sync::Arc, time::Dur
 use actions::{Contacts, Files};
 use admin_api::AdminParts;
 use axum::Router;
+use certificates::{Keeper, KeeperParts};
 use client_api::{ClientParts, ServerInfo};
-use console::Console;
+use console::{Console, Support};
 use delivery::{Appservices, AppservicesParts, Federation, FederationParts, Push, PushParts};
 use mail::{Mailer, MailerParts};
 use previews::{Previews, PreviewsParts};
@@ -15,7 +16,7 @@ use search::Search;
 use serde_json::{Value, json};
 use server_api::ServerParts;
 use sync::Sync;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use web::{Front, FrontParts, Limits, Listener, Measures, Serves, Tls};
 
 use super::{Answer, Failure, administer::SOCKET, backup};
@@ -23,8 +24,9 @@ use crate::{
     command_line::Common,
     config::Config,
     health::Overseer,
-    oversight::{oversee, repeat},
+    oversight::{keep_certificate, oversee, repeat},
     parts::Parts,
+    signals::Signals,
     systemd::{self, Manager},
 };
 
@@ -86,6 +88,8 @@ struct Server {
     tasks: Tasks,
     limits: Limits,
     tls: Vec<Tls>,
+    /// Who sees to the certificate, if that is this server.
+    keeper: Option<Arc<Keeper>>,
 }
 
 async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
@@ -165,11 +169,18 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         speaks_to_others: config.federation.enabled,
         client,
     };
+    let keeper = Keeper::new(KeeperParts {
+        options: config.certificates.clone(),
+        server_name: config.server_name.host().to_owned(),
+        data_dir: config.data_dir.clone(),
+        clock: parts.clock.clone(),
+    });
     let mut server = Server {
         config,
         tasks,
         limits,
         tls: Vec::new(),
+        keeper: keeper.map(Arc::new),
     };
     let manager = Manager::from_environment();
     // Signals are heard from before the first listener is announced.
@@ -178,6 +189,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         .listen(&parts, &served, &metrics, common.json)
         .await?;
     oversee(&overseer, &manager, &metrics, &server.tasks);
+    keep_certificate(&overseer, &parts.outgoing, &server.tasks);
     manager.ready();
     settle(&parts, &server.tasks);
     sweep(&parts, &server.tasks);
@@ -213,11 +225,20 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         media.sweep(stop).await;
     });
     log::info!(server_name = server.config.server_name.as_str(), version = env!("CARGO_PKG_VERSION"); "serving");
-    while let Some(()) = signals.next().await {
-        manager.reloading();
-        server.reload(common, &parts).await;
-        manager.ready();
-    }
+    let restart = overseer.restart.clone();
+    let must_restart = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Some(()) => {
+                    manager.reloading();
+                    server.reload(common, &parts).await;
+                    manager.ready();
+                }
+                None => break false,
+            },
+            () = restart.notified() => break true,
+        }
+    };
     log::info!("stopping");
     manager.stopping();
     let still_running = server.tasks.shutdown(STOP_DEADLINE).await;
@@ -230,6 +251,11 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     // The last sync of the store happens here.
     drop((parts, served, overseer));
     log::info!("stopped");
+    if must_restart {
+        return Err(Failure::Other(
+            "the disk was full in the middle of a write, and has room again: start the server anew (systemd does)".to_owned(),
+        ));
+    }
     Ok(Answer {
         text: String::new(),
         json: json!({ "event": "stopped" }),
@@ -246,17 +272,23 @@ impl Server {
         json: bool,
     ) -> Result<Overseer, Failure> {
         let measures = Measures::new(metrics);
+        let contact: Arc<str> = self.config.contact().into();
         let front = |router, trusted_proxies, tasks: &Tasks, limits: &Limits| {
             Front::new(FrontParts {
                 router,
                 trusted_proxies,
                 limits: limits.clone(),
                 measures: measures.clone(),
+                contact: contact.clone(),
                 tasks: tasks.clone(),
                 clock: parts.clock.clone(),
                 random: parts.random.clone(),
             })
         };
+        if let Some(keeper) = &self.keeper {
+            let prepared = keeper.prepare();
+            prepared.map_err(|error| Failure::Other(error.to_string()))?;
+        }
         let mut bound = Vec::new();
         let mut handed = systemd::handed_over();
         for options in &self.config.listeners {
@@ -264,7 +296,12 @@ impl Server {
             let tls = options
                 .tls
                 .as_ref()
-                .map(|files| Tls::load(&files.certificate, &files.key))
+                .map(|files| {
+                    let keeper = self.keeper.as_ref();
+                    let own = keeper.filter(|keeper| keeper.file() == files.certificate);
+                    let challenges = own.map(|keeper| keeper.challenges());
+                    Tls::load_with(&files.certificate, &files.key, challenges)
+                })
                 .transpose()
                 .map_err(|error| Failure::Other(error.to_string()))?;
             let place = handed
@@ -288,8 +325,10 @@ impl Server {
             data_dir: self.config.data_dir.clone(),
             reserved_bytes: self.config.media.reserved_disk_bytes,
             tls: self.tls.clone(),
+            keeper: self.keeper.clone(),
             clock: parts.clock.clone(),
             stop: self.tasks.stop(),
+            restart: Arc::new(Notify::new()),
         };
         let socket = Listener::bind_local(&self.config.data_dir.join(SOCKET))
             .map_err(|error| Failure::Other(error.to_string()))?;
@@ -326,6 +365,11 @@ impl Server {
             limits: self.limits.clone(),
             address: self.config.address_on(bound, is_tls).into(),
             joining: Arc::new(self.config.joining.clone()),
+            support: Arc::new(Support {
+                page: self.config.well_known.support_page.clone(),
+                email: self.config.well_known.support_email.clone(),
+                user: self.config.well_known.support_user.clone(),
+            }),
         }
     }
 
@@ -543,34 +587,4 @@ fn follow_devices(parts: &Parts, tasks: &Tasks) {
             async move { accounts.forget_strangers_devices().await.map(drop) }
         },
     );
-}
-
-/// The signals that a server obeys.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    reload: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::Other(format!("signals cannot be heard: {error}")))
-        };
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            reload: listen(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for a signal: `Some` to reload, `None` to stop.
-    async fn next(&mut self) -> Option<()> {
-        tokio::select! {
-            _ = self.terminate.recv() => None,
-            _ = self.interrupt.recv() => None,
-            _ = self.reload.recv() => Some(()),
-        }
-    }
 }

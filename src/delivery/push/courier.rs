@@ -237,7 +237,7 @@ impl Push {
         unread: u64,
     ) -> Result<(), StoreError> {
         self.store()
-            .commit(move |_, _, batch| {
+            .commit_from_reserve(move |_, _, batch| {
                 for row in rows {
                     batch.delete(&PUSH_BY_PUSHER, &row);
                 }
@@ -250,7 +250,7 @@ impl Push {
     async fn discard(&self, rows: Vec<Row>, outcome: Outcome) -> Result<(), StoreError> {
         let number = rows.len();
         self.store()
-            .commit(move |_, _, batch| {
+            .commit_from_reserve(move |_, _, batch| {
                 for row in rows {
                     batch.delete(&PUSH_BY_PUSHER, &row);
                 }
@@ -264,7 +264,7 @@ impl Push {
     /// Removes what is left of a pusher that is gone.
     async fn forget(&self, serial: PusherSerial) -> Result<(), StoreError> {
         self.store()
-            .commit(move |_, _, batch| {
+            .commit_from_reserve(move |_, _, batch| {
                 batch.delete_prefix(&PUSH_BY_PUSHER, &(serial,));
                 batch.delete(&TOLD_COUNT_BY_PUSHER, &serial);
                 Ok::<_, StoreError>(())

@@ -1,6 +1,7 @@
 //! Stories on a database of their own.
 
 mod aliases;
+mod clocks;
 mod concurrency;
 mod creation;
 mod delayed;

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use super::{VALUE_BY_POSITION, open, open_as, runtime};
 use crate::{
     OpenError, Position, Read, StoreError,
-    database::{FORMAT, META_BY_NAME, meta},
+    database::{META_BY_NAME, meta},
+    upgrade::{STEPS, format},
 };
 
 #[test]
@@ -34,7 +35,7 @@ fn a_newer_format_is_refused() {
         let store = open(folder.path()).unwrap();
         store
             .commit(|_, _, batch| {
-                let newer = (FORMAT + 1).to_be_bytes().to_vec();
+                let newer = (format(STEPS) + 1).to_be_bytes().to_vec();
                 batch.put(&META_BY_NAME, &meta::FORMAT, &newer);
                 Ok::<_, StoreError>(())
             })

@@ -5,6 +5,8 @@ mod commits;
 mod disk;
 mod folders;
 mod logs;
+mod space;
+mod upgrades;
 
 use std::path::Path;
 

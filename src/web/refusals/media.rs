@@ -16,7 +16,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::DiskFull => Self::unavailable(error),
+            StorageError::DiskFull => Self::disk_full(),
             StorageError::Busy(error) => error.into(),
             StorageError::Store(error) => error.into(),
             StorageError::File(_) | StorageError::Missing(_) => Self::internal(error),

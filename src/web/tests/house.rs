@@ -63,6 +63,7 @@ pub(crate) async fn house(options: LimitsOptions) -> House {
     let tasks = Tasks::new();
     let router = door().into_router(Parts { accounts });
     let front = Front::new(FrontParts {
+        contact: "mailto:help@a.test".into(),
         router: router.merge(metrics_routes(metrics.clone())),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         limits: limits.clone(),

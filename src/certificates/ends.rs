@@ -10,7 +10,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// When the certificate with these bytes (X.509 in DER) ends; none if it cannot be read.
-pub(crate) fn ends_at(certificate: &[u8]) -> Option<Timestamp> {
+pub fn ends_at(certificate: &[u8]) -> Option<Timestamp> {
     let (signed, _) = value(certificate, SEQUENCE)?;
     let (mut rest, _) = value(signed, SEQUENCE)?;
     if let Some((_, after)) = value(rest, VERSION) {
