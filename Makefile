@@ -95,11 +95,16 @@ build: dependencies ## Build the binary for development
 
 .PHONY: release
 release: dependencies ## Build the binary for release
-	cargo build --release -p cairn
+	packaging/release-environment.sh $(CARGO_TARGET_DIR) cargo build --release -p cairn
 	@echo "$(CAIRN_RELEASE)"
 
 # What makes and tests packages besides a build: .ci/install-dependencies packages.
 PACKAGES ?= $(CARGO_TARGET_DIR)/packages
+
+# Each of the two builds compiles everything: an hour on two processors.
+.PHONY: reproducible
+reproducible: dependencies-packages ## Build twice in two folders and compare what comes out
+	packaging/reproducible.sh
 
 .PHONY: packages
 packages: release dependencies-packages ## Make deb, rpm and the offline bundle
@@ -107,7 +112,8 @@ packages: release dependencies-packages ## Make deb, rpm and the offline bundle
 
 .PHONY: test-packages
 test-packages: packages ## Install, upgrade, remove and purge them in a Debian (as root)
-	packaging/tests/run.sh $(PACKAGES)
+	packaging/tests/previous.sh $(PACKAGES)/previous
+	CAIRN_PREVIOUS=$(PACKAGES)/previous packaging/tests/run.sh $(PACKAGES)
 
 .PHONY: example
 example: build ## Write config/cairn.example.toml anew from the options
