@@ -21,7 +21,40 @@ until_active() {
     journalctl -u cairn --no-pager | tail -20
     return 1
 }
+# What stands between ``` in a page after a line, as a person would type it.
+block() { # PAGE LINE
+    awk -v line="$2" 'index($0, line) == 1 { there = 1; next }
+        there && /^```/ { if (within) exit; within = 1; next }
+        within' "/packages/$1" >/packages/typed.sh
+    [ -s /packages/typed.sh ]
+    cat /packages/typed.sh
+}
+trap 'status=$?; [ $status = 0 ] || journalctl --no-pager | tail -30; exit $status' EXIT
 export DEBIAN_FRONTEND=noninteractive
+
+if [ -e /packages/previous.deb ]; then
+    say "upgraded from the commit before, with data and a changed configuration"
+    dpkg -i /packages/previous.deb
+    cairn init --server-name council.example --administrator admin
+    systemctl enable --now cairn
+    until_active
+    cairn user create anna
+    printf '\n[log]\nlevel = "debug"\n' >>/etc/cairn/cairn.toml
+    sum=$(md5sum </etc/cairn/cairn.toml)
+    pid=$(main)
+    # Where the program is the same, so is its number: it is another package all the same.
+    dpkg -i /packages/cairn.deb
+    until_active
+    [ "$(main)" != "$pid" ]
+    [ "$(md5sum </etc/cairn/cairn.toml)" = "$sum" ]
+    health 8008 | grep '"ready":true'
+    cairn user list | grep anna
+    cairn user create bert
+    echo 'cairn cairn/remove-data boolean true' | debconf-set-selections
+    dpkg -P cairn
+    [ ! -e /var/lib/cairn ]
+    systemctl daemon-reload
+fi
 
 say "installed: a user, folders, nothing started"
 dpkg -i /packages/cairn.deb
@@ -139,4 +172,41 @@ dpkg -P cairn
 [ ! -e /etc/cairn ]
 not getent passwd cairn
 [ -d /var/backups/cairn/backups ]
+
+say "the README's installation, word for word"
+rm -rf /var/backups/cairn
+mkdir /stick
+cp /packages/cairn.deb /stick/cairn_0_amd64.deb
+cd /stick
+block README.md "[handbook](packaging/handbook/1-installing.md), which the packages bring along"
+sh -eux /packages/typed.sh
+until_active
+health 8008 | grep '"ready":true'
+cairn user list | grep admin
+echo 'cairn cairn/remove-data boolean true' | debconf-set-selections
+dpkg -P cairn
+
+say "the handbook's, with an authority of the server's own"
+block 1-installing.md "Debian and Ubuntu:"
+sh -eux /packages/typed.sh
+block 1-installing.md "**An authority of your own**"
+sh -eux /packages/typed.sh
+until_active
+[ "$(stat -c '%U %a' /var/lib/cairn/tls/root.key)" = "cairn 600" ]
+health 8008 | grep '"ready":true'
+# Something listens for apps and for other servers.
+for port in 443 8448; do
+    bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+done
+cairn doctor | tee /packages/doctor || true
+systemctl start cairn-backup
+cairn backup verify /var/backups/cairn
+
+say "an older processor is told so, before anything is unpacked"
+sed 's,/proc/cpuinfo,/packages/cpuinfo,g' /var/lib/dpkg/info/cairn.preinst >/packages/preinst
+sed 's/ sse4_2//' /proc/cpuinfo >/packages/cpuinfo
+not sh /packages/preinst upgrade 2>/packages/told
+grep 'SSE 4.2' /packages/told
+cp /proc/cpuinfo /packages/cpuinfo
+sh /packages/preinst upgrade
 say "done"

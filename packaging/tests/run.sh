@@ -8,7 +8,8 @@
 # - The bundle is checked by verify.sh, which finds each change.
 # - The rpm goes into a root of its own and out again.
 # - The deb is installed in a Debian with systemd running, which has no network: inside.sh says
-#   what is done there.
+#   what is done there. It begins with an upgrade from the commit before, if CAIRN_PREVIOUS names a
+#   folder with that commit's packages: previous.sh makes them.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -100,7 +101,12 @@ if wanted deb; then
     dpkg-deb -R "$deb" "$work/next"
     sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
     dpkg-deb --root-owner-group -Zgzip --build "$work/next" "$work/root/packages/next.deb" >/dev/null
-    cp "$here/inside.sh" "$work/root/packages/"
+    if [ -n "${CAIRN_PREVIOUS:-}" ]; then
+        cp "$CAIRN_PREVIOUS"/cairn_*_amd64.deb "$work/root/packages/previous.deb"
+    else
+        say "no CAIRN_PREVIOUS: the upgrade from the commit before is NOT tested"
+    fi
+    cp "$here/inside.sh" "$here/../../README.md" "$here/../handbook/1-installing.md" "$work/root/packages/"
     cat >"$work/root/etc/systemd/system/inside.service" <<END
 [Unit]
 After=multi-user.target
@@ -110,10 +116,10 @@ ExecStart=/bin/sh /packages/inside.sh
 StandardOutput=file:/packages/log
 StandardError=file:/packages/log
 ExecStopPost=/bin/sh -c 'echo \$\$EXIT_STATUS >/packages/result; systemctl exit --force'
-TimeoutStartSec=300
+TimeoutStartSec=500
 END
     ln -s ../inside.service "$work/root/etc/systemd/system/multi-user.target.wants/"
-    timeout 400 systemd-nspawn --register=no --keep-unit --quiet --private-network \
+    timeout 600 systemd-nspawn --register=no --keep-unit --quiet --private-network \
         --directory "$work/root" --boot >"$work/boot.log" 2>&1 </dev/null || true
     grep -E '^==|^\+\+' "$work/root/packages/log" || true
     if [ "$(cat "$work/root/packages/result" 2>/dev/null)" != 0 ]; then
