@@ -17,6 +17,7 @@ mod keys;
 mod load;
 mod media;
 mod members;
+mod operating;
 mod options;
 mod people;
 mod reading;
@@ -53,5 +54,6 @@ async fn measure(options: &Options) -> Report {
     keys::measure(options, &mut report).await;
     reading::measure(options, &mut report).await;
     members::measure(options, &mut report).await;
+    operating::measure(options, &mut report).await;
     report
 }
