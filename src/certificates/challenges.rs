@@ -38,9 +38,10 @@ impl Challenges {
         wanted.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
         let made = wanted.self_signed(&key)?;
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let chain = vec![made.der().clone()];
-        let certified = CertifiedKey::from_der(chain, private, &ring::default_provider());
-        let certified = certified.map_err(|error| CertificateError::Refused(error.to_string()))?;
+        let signing = ring::sign::any_supported_type(&private);
+        let signing = signing.map_err(|error| CertificateError::Refused(error.to_string()))?;
+        // Not checked as others are: the extension is one that nobody else may accept.
+        let certified = CertifiedKey::new(vec![made.der().clone()], signing);
         self.0
             .lock()
             .insert(name.to_ascii_lowercase(), Arc::new(certified));

@@ -109,6 +109,9 @@ pub fn inspect(database: &Path, notes: &Path) -> Result<Inspected, OpenError> {
 /// name files that are missing; none if it can. Nothing is changed there; RocksDB's own notes
 /// go to the folder `notes`.
 pub fn broken(database: &Path, notes: &Path) -> Option<String> {
+    if let Err(error) = mark::must_be_readable(database) {
+        return Some(error.to_string());
+    }
     let mut options = Options::default();
     options.set_db_log_dir(notes);
     let families = Family::ALL.map(Family::name);
@@ -126,6 +129,7 @@ pub(crate) fn look(database: &Path) -> Result<Inspected, OpenError> {
 }
 
 fn inspect_with(database: &Path, options: &Options) -> Result<Inspected, OpenError> {
+    mark::must_be_readable(database)?;
     let failed = |error: rocksdb::Error| OpenError::database(database, error);
     let index = Family::Index.name();
     let db =
@@ -194,11 +198,13 @@ pub fn accept_loss(
     options: &StoreOptions,
     random: &Random,
 ) -> Result<Position, OpenError> {
-    let last = begin_epoch(folder, identity, options, random)?;
-    mark::forget(folder).map_err(|reason| OpenError::Folder {
+    let failed = |reason| OpenError::Folder {
         path: folder.to_owned(),
         reason,
-    })?;
+    };
+    mark::cut_anyway(&database_folder(folder)).map_err(failed)?;
+    let last = begin_epoch(folder, identity, options, random)?;
+    mark::forget(folder).map_err(failed)?;
     Ok(last)
 }
 

@@ -32,6 +32,7 @@ mod read;
 mod space;
 mod store;
 mod table;
+mod tail;
 mod upgrade;
 mod value;
 mod watch;

@@ -23,7 +23,7 @@ use std::{
 
 use runtime::Timestamp;
 
-use crate::{OpenError, Position, checkpoint::look};
+use crate::{OpenError, Position, checkpoint::look, tail};
 
 /// The file's name in the data folder.
 const NAME: &str = "synced";
@@ -138,15 +138,83 @@ impl Mark {
 /// # Errors
 /// [`OpenError::Lost`] if it has not, or that it cannot be read.
 pub(crate) fn check(folder: &Path, database: &Path) -> Result<(), OpenError> {
-    let Some(synced) = Synced::read(folder) else {
+    let synced = Synced::read(folder);
+    cut_trap(folder, database, synced)?;
+    let Some(synced) = synced else {
         return Ok(());
     };
-    let logs = logs(database);
-    if !database.join("CURRENT").exists() || logs.is_empty() {
-        return Ok(());
+    let nothing = || compare(database, synced, synced.epoch, Position(0));
+    if !database.join("CURRENT").exists() {
+        return nothing();
     }
-    let found = look(database)?;
-    compare(database, synced, found.epoch, found.position)
+    match look(database) {
+        // Not even its first rows are there: it would be taken for a new one.
+        Err(OpenError::Foreign { .. }) => nothing(),
+        found => {
+            let found = found?;
+            compare(database, synced, found.epoch, found.position)
+        }
+    }
+}
+
+/// Cuts the log off where RocksDB would not go on, if nothing that was synced stands behind.
+///
+/// # Errors
+/// As [`check`].
+fn cut_trap(folder: &Path, database: &Path, synced: Option<Synced>) -> Result<(), OpenError> {
+    let failed = |reason| OpenError::Folder {
+        path: folder.to_owned(),
+        reason,
+    };
+    for log in logs(database) {
+        let Some(end) = tail::trap(&log).map_err(failed)? else {
+            continue;
+        };
+        if let Some(synced) = synced {
+            let copy = folder.join("database.look");
+            tail::cut_copy(database, &log, end, &copy).map_err(failed)?;
+            let found = look(&copy);
+            fs::remove_dir_all(&copy).map_err(failed)?;
+            match found {
+                Err(OpenError::Foreign { .. }) => {
+                    compare(database, synced, synced.epoch, Position(0))?;
+                }
+                found => {
+                    let found = found?;
+                    compare(database, synced, found.epoch, found.position)?;
+                }
+            }
+        }
+        log::warn!("the end of {} is torn and was cut off", log.display());
+        return tail::cut(&log, end).map_err(failed);
+    }
+    Ok(())
+}
+
+/// Cuts the log off where RocksDB would not go on, whatever stands behind.
+pub(crate) fn cut_anyway(database: &Path) -> io::Result<()> {
+    for log in logs(database) {
+        if let Some(end) = tail::trap(&log)? {
+            return tail::cut(&log, end);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a log that RocksDB would never come to the end of.
+///
+/// # Errors
+/// [`OpenError::Damaged`], which names the file.
+pub(crate) fn must_be_readable(database: &Path) -> Result<(), OpenError> {
+    let logs = logs(database);
+    let trapped = logs.iter().find(|log| !matches!(tail::trap(log), Ok(None)));
+    match trapped {
+        None => Ok(()),
+        Some(log) => Err(OpenError::Damaged {
+            path: database.to_owned(),
+            reason: format!("{} cannot be read to its end", log.display()),
+        }),
+    }
 }
 
 /// Compares what a database has with what was synced.

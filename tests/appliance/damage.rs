@@ -59,7 +59,9 @@ async fn there(user: &User, room: &str, events: &[String]) -> usize {
 
 /// Starts a server that does not start, and gives what it says.
 fn refused(server: &Server) -> String {
-    let output = Command::new(Server::binary())
+    let output = Command::new("timeout")
+        .arg("30")
+        .arg(Server::binary())
         .args(["serve", "--config"])
         .arg(server.config_file())
         .output()

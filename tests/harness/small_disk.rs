@@ -71,19 +71,18 @@ impl SmallDisk {
 
     /// Bytes that are free.
     pub fn free(&self) -> u64 {
-        let words = ["--block-size=1", "--output=avail"];
-        let output = Command::new("df")
-            .args(words)
+        // Not `df`, which looks for the mount in the namespace of its own.
+        let output = Command::new("stat")
+            .args(["--file-system", "--format=%a %S"])
             .arg(self.seen())
             .output()
-            .expect("df");
+            .expect("stat");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let last = text
-            .lines()
-            .last()
-            .map(str::trim)
-            .and_then(|line| line.parse().ok());
-        last.unwrap_or_else(|| panic!("df said {output:?}"))
+        let numbers: Vec<u64> = text.split_whitespace().flat_map(str::parse).collect();
+        let [blocks, size] = numbers[..] else {
+            panic!("stat said {output:?}");
+        };
+        blocks * size
     }
 
     /// Takes all room but so many bytes.

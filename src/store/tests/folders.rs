@@ -107,3 +107,70 @@ fn positions_serials_and_epoch_go_on_after_a_restart() {
     serials.dedup();
     assert_eq!(serials.len(), 3, "{serials:?}");
 }
+
+/// A store with ten values, all of them in its log.
+fn with_values(folder: &std::path::Path) -> std::path::PathBuf {
+    runtime().block_on(async {
+        let store = open(folder).unwrap();
+        for value in 0..10_u64 {
+            let put = store.commit(move |_, position, batch| {
+                batch.put(&VALUE_BY_POSITION, &position, &value);
+                Ok::<_, StoreError>(())
+            });
+            put.await.unwrap();
+        }
+    });
+    let entries = std::fs::read_dir(folder.join("database")).unwrap();
+    let logs = entries.map(|entry| entry.unwrap().path()).filter(|path| {
+        path.extension().is_some_and(|ending| ending == "log")
+            && std::fs::metadata(path).unwrap().len() > 0
+    });
+    logs.max().unwrap()
+}
+
+/// The places of the headers of a log, which is shorter than a block.
+fn headers(bytes: &[u8]) -> Vec<usize> {
+    let (mut places, mut place) = (Vec::new(), 0);
+    while let Some(header) = bytes.get(place..place + 7) {
+        places.push(place);
+        place += 7 + usize::from(u16::from_le_bytes([header[4], header[5]]));
+    }
+    places
+}
+
+#[test]
+fn no_torn_end_keeps_a_store_from_opening() {
+    for kind in (0..=16).chain(128..=135).chain([255]) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = with_values(folder.path());
+        let mut bytes = std::fs::read(&log).unwrap();
+        bytes.extend_from_slice(&[1, 2, 3, 4, 5, 0, kind, 8, 9, 10, 11, 12, 13, 14, 15]);
+        std::fs::write(&log, bytes).unwrap();
+        let store = open(folder.path()).unwrap();
+        let last = store.snapshot().get(&VALUE_BY_POSITION, &Position(10));
+        assert_eq!(last.unwrap(), Some(9), "a record of kind {kind}");
+    }
+}
+
+#[test]
+fn each_flipped_bit_of_a_header_is_found_and_changes_nothing() {
+    for bit in 0..7 * 8 {
+        let folder = tempfile::tempdir().unwrap();
+        let log = with_values(folder.path());
+        let mut bytes = std::fs::read(&log).unwrap();
+        let place = headers(&bytes)[5];
+        bytes[place + bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&log, &bytes).unwrap();
+        let error = open(folder.path()).err();
+        assert!(
+            matches!(error, Some(OpenError::Lost { .. })),
+            "bit {bit}: {error:?}"
+        );
+        assert_eq!(std::fs::read(&log).unwrap(), bytes, "bit {bit}");
+        // Both ways out are open.
+        let (options, random) = (crate::StoreOptions::default(), ::runtime::Random::system());
+        let last = crate::accept_loss(folder.path(), "council.example", &options, &random);
+        assert!(last.unwrap() < Position(10), "bit {bit}");
+        open(folder.path()).unwrap();
+    }
+}
