@@ -3,6 +3,7 @@
 use accounts::Session;
 use rooms::{AppendError, CreateRoom};
 use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedServerName, RoomOrAliasId};
+use store::Snapshot;
 
 use crate::{Actions, HandshakeError, sender};
 
@@ -59,8 +60,7 @@ impl Actions {
         let (room_id, servers) = self.find_room(target, via).await?;
         let wanted = room_id.to_string();
         let read = move |view: &Snapshot| rooms::blocked(view, &wanted);
-        let blocked: Option<model::BlockedRoomRecord> = self.rooms.store().read(read).await?;
-        if blocked.is_some() {
+        if self.rooms.store().read(read).await?.is_some() {
             let text = "this room has been blocked on this server";
             return Err(AppendError::Forbidden(text.to_owned()).into());
         }

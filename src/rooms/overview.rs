@@ -10,7 +10,7 @@ use ruma_common::{OwnedUserId, UserId};
 use serde_json::{Map, Value};
 use store::{Read, StoreError};
 
-use crate::{Rooms, event::load_event, room_content, room_text};
+use crate::{Rooms, client_event::load_event, room_content, room_text};
 
 /// How a list of rooms is ordered; by name and id where that decides nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

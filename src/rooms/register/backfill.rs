@@ -13,7 +13,7 @@ use runtime::Stop;
 use store::{Position, Read, Snapshot, StoreError};
 
 use super::{JOIN_RULES, NAME, POWER_LEVELS, VISIBILITY, is_followed};
-use crate::{Rooms, event::load_event, placing::membership_of, user_serial};
+use crate::{Rooms, client_event::load_event, placing::membership_of, user_serial};
 
 /// Where stands what had been before the register, of which nothing better is known.
 const BEFORE: Position = Position(0);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use store::{Read, StoreError};
 
 use super::{JOIN_RULES, NAME, POWER_LEVELS, VISIBILITY};
-use crate::{event::load_event, room_record, room_serial, user_serial};
+use crate::{client_event::load_event, room_record, room_serial, user_serial};
 
 /// Why the register has no answer.
 #[derive(Debug, thiserror::Error)]
