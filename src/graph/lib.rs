@@ -28,6 +28,7 @@ mod received;
 mod redaction;
 mod resolution;
 mod signing;
+mod verifying;
 mod version;
 mod vouching;
 
@@ -52,5 +53,6 @@ pub use self::{
         Conflict, Link, MAX_FORKS, ResolutionError, Resolved, RoomGraph, generation, resolve,
     },
     signing::{SigningKey, verify_json},
+    verifying::verify_bytes,
     version::{StateResolution, Version},
 };
