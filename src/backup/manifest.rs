@@ -71,9 +71,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The bytes of all files together.
+    /// The bytes of all files together; as many as can be counted, if the list says that there
+    /// are more.
     pub fn bytes(&self) -> u64 {
-        self.files.values().map(|file| file.length).sum()
+        let lengths = self.files.values().map(|file| file.length);
+        lengths.fold(0, u64::saturating_add)
     }
 
     /// Whether it has the uploaded file with this hash.
