@@ -19,6 +19,8 @@ mod auth;
 mod canonical;
 mod draft;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshake;
 mod json;
 mod owned;
@@ -31,6 +33,10 @@ mod signing;
 mod verifying;
 mod version;
 mod vouching;
+
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 
 pub use self::{
     auth::{
