@@ -17,11 +17,7 @@
 //! Times are milliseconds since the Unix epoch, but `MODIFIED` is nanoseconds; the last line
 //! has the hash of all before it.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::{Component, Path},
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use runtime::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -173,14 +169,11 @@ fn parse_file(line: &str) -> Option<(String, FileRecord)> {
     Some((name.to_owned(), file))
 }
 
-/// Whether a name in a backup stays in the folder that it is written into.
+/// Whether a name in a backup stays in the folder that it is written into, and is the only one
+/// of its place there.
 pub(crate) fn is_safe(name: &str) -> bool {
-    let mut parts = Path::new(name).components();
-    !name.is_empty()
-        && !name.contains(['\n', '\0'])
-        && parts.all(|part| matches!(part, Component::Normal(_)))
-        && !name.contains("//")
-        && !name.ends_with('/')
+    let mut parts = name.split('/');
+    !name.contains(['\n', '\0']) && parts.all(|part| !matches!(part, "" | "." | ".."))
 }
 
 pub(crate) fn hexadecimal(hash: &[u8; 32]) -> String {
