@@ -12,19 +12,18 @@ use ruma_client_api::{
     receipt::create_receipt,
     room::create_room,
     search::search_events,
-    session::login,
     to_device::send_event_to_device,
     user_directory::search_users,
 };
 use ruma_common::api::IncomingRequest;
 
-use crate::{put_push_rule, sliding_sync};
+use crate::{login, put_push_rule, sliding_sync};
 
 type Read = fn(&[u8]) -> bool;
 
 /// What the first byte chooses from.
 const REQUESTS: [Read; 20] = [
-    |body| read::<login::v3::Request>(body, &[]),
+    |body| read::<login::LoginRequest>(body, &[]),
     |body| read::<register::v3::Request>(body, &[]),
     |body| read::<create_room::v3::Request>(body, &[]),
     |body| read::<invite_user::v3::Request>(body, &["!a:a.example"]),
