@@ -48,6 +48,7 @@ test: lint ## Check everything: formatting, lints, unit tests, black-box tests
 lint: dependencies-test ## Check formatting and lints only
 	cargo fmt --check
 	$(IN_TESTS) cargo fmt --check
+	cd tests/fuzz && cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(IN_TESTS) cargo clippy --workspace --all-targets -- -D warnings
 
@@ -76,6 +77,15 @@ soak: release ## Two hours (SECONDS) of mixed load, and what is left of it
 kills: build ## Kill the server 200 times and cut its power 200 times under load
 	$(IN_TESTS) CAIRN_BINARY=$(CAIRN) POWERCUT_KILLS=200 POWERCUT_CUTS=200 \
 		cargo test -p powercut -- --nocapture
+
+# The first time, everything but RocksDB is compiled once more: that takes ten minutes.
+# TARGETS names some of tests/fuzz/targets; all are fuzzed without it.
+TARGETS ?=
+
+.PHONY: fuzz
+fuzz: SECONDS = 60
+fuzz: build ## Feed what reads bytes from outside, SECONDS=60 each
+	tests/fuzz/run.sh $(SECONDS) $(TARGETS)
 
 .PHONY: conformance
 conformance: specification build ## Hold each answer against the Matrix specification

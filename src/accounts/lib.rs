@@ -23,6 +23,8 @@ mod devices;
 mod directory_backfill;
 mod emails;
 mod filters;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guests;
 mod hashing;
 mod ignored_users;
@@ -45,6 +47,9 @@ mod received_messages;
 mod registration;
 mod remote_devices;
 mod rendezvous;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod server_messages;
 mod server_user;
 mod services;

@@ -77,7 +77,7 @@ fn content<T: DeserializeOwned>(content: &RawValue) -> Result<T, String> {
 }
 
 /// Reads a message; none if its type is not known here.
-fn read(edu: &Raw<Edu>) -> Result<Option<Said>, String> {
+pub(crate) fn read(edu: &Raw<Edu>) -> Result<Option<Said>, String> {
     let envelope: Envelope = content(edu.json())?;
     let inner = &*envelope.content;
     Ok(Some(match envelope.edu_type.as_str() {

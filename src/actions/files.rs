@@ -15,6 +15,8 @@ use tokio::sync::Semaphore;
 use self::multipart::{FilePart, Multipart};
 
 mod multipart;
+#[cfg(any(test, fuzzing))]
+pub(crate) use multipart::in_pieces;
 
 /// How long a file may take to come.
 const TIME: Duration = Duration::from_secs(300);

@@ -19,6 +19,8 @@ mod edus;
 mod federation;
 mod file_moderation;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshakes;
 mod hierarchy;
 mod history;
@@ -39,6 +41,9 @@ mod reports;
 mod restored;
 mod rights;
 mod room_care;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod transactions;
 mod upgrades;
 mod user_directory;

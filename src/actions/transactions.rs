@@ -69,6 +69,7 @@ pub enum TransactionError {
 /// The transactions of other servers that are taken or were taken lately.
 pub(crate) struct Received {
     servers: Mutex<HashMap<OwnedServerName, Sending>>,
+    events: IntCounterVec,
     edus: IntCounterVec,
 }
 
@@ -85,11 +86,29 @@ impl Received {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
             servers: Mutex::default(),
+            events: metrics.counter_with(
+                "cairn_federation_received_events_total",
+                "Events that other servers sent: taken, which those are too that their room's rules forbid; refused; unusable.",
+                &["outcome"],
+            ),
             edus: metrics.counter_with(
                 "cairn_federation_edus_total",
                 "Messages other than events that other servers sent, by type and whether they were taken.",
                 &["type", "outcome"],
             ),
+        }
+    }
+
+    /// Counts the events of a transaction: those that `answer` does not name were none.
+    fn count_events(&self, sent: usize, answer: &[(OwnedEventId, Result<(), String>)]) {
+        let taken = answer.iter().filter(|(_, result)| result.is_ok()).count();
+        for (outcome, count) in [
+            ("taken", taken),
+            ("refused", answer.len() - taken),
+            ("unusable", sent.saturating_sub(answer.len())),
+        ] {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            self.events.with_label_values(&[outcome]).inc_by(count);
         }
     }
 
@@ -174,10 +193,12 @@ impl Actions {
             }
             self.accounts.settled().await
         };
+        let sent = events.len();
         let events = self.receive_transaction_events(origin, events);
         let (answer, taken) = tokio::join!(events, lasting);
         taken?;
         let answer = answer?;
+        self.received.count_events(sent, &answer);
         for edu in ephemeral {
             self.take_edu(origin, edu).await?;
         }

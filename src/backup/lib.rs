@@ -17,6 +17,8 @@
 //! written into; a byte that is written back without its hash having been compared.
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod laying;
 mod making;
 mod manifest;
@@ -25,6 +27,9 @@ mod progress;
 mod pruning;
 mod repository;
 mod sealing;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 
 #[cfg(test)]
 mod tests;

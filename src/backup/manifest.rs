@@ -17,11 +17,7 @@
 //! Times are milliseconds since the Unix epoch, but `MODIFIED` is nanoseconds; the last line
 //! has the hash of all before it.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    path::{Component, Path},
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use runtime::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -71,9 +67,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The bytes of all files together.
+    /// The bytes of all files together; as many as can be counted, if the list says that there
+    /// are more.
     pub fn bytes(&self) -> u64 {
-        self.files.values().map(|file| file.length).sum()
+        let lengths = self.files.values().map(|file| file.length);
+        lengths.fold(0, u64::saturating_add)
     }
 
     /// Whether it has the uploaded file with this hash.
@@ -171,14 +169,11 @@ fn parse_file(line: &str) -> Option<(String, FileRecord)> {
     Some((name.to_owned(), file))
 }
 
-/// Whether a name in a backup stays in the folder that it is written into.
+/// Whether a name in a backup stays in the folder that it is written into, and is the only one
+/// of its place there.
 pub(crate) fn is_safe(name: &str) -> bool {
-    let mut parts = Path::new(name).components();
-    !name.is_empty()
-        && !name.contains(['\n', '\0'])
-        && parts.all(|part| matches!(part, Component::Normal(_)))
-        && !name.contains("//")
-        && !name.ends_with('/')
+    let mut parts = name.split('/');
+    !name.contains(['\n', '\0']) && parts.all(|part| !matches!(part, "" | "." | ".."))
 }
 
 pub(crate) fn hexadecimal(hash: &[u8; 32]) -> String {

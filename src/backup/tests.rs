@@ -485,8 +485,6 @@ fn a_list_reads_as_it_was_written() {
         let mut other = manifest.clone();
         let file = *other.files.values().next().unwrap();
         other.files.insert(name.to_owned(), file);
-        if name != "a/./b" {
-            assert!(Manifest::parse(&other.to_text()).is_err(), "{name}");
-        }
+        assert!(Manifest::parse(&other.to_text()).is_err(), "{name}");
     }
 }

@@ -5,6 +5,8 @@
 //! names the nearest known one.
 
 mod address;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod options;
 mod registrations;
 mod sections;

@@ -14,6 +14,9 @@ mod house;
 mod oversight;
 mod parts;
 mod progress;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod signals;
 mod socket;
 mod systemd;

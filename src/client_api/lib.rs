@@ -17,6 +17,8 @@ mod contacts;
 mod dehydrated_devices;
 mod devices;
 mod filters;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod key_backups;
 mod keys;
 mod login;
@@ -35,6 +37,9 @@ mod registration;
 mod rendezvous;
 mod rooms;
 mod rtc;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod sliding_sync;
 mod sync;
 mod third_party;

@@ -72,7 +72,7 @@ async fn redirect_to_provider(
 
 /// The body of `POST /login`. ruma's own type panics where `type` is missing.
 #[derive(Deserialize)]
-struct LoginRequest {
+pub(crate) struct LoginRequest {
     #[serde(rename = "type")]
     login_type: String,
     identifier: Option<Identifier>,

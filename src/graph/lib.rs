@@ -19,6 +19,8 @@ mod auth;
 mod canonical;
 mod draft;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handshake;
 mod json;
 mod owned;
@@ -28,8 +30,13 @@ mod received;
 mod redaction;
 mod resolution;
 mod signing;
+mod verifying;
 mod version;
 mod vouching;
+
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 
 pub use self::{
     auth::{
@@ -52,5 +59,6 @@ pub use self::{
         Conflict, Link, MAX_FORKS, ResolutionError, Resolved, RoomGraph, generation, resolve,
     },
     signing::{SigningKey, verify_json},
+    verifying::verify_bytes,
     version::{StateResolution, Version},
 };

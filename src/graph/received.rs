@@ -318,7 +318,7 @@ impl Unchecked {
         ) else {
             return false;
         };
-        ruma_signatures::verify_canonical_json_bytes(
+        crate::verify_bytes(
             &key_id.algorithm(),
             public_key.as_bytes(),
             signature.as_bytes(),

@@ -150,7 +150,7 @@ pub fn verify_json(
         <&SigningKeyId<AnyKeyName>>::try_from(key_id).map_err(|error| wrong(error.to_string()))?;
     let text =
         to_canonical_json_string_for_signing(object).map_err(|error| wrong(error.to_string()))?;
-    ruma_signatures::verify_canonical_json_bytes(
+    crate::verify_bytes(
         &id.algorithm(),
         public_key.as_bytes(),
         signature.as_bytes(),

@@ -33,7 +33,7 @@ impl Event {
         let key_id = <&SigningKeyId<AnyKeyName>>::try_from(key_id).ok()?;
         let kept = json::redacted(object.clone(), self.version()).ok()?;
         let signed_text = json::text_without(&kept, &["signatures", "unsigned"]).ok()?;
-        ruma_signatures::verify_canonical_json_bytes(
+        crate::verify_bytes(
             &key_id.algorithm(),
             public_key.as_bytes(),
             signature.as_bytes(),

@@ -10,9 +10,14 @@
 //! Never here: a letter that nobody asked for, a relay whose certificate is not verified
 //! where TLS is asked for, an address in the log.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod letter;
 mod options;
 mod relay;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 
 pub use letter::Letter;
 pub use options::{MailOptions, MailTls, OptionMistake};

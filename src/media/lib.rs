@@ -26,6 +26,8 @@ mod delete;
 mod download;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod id;
 mod in_flight;
 mod listing;
@@ -34,6 +36,9 @@ mod original;
 mod quarantine;
 mod remote;
 mod running;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod sweep;
 mod thumbnails;
 mod upload;

@@ -53,6 +53,15 @@ impl Original {
         Ok(Self::File(found(folder.open_content(hash))?))
     }
 
+    /// These bytes.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self::Row(Row {
+            bytes: bytes.into(),
+            place: AtomicU64::new(0),
+        })
+    }
+
     /// How many bytes there are.
     pub(crate) fn length(&self) -> io::Result<u64> {
         match self {

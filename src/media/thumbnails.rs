@@ -398,6 +398,16 @@ fn make(file: &Original, kind: Kind) -> Result<Made, Failure> {
     still::make(file, &image, kind).map(Made::Image)
 }
 
+/// The bytes of the thumbnail that is made of an image, if one is: what panics here, panics in
+/// who fuzzes it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn made(file: &Original, request: &ThumbnailRequest) -> Option<Vec<u8>> {
+    match make(file, Kind::of(request).ok()?) {
+        Ok(Made::Image(image)) => Some(image.bytes),
+        _ => None,
+    }
+}
+
 /// Whether an image is an animation that can be made smaller.
 fn may_move(image: &Probe) -> bool {
     let all = image.pixels().saturating_mul(image.frames.into());

@@ -88,7 +88,7 @@ pub(crate) async fn discover(
 }
 
 /// Steps 1, 2, 3.1 and 3.2: the name is an address, or has a port.
-fn named_place(name: &ServerName, mut steps: Vec<String>) -> Option<Destination> {
+pub(crate) fn named_place(name: &ServerName, mut steps: Vec<String>) -> Option<Destination> {
     let is_address = is_address(name);
     if !is_address && name.port().is_none() {
         return None;

@@ -118,7 +118,7 @@ impl Claim {
         let bytes =
             |text: &str| Base64::<Standard>::parse(text).map_err(|_| Unauthorized::Signature);
         let (key, signature) = (bytes(&self.key)?, bytes(&self.signature)?);
-        ruma_signatures::verify_canonical_json_bytes(
+        graph::verify_bytes(
             &SigningKeyAlgorithm::Ed25519,
             key.as_bytes(),
             signature.as_bytes(),

@@ -18,6 +18,8 @@
 mod back_off;
 mod check;
 mod discovery;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod incoming;
 mod json;
 mod keys;
@@ -26,6 +28,9 @@ mod lists;
 mod options;
 mod policy;
 mod requests;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod signing;
 mod sources;
 mod well_known;

@@ -185,7 +185,7 @@ struct Document {
     server: String,
 }
 
-fn delegate(body: &[u8]) -> Result<OwnedServerName, String> {
+pub(crate) fn delegate(body: &[u8]) -> Result<OwnedServerName, String> {
     let document: Document = serde_json::from_slice(body)
         .map_err(|error| format!("the answer is not what it should be: {error}"))?;
     ServerName::parse(&document.server)
@@ -193,7 +193,7 @@ fn delegate(body: &[u8]) -> Result<OwnedServerName, String> {
 }
 
 /// How long an answer holds (RFC 9111).
-fn lifetime(headers: &HeaderMap) -> Duration {
+pub(crate) fn lifetime(headers: &HeaderMap) -> Duration {
     let mut lifetime = None;
     let directives = headers
         .get_all(header::CACHE_CONTROL)

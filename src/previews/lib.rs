@@ -19,9 +19,14 @@
 mod cache;
 mod charset;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod oembed;
 mod options;
 mod page;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

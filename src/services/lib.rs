@@ -6,8 +6,13 @@
 //!
 //! Never here: an account, a request, a decision about a name that is not in a namespace.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod namespaces;
 mod registration;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod set;
 mod yaml;
 

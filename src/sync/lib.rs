@@ -15,6 +15,8 @@ mod error;
 mod fields;
 mod followed;
 mod forks;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod json;
 mod members;
 mod old;
@@ -23,6 +25,9 @@ mod presence;
 mod redacted_state;
 mod room;
 mod sections;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod sliding;
 mod sticky;
 mod stripped;

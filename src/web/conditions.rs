@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Conditions {
 }
 
 impl Conditions {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
         Self {
             range: text(header::RANGE),

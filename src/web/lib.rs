@@ -26,6 +26,8 @@ mod errors;
 mod exchange;
 mod files;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guests;
 mod health;
 mod json;
@@ -39,6 +41,9 @@ mod proxies;
 mod refusals;
 mod requests;
 mod routes;
+#[cfg(test)]
+#[path = "../../tests/fuzz/seeds.rs"]
+mod seeds;
 mod stream;
 mod sync_slots;
 mod tls;

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use runtime::Network;
 
 /// The header in which each proxy appends the address it was asked from.
-const FORWARDED_FOR: &str = "x-forwarded-for";
+pub(crate) const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The client's address: `peer`, unless that is a trusted proxy; then the
 /// rightmost address in `X-Forwarded-For` that is not one.

@@ -13,6 +13,7 @@
 //!   the file system of the data folder ([`disk`]).
 
 mod disk;
+mod federation;
 mod keys;
 mod load;
 mod media;
@@ -55,5 +56,6 @@ async fn measure(options: &Options) -> Report {
     reading::measure(options, &mut report).await;
     members::measure(options, &mut report).await;
     operating::measure(options, &mut report).await;
+    federation::measure(options, &mut report).await;
     report
 }

@@ -50,12 +50,18 @@ pub(crate) enum Measure {
     JoinAndLeave,
     /// Full-text search.
     Search,
+    /// Coming into a large room of another server.
+    FederationJoin,
+    /// Many events of another server.
+    FederationIncoming,
+    /// Forks of a large room that meet.
+    FederationResolve,
     /// Cold starts, backups and restores with a million events. Only when it is asked for.
     Operating,
 }
 
 impl Measure {
-    const ALL: [(&'static str, Self); 22] = [
+    const ALL: [(&'static str, Self); 25] = [
         ("sends-in-many-rooms", Self::SendsInManyRooms),
         ("sends-in-one-room", Self::SendsInOneRoom),
         ("one-sender", Self::OneSender),
@@ -78,6 +84,9 @@ impl Measure {
         ("join-and-leave", Self::JoinAndLeave),
         ("search", Self::Search),
         ("operating", Self::Operating),
+        ("federation-join", Self::FederationJoin),
+        ("federation-incoming", Self::FederationIncoming),
+        ("federation-resolve", Self::FederationResolve),
     ];
 }
 

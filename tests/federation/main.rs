@@ -5,11 +5,11 @@ mod fast_joins;
 mod files;
 mod guests;
 mod hostile;
+mod hostile_events;
 mod keys;
 mod links;
 mod memberships;
 mod operating;
-mod peer;
 mod peer_lists;
 mod policy_servers;
 mod recognising;
@@ -20,7 +20,8 @@ mod synapse;
 mod telling;
 mod third_parties;
 mod transactions;
-mod visitors;
+
+use harness::{peer, visitors};
 
 /// Where Synapse is installed.
 fn cache() -> &'static std::path::Path {

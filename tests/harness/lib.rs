@@ -15,6 +15,8 @@
 //! - [`Synapse`]: another server, to be a neighbour.
 //! - [`neighbours`]: servers that find each other over TLS, and a [`link`] that can be cut.
 //! - [`SmallDisk`]: a disk that can be filled without harm.
+//! - [`peer`]: a small server that behaves as a test says; [`visitors`]: its people in rooms of
+//!   the server under test; [`hosted`]: rooms of its own.
 //! - [`signing`]: device keys, one-time keys and cross-signing keys with true
 //!   signatures, for the endpoints that check them.
 
@@ -22,9 +24,11 @@ mod api;
 mod appservice;
 mod config;
 mod gateway;
+pub mod hosted;
 pub mod link;
 pub mod neighbours;
 mod pages;
+pub mod peer;
 pub mod pictures;
 pub mod qr;
 mod rooms;
@@ -33,6 +37,7 @@ pub mod signing;
 mod small_disk;
 mod synapse;
 mod user;
+pub mod visitors;
 
 pub use api::{Answer, Api, escape};
 pub use appservice::{AppService, Asked};

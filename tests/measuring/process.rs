@@ -57,3 +57,29 @@ pub fn family(process: u32) -> Vec<u32> {
     }
     family
 }
+
+/// The memory of a process that is in the machine's, shared pages counted whole, in MiB.
+pub fn resident_memory(process: u32) -> f64 {
+    status(process, "VmRSS:")
+}
+
+/// The most that [`resident_memory`] was since [`forget_peak`].
+pub fn peak_memory(process: u32) -> f64 {
+    status(process, "VmHWM:")
+}
+
+/// Begins to look for the peak anew.
+pub fn forget_peak(process: u32) {
+    std::fs::write(format!("/proc/{process}/clear_refs"), "5").expect("a new peak");
+}
+
+fn status(process: u32, name: &str) -> f64 {
+    let status = read_to_string(format!("/proc/{process}/status")).expect("its state");
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|line| line.trim().strip_suffix("kB"))
+        .and_then(|size| size.trim().parse::<f64>().ok())
+        .expect("a size in kB")
+        / 1024.0
+}

@@ -14,7 +14,7 @@ const MAX_BOUNDARY: usize = 70;
 
 /// The part with the file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FilePart {
+pub(crate) enum FilePart {
     /// The file follows.
     Here {
         content_type: Option<String>,
@@ -194,30 +194,39 @@ pub(super) fn description(headers: &HeaderMap) -> (Option<String>, Option<String
     (content_type.map(str::to_owned), filename)
 }
 
+/// Reads an answer of this content type that comes in pieces of so many bytes.
+#[cfg(any(test, fuzzing))]
+pub(crate) async fn in_pieces(
+    content_type: &str,
+    bytes: &[u8],
+    length: usize,
+) -> Result<(FilePart, Vec<u8>), PeerError> {
+    struct InPieces<'a>(std::slice::Chunks<'a, u8>);
+
+    impl Source for InPieces<'_> {
+        async fn piece(&mut self) -> Result<Option<Bytes>, PeerError> {
+            Ok(self.0.next().map(Bytes::copy_from_slice))
+        }
+    }
+
+    let boundary = boundary(content_type).ok_or_else(|| wrong("it has no boundary"))?;
+    let mut parts = Multipart::of(InPieces(bytes.chunks(length.max(1))), &boundary);
+    let part = parts.file().await?;
+    let mut file = Vec::new();
+    if matches!(part, FilePart::Here { .. }) {
+        while let Some(piece) = parts.next().await? {
+            file.extend_from_slice(&piece);
+        }
+    }
+    Ok((part, file))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    struct InPieces(Vec<u8>, usize);
-
-    impl Source for InPieces {
-        async fn piece(&mut self) -> Result<Option<Bytes>, PeerError> {
-            let length = self.1.min(self.0.len());
-            let piece: Vec<u8> = self.0.drain(..length).collect();
-            Ok((length > 0).then(|| piece.into()))
-        }
-    }
-
     async fn read(text: &str, length: usize) -> Result<(FilePart, Vec<u8>), PeerError> {
-        let mut parts = Multipart::of(InPieces(text.as_bytes().to_vec(), length), "b");
-        let part = parts.file().await?;
-        let mut bytes = Vec::new();
-        if matches!(part, FilePart::Here { .. }) {
-            while let Some(piece) = parts.next().await? {
-                bytes.extend_from_slice(&piece);
-            }
-        }
-        Ok((part, bytes))
+        in_pieces("multipart/mixed; boundary=b", text.as_bytes(), length).await
     }
 
     #[tokio::test]

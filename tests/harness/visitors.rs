@@ -2,29 +2,31 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use harness::signing::canonical;
-use harness::{Answer, Api, escape};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::peer::{Peer, now};
+use crate::signing::canonical;
+use crate::{Answer, Api, escape};
 
 /// Somebody of a peer who is in a room, and what an event of theirs needs.
-pub(crate) struct Visitor<'a> {
+pub struct Visitor<'a> {
     peer: &'a Peer,
     door: &'a Api,
     destination: &'a str,
-    pub(crate) user_id: String,
-    pub(crate) room: String,
+    /// Who it is.
+    pub user_id: String,
+    /// Where.
+    pub room: String,
     /// The state before the user came, and the user's own membership.
     state: Vec<(String, Value)>,
     /// The newest event that the user knows, and how deep it stands.
-    pub(crate) last: (String, u64),
+    pub last: (String, u64),
 }
 
 /// An event as it is signed (room version 11 and later).
-pub(crate) fn redacted(event: &Value) -> Value {
+pub fn redacted(event: &Value) -> Value {
     const TOP: [&str; 12] = [
         "type",
         "room_id",
@@ -79,13 +81,13 @@ fn hash(object: &Value, without: &[&str]) -> Vec<u8> {
 }
 
 /// The id of an event (room version 4 and later).
-pub(crate) fn event_id(event: &Value) -> String {
+pub fn event_id(event: &Value) -> String {
     let hash = hash(&redacted(event), &["signatures", "unsigned"]);
     format!("${}", URL_SAFE_NO_PAD.encode(hash))
 }
 
 /// Adds the hash and the peer's signature.
-pub(crate) fn sign(peer: &Peer, event: &mut Value) {
+pub fn sign(peer: &Peer, event: &mut Value) {
     let hash = hash(event, &["hashes", "signatures", "unsigned"]);
     event["hashes"] = json!({ "sha256": STANDARD_NO_PAD.encode(hash) });
     let mut signed = redacted(event);
@@ -95,17 +97,12 @@ pub(crate) fn sign(peer: &Peer, event: &mut Value) {
 
 impl<'a> Visitor<'a> {
     /// Joins a room of the server behind a door.
-    pub(crate) async fn join(
-        peer: &'a Peer,
-        door: (&'a Api, &'a str),
-        user_id: &str,
-        room: &str,
-    ) -> Self {
+    pub async fn join(peer: &'a Peer, door: (&'a Api, &'a str), user_id: &str, room: &str) -> Self {
         Self::join_as(peer, door, user_id, room, "").await.0
     }
 
     /// Joins with a query, and gives the room as the server gave it.
-    pub(crate) async fn join_as(
+    pub async fn join_as(
         peer: &'a Peer,
         (door, destination): (&'a Api, &'a str),
         user_id: &str,
@@ -144,7 +141,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// An event of this user after all that the user knows, and its id.
-    pub(crate) fn event(
+    pub fn event(
         &mut self,
         kind: &str,
         state_key: Option<&str>,
@@ -172,7 +169,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// Sends a transaction.
-    pub(crate) async fn transact(&self, id: &str, pdus: Value, edus: Value) -> Answer {
+    pub async fn transact(&self, id: &str, pdus: Value, edus: Value) -> Answer {
         self.peer
             .transact(self.door, self.destination, id, (pdus, edus))
             .await

@@ -5,8 +5,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use harness::signing::{Key, canonical};
-use harness::{Answer, Api};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,11 +15,13 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use harness::neighbours::World;
+use crate::neighbours::World;
+use crate::signing::{Key, canonical};
+use crate::{Answer, Api, eventually};
 
 /// What a peer does when somebody asks for a path.
 #[derive(Clone, Debug)]
-pub(crate) enum Behaviour {
+pub enum Behaviour {
     /// Answers with this status and JSON.
     Json(u16, Value),
     /// Answers with these bytes, whatever they are.
@@ -34,20 +34,42 @@ pub(crate) enum Behaviour {
     Redirect(String),
     /// Answers with a status and JSON, by what it was sent.
     By(Judge),
+    /// Answers with JSON that is written already, by what it was asked and sent.
+    Written(Writer),
 }
 
 /// What a peer does with JSON that it was sent. It may take its time.
 #[derive(Clone)]
-pub(crate) struct Judge(Arc<dyn Fn(Value) -> Judging + Send + Sync>);
+pub struct Judge(Arc<dyn Fn(Value) -> Judging + Send + Sync>);
 
 type Judging = Pin<Box<dyn Future<Output = (u16, Value)> + Send>>;
 
 impl Judge {
-    pub(crate) fn new<F>(judge: impl Fn(Value) -> F + Send + Sync + 'static) -> Self
+    /// Answers with what `judge` gives.
+    pub fn new<F>(judge: impl Fn(Value) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = (u16, Value)> + Send + 'static,
     {
         Self(Arc::new(move |sent| Box::pin(judge(sent))))
+    }
+}
+
+/// What a peer answers to a URI and a body.
+#[derive(Clone)]
+pub struct Writer(Arc<Write>);
+
+type Write = dyn Fn(&str, &str) -> Arc<str> + Send + Sync;
+
+impl Writer {
+    /// Answers with what `write` gives.
+    pub fn new(write: impl Fn(&str, &str) -> Arc<str> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Writer")
     }
 }
 
@@ -62,30 +84,35 @@ const SEND: &str = "/_matrix/federation/v1/send/";
 
 /// A transaction that came.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Transaction {
-    pub(crate) uri: String,
-    pub(crate) authorization: String,
-    pub(crate) body: Value,
+pub struct Transaction {
+    /// Its path.
+    pub uri: String,
+    /// Its `Authorization`.
+    pub authorization: String,
+    /// Its content.
+    pub body: Value,
 }
 
 /// A peer that a test plays.
-pub(crate) struct Peer {
-    pub(crate) name: String,
-    pub(crate) key: Key,
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// The key `ed25519:1`, with which it signs.
+    pub key: Key,
     behaviours: Arc<Mutex<HashMap<String, Behaviour>>>,
     asked: Arc<Mutex<Vec<String>>>,
     transactions: Arc<Mutex<Vec<Transaction>>>,
 }
 
-/// The time in ms.
-pub(crate) fn now() -> u64 {
+/// The time, in ms since the Unix epoch.
+pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     u64::try_from(since.as_millis()).unwrap()
 }
 
 impl Peer {
     /// Listens where the world has this name, and publishes a key.
-    pub(crate) async fn start(world: &World, name: &str) -> Self {
+    pub async fn start(world: &World, name: &str) -> Self {
         let (certificate, key) = world.certify(name);
         let certificates = CertificateDer::pem_file_iter(certificate).unwrap();
         let certificates = certificates.collect::<Result<_, _>>().unwrap();
@@ -126,19 +153,19 @@ impl Peer {
     }
 
     /// Takes transactions from now on, with this answer.
-    pub(crate) fn on_transactions(&self, status: u16, answer: Value) {
+    pub fn on_transactions(&self, status: u16, answer: Value) {
         self.on(SEND, Behaviour::Json(status, answer));
     }
 
     /// The transactions that came.
-    pub(crate) fn transactions(&self) -> Vec<Transaction> {
+    pub fn transactions(&self) -> Vec<Transaction> {
         self.transactions.lock().unwrap().clone()
     }
 
     /// The transactions that came, once there are so many.
-    pub(crate) async fn until_transactions(&self, count: usize) -> Vec<Transaction> {
+    pub async fn until_transactions(&self, count: usize) -> Vec<Transaction> {
         let what = format!("{count} transactions");
-        harness::eventually(&what, 30, async || {
+        eventually(&what, 30, async || {
             let transactions = self.transactions();
             (transactions.len() >= count).then_some(transactions)
         })
@@ -147,18 +174,18 @@ impl Peer {
 
     /// Says what happens at a path, its query not counted. One that ends with `*` stands for all
     /// that begin so.
-    pub(crate) fn on(&self, path: &str, behaviour: Behaviour) {
+    pub fn on(&self, path: &str, behaviour: Behaviour) {
         let mut behaviours = self.behaviours.lock().unwrap();
         behaviours.insert(path.to_owned(), behaviour);
     }
 
     /// The paths that were asked for, with their queries.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
     /// How often the keys were asked for.
-    pub(crate) fn key_fetches(&self) -> usize {
+    pub fn key_fetches(&self) -> usize {
         let asked = self.asked();
         asked
             .iter()
@@ -167,7 +194,7 @@ impl Peer {
     }
 
     /// The document of the key, signed with it.
-    pub(crate) fn document(&self, valid_until: u64) -> Value {
+    pub fn document(&self, valid_until: u64) -> Value {
         let mut document = json!({
             "server_name": self.name,
             "verify_keys": { "ed25519:1": { "key": self.key.public() } },
@@ -179,12 +206,12 @@ impl Peer {
     }
 
     /// Publishes a document of keys.
-    pub(crate) fn publish(&self, document: Value) {
+    pub fn publish(&self, document: Value) {
         self.on("/_matrix/key/v2/server", Behaviour::Json(200, document));
     }
 
     /// The `Authorization` of a request, signed.
-    pub(crate) fn authorization(
+    pub fn authorization(
         &self,
         destination: &str,
         method: &str,
@@ -211,7 +238,7 @@ impl Peer {
     }
 
     /// Asks a door something, signed.
-    pub(crate) async fn get(&self, door: &Api, destination: &str, uri: &str) -> Answer {
+    pub async fn get(&self, door: &Api, destination: &str, uri: &str) -> Answer {
         let authorization = self.authorization(destination, "GET", uri, None);
         let request = door.request(Method::GET, uri);
         door.send_request(request.header("Authorization", authorization))
@@ -219,19 +246,13 @@ impl Peer {
     }
 
     /// Asks a door something with a body, signed.
-    pub(crate) async fn post(
-        &self,
-        door: &Api,
-        destination: &str,
-        uri: &str,
-        content: Value,
-    ) -> Answer {
+    pub async fn post(&self, door: &Api, destination: &str, uri: &str, content: Value) -> Answer {
         self.send(door, destination, Method::POST, uri, content)
             .await
     }
 
     /// Sends a door a transaction of these events and other messages.
-    pub(crate) async fn transact(
+    pub async fn transact(
         &self,
         door: &Api,
         destination: &str,
@@ -247,7 +268,7 @@ impl Peer {
     }
 
     /// Asks a door something with a body, signed, by some method.
-    pub(crate) async fn send(
+    pub async fn send(
         &self,
         door: &Api,
         destination: &str,
@@ -307,6 +328,12 @@ async fn serve(
                 let (status, told) = judge(serde_json::from_str(body).unwrap()).await;
                 Behaviour::Json(status, told)
             }
+            Some(Behaviour::Written(Writer(write))) => {
+                let written = write(&uri, body);
+                send_json(&mut stream, 200, &written).await?;
+                read.clear();
+                continue;
+            }
             other => other.unwrap_or(Behaviour::Json(404, nothing)),
         };
         answer(&mut stream, behaviour).await?;
@@ -348,16 +375,9 @@ async fn answer(
     behaviour: Behaviour,
 ) -> std::io::Result<()> {
     match behaviour {
-        Behaviour::Json(status, value) => {
-            let body = value.to_string();
-            let head = format!(
-                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            stream.write_all((head + &body).as_bytes()).await?;
-        }
+        Behaviour::Json(status, value) => send_json(stream, status, &value.to_string()).await?,
         Behaviour::Bytes(bytes) => stream.write_all(&bytes).await?,
-        Behaviour::By(_) => unreachable!("it has judged already"),
+        Behaviour::By(_) | Behaviour::Written(_) => unreachable!("it has answered already"),
         Behaviour::Silence => tokio::time::sleep(Duration::from_secs(600)).await,
         Behaviour::Endless => {
             stream
@@ -373,5 +393,19 @@ async fn answer(
             stream.write_all(head.as_bytes()).await?;
         }
     }
+    stream.flush().await
+}
+
+async fn send_json(
+    stream: &mut (impl tokio::io::AsyncWrite + Unpin),
+    status: u16,
+    body: &str,
+) -> std::io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
     stream.flush().await
 }

@@ -1,0 +1,1 @@
+../../../../src/cairn/config.rs
