@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use harness::Server;
 
-use crate::client::first_answer;
 use crate::load::{Until, send};
 use crate::options::{Measure, Options};
 use crate::people;
 use crate::process::memory;
 use crate::report::{Report, Target, number};
+use crate::starts::first_answer;
 
 /// How many send at the same time.
 const SENDERS: usize = 64;

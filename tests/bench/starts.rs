@@ -136,6 +136,6 @@ async fn start(server: &mut Server) -> f64 {
 }
 
 /// Waits until the server answers a request, over a connection of its own.
-async fn first_answer(api: &Api) {
+pub(crate) async fn first_answer(api: &Api) {
     api.get("versions").await.ok();
 }
