@@ -172,6 +172,8 @@ impl ListReader {
             (Expected::Name { or_end: true }, b'}') => Expected::Nothing,
             (Expected::Name { .. }, b'"') => self.begin(byte, Of::Name),
             (Expected::Colon, b':') => Expected::Value,
+            (Expected::Value | Expected::Element { .. }, b',' | b':' | b'}')
+            | (Expected::Value, b']') => return Err(NotTaken::NotJson),
             (Expected::Value, b'[') => match self.list() {
                 Some(list) => Expected::Element { list, or_end: true },
                 None => self.begin(byte, Of::Value),
