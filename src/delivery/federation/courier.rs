@@ -89,7 +89,8 @@ impl Federation {
             match sent {
                 Ok(taken) => self.taken(server, &parcel, &taken, &mut progress).await,
                 Err(why) => {
-                    if let Some(ending) = self.not_taken(running, &parcel, why).await {
+                    if let Some(ending) = self.not_taken(running, &parcel, why, &mut progress).await
+                    {
                         return ending;
                     }
                 }
@@ -167,7 +168,13 @@ impl Federation {
     }
 
     /// A transaction was not taken. None if there is something else to do for the server.
-    async fn not_taken(&self, running: &Running, parcel: &Parcel, why: NotTaken) -> Option<Ending> {
+    async fn not_taken(
+        &self,
+        running: &Running,
+        parcel: &Parcel,
+        why: NotTaken,
+        progress: &mut Progress,
+    ) -> Option<Ending> {
         let server: &OwnedServerName = &running.turn.server;
         match why {
             NotTaken::Denied => {
@@ -191,6 +198,7 @@ impl Federation {
                     parcel.events
                 );
                 self.count("given_up");
+                progress.confirmed = Some(parcel.id.clone());
                 self.forget(server, parcel).await;
                 None
             }
