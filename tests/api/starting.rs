@@ -182,7 +182,9 @@ fn a_database_that_is_damaged() {
     let database = place.data().join("database");
     std::fs::write(database.join("CURRENT"), "MANIFEST-999999\n").unwrap();
     let words = sentence(&place.cairn(&[], &["serve"]));
-    says(&words, &[database.to_str().unwrap(), "cannot be opened"]);
+    says(&words, &[database.to_str().unwrap(), "is damaged"]);
+    // And what to do.
+    says(&words, &["cairn backup mend", "cairn backup restore"]);
 }
 
 #[test]

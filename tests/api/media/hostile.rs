@@ -182,7 +182,14 @@ async fn names_never_become_paths() {
     names.sort();
     assert_eq!(
         names,
-        ["admin.sock", "database", "lock", "media", "signing.key"]
+        [
+            "admin.sock",
+            "database",
+            "lock",
+            "media",
+            "signing.key",
+            "synced"
+        ]
     );
 }
 
