@@ -95,11 +95,10 @@ impl Sync {
             ..SyncRequest::default()
         };
         let mut answer = self.parsed(session, request).await?;
-        let mut chunk = listed(answer["presence"]["events"].take());
+        // Events of rooms alone: typing, receipts and presence lack what an event has.
+        let mut chunk = Vec::new();
         for (room_id, mut room) in taken(&mut answer["rooms"]["join"]) {
-            for section in ["timeline", "ephemeral"] {
-                chunk.extend(with_room_id(&room_id, room[section]["events"].take()));
-            }
+            chunk.extend(with_room_id(&room_id, room["timeline"]["events"].take()));
         }
         for (room_id, mut room) in taken(&mut answer["rooms"]["leave"]) {
             chunk.extend(with_room_id(&room_id, room["timeline"]["events"].take()));
