@@ -174,7 +174,9 @@ not getent passwd cairn
 [ -d /var/backups/cairn/backups ]
 
 say "the README's installation, word for word"
-rm -rf /var/backups/cairn
+# What was changed by hand above is gone, as on a fresh machine.
+rm -rf /var/backups/cairn /etc/systemd/system/cairn.service.d /etc/systemd/system/cairn.socket.d
+systemctl daemon-reload
 mkdir /stick
 cp /packages/cairn.deb /stick/cairn_0_amd64.deb
 cd /stick
