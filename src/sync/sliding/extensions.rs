@@ -10,7 +10,7 @@ use std::{
 
 use model::{EventSerial, Membership, RoomSerial, room_scope};
 use rooms::ReceiptViewer;
-use store::{Position, Snapshot};
+use store::Position;
 
 use super::{
     Asking,
@@ -236,7 +236,7 @@ impl Sync {
                     if is_quiet && left.is_empty() {
                         continue;
                     }
-                    match self.moved_since(snapshot, room, since)? {
+                    match self.moved_since(asking, room, since)? {
                         Some(moved) => {
                             let moved = left.into_iter().chain(moved);
                             rooms::receipts_of(snapshot, room, viewer, moved)?
@@ -266,10 +266,15 @@ impl Sync {
     /// Whose receipts moved in a room; `None` if too much happened.
     fn moved_since(
         &self,
-        snapshot: &Snapshot,
+        asking: &Asking<'_>,
         room: RoomSerial,
         since: Position,
     ) -> Result<Option<Vec<MovedReceipt>>, SyncError> {
+        let snapshot = asking.snapshot;
+        if asking.user.has_read_privately(room, since) {
+            // Private ones wake their user alone: the room's news may be from before them.
+            return moved_receipts(snapshot, room, since);
+        }
         match self.inner.rooms.news(snapshot, room, since)? {
             Some(news) => Ok(Some(news.receipts().cloned().collect())),
             None => moved_receipts(snapshot, room, since),
