@@ -188,6 +188,14 @@ pub(crate) fn token(body: &[u8], key: &[u8]) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
 }
 
+/// Says something in one of the rooms, each time in another one.
+async fn say_by_turns(worker: &mut Worker, rooms: &[String]) -> Result<(), Failure> {
+    let room = &rooms[(worker.number + worker.begun * 7) % rooms.len()];
+    let path = send_path(room);
+    let sent = worker.connection.ask("PUT", &path, MESSAGE.as_bytes());
+    sent.await.map(drop)
+}
+
 async fn next_syncs(site: &Site, world: &World, options: &Options) -> Measured {
     let mut workers = workers(world, options.size.members).await;
     for worker in &mut workers {
@@ -196,12 +204,7 @@ async fn next_syncs(site: &Site, world: &World, options: &Options) -> Measured {
     }
     let rooms = &world.lively_rooms;
     drive(site, workers, options.turn, async |worker| {
-        let room = &rooms[(worker.number + worker.begun * 7) % rooms.len()];
-        let path = send_path(room);
-        worker
-            .connection
-            .ask("PUT", &path, MESSAGE.as_bytes())
-            .await?;
+        say_by_turns(worker, rooms).await?;
         worker.since = sync(&mut worker.connection, &worker.since, 10_000).await?;
         Ok(())
     })
@@ -263,12 +266,7 @@ async fn next_sliding_syncs(site: &Site, world: &World, options: &Options) -> Me
     }
     let rooms = &world.lively_rooms;
     drive(site, workers, options.turn, async |worker| {
-        let room = &rooms[(worker.number + worker.begun * 7) % rooms.len()];
-        let path = send_path(room);
-        worker
-            .connection
-            .ask("PUT", &path, MESSAGE.as_bytes())
-            .await?;
+        say_by_turns(worker, rooms).await?;
         let body = sliding(&format!("next-{}", worker.number));
         worker.since = slide(&mut worker.connection, &body, &worker.since, 10_000).await?;
         Ok(())
