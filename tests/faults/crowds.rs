@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::{PASSWORD, Server, User, escape};
+use measuring::process::peak_memory;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -101,13 +102,4 @@ async fn sync(person: &User, since: &str, wait: u64) -> (String, String) {
     let text = answer.text.clone();
     let next = answer.ok()["next_batch"].as_str().map(str::to_owned);
     (next.expect("where it goes on"), text)
-}
-
-/// The most of the machine's memory that a process ever had, in MiB.
-fn peak_memory(process: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("its state");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let size = peak.and_then(|size| size.trim().strip_suffix("kB"));
-    let size = size.and_then(|size| size.trim().parse::<f64>().ok());
-    size.expect("a size in kB") / 1_024.0
 }
