@@ -4,9 +4,10 @@ use audit::{Act, Verb};
 use model::{
     AccountRecord, Changes, LogEntry, Roles, UserSerial,
     tables::{
-        ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER, ACCOUNT_DATA_USAGE_BY_USER,
-        CROSS_SIGNING_KEY_BY_USER, FILTER_BY_HASH, FILTER_BY_USER, PASSWORD_BY_USER,
-        PROFILE_FIELD_BY_USER, SIGNATURE_BY_KEY, SIGNED_USER_BY_USER,
+        ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER, ACCOUNT_DATA_USAGE_BY_USER, CODE_GENERATOR_BY_USER,
+        CROSS_SIGNING_KEY_BY_USER, FILTER_BY_HASH, FILTER_BY_USER, PASSKEY_BY_USER,
+        PASSWORD_BY_USER, PROFILE_FIELD_BY_USER, PROGRAM_TOKEN_BY_USER, RECOVERY_CODE_BY_USER,
+        SIGNATURE_BY_KEY, SIGNED_USER_BY_USER,
     },
 };
 use ruma_common::{OwnedUserId, UserId};
@@ -14,8 +15,8 @@ use serde_json::{Value, json};
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
-    Accounts, audited, device_lists, devices, display_name_and_avatar, emails, find, key_backups,
-    user_directory,
+    Accounts, audited, console_sessions, device_lists, devices, display_name_and_avatar, emails,
+    find, key_backups, user_directory,
 };
 
 /// Why something cannot be done with an account.
@@ -228,6 +229,11 @@ fn remove_secrets(
 ) -> Result<(), StoreError> {
     devices::remove_all(latest, batch, changes, user, None)?;
     emails::remove_all(latest, batch, user)?;
+    console_sessions::remove_all(latest, batch, user, None)?;
+    batch.delete(&CODE_GENERATOR_BY_USER, &user);
+    batch.delete_prefix(&PASSKEY_BY_USER, &(user,));
+    batch.delete_prefix(&RECOVERY_CODE_BY_USER, &(user,));
+    batch.delete_prefix(&PROGRAM_TOKEN_BY_USER, &(user,));
     batch.delete_prefix(&CROSS_SIGNING_KEY_BY_USER, &(user,));
     batch.delete_prefix(&SIGNATURE_BY_KEY, &(user,));
     batch.delete_prefix(&SIGNED_USER_BY_USER, &(user,));

@@ -13,7 +13,10 @@ mod account_data;
 mod administration;
 mod audited;
 mod backed_up_keys;
+mod cbor;
+mod ceremonies;
 mod confirmations;
+mod console_sessions;
 mod cross_signing;
 mod dehydrated_devices;
 mod deleted_data;
@@ -34,11 +37,13 @@ mod json;
 mod key_backups;
 mod login_tokens;
 mod names;
+mod one_time_codes;
 mod one_time_keys;
 mod open_id;
 mod options;
 mod passwords;
 mod profiles;
+mod program_tokens;
 mod published_keys;
 mod push_matching;
 mod push_rules;
@@ -47,6 +52,8 @@ mod received_messages;
 mod registration;
 mod remote_devices;
 mod rendezvous;
+mod sealing;
+mod second_factors;
 #[cfg(test)]
 #[path = "../../tests/fuzz/seeds.rs"]
 mod seeds;
@@ -64,6 +71,7 @@ mod tokens;
 mod turn;
 mod uia;
 mod user_directory;
+mod webauthn;
 
 #[cfg(test)]
 mod tests;
@@ -87,6 +95,7 @@ pub use self::{
     confirmations::{
         BegunConfirmation, Confirmation, ConfirmationError, EmailProof, NewConfirmation, NewLetter,
     },
+    console_sessions::{ConsoleError, ConsoleLogin, ConsoleSession, ListedSession},
     cross_signing::{CrossSigningError, CrossSigningUpload},
     dehydrated_devices::{
         DehydratedDevice, DehydratedDeviceError, DehydratedEvents, NewDehydratedDevice,
@@ -111,6 +120,7 @@ pub use self::{
     },
     passwords::{ChangePasswordError, PasswordError},
     profiles::{ProfileError, avatars, display_name_and_avatar, profile, profile_field},
+    program_tokens::ProgramToken,
     published_keys::{PublishedDevices, published_devices, published_keys},
     push_matching::{PushContext, matching_rule},
     push_rules::{
@@ -123,6 +133,10 @@ pub use self::{
         DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, kept_keys, shown_answer,
     },
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
+    sealing::SealingKey,
+    second_factors::{
+        Enrolled, Factor, NewCodes, PasskeyQuestion, Proof, SecondFactors, second_factors,
+    },
     server_messages::MAX_SERVER_ROWS,
     services::Asserted,
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
@@ -136,6 +150,7 @@ pub use self::{
     turn::{TurnCredentials, TurnOptions, turn_credentials},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
     user_directory::{FoundUser, FoundUsers, search_users},
+    webauthn::{MadePasskey, PasskeyError, SignedByPasskey, Site},
 };
 use self::{
     hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, shared_secret::Nonces,
@@ -164,6 +179,8 @@ struct Inner {
     login_tokens: Mutex<login_tokens::LoginTokens>,
     nonces: Mutex<Nonces>,
     meetings: Mutex<rendezvous::Meetings>,
+    ceremonies: Mutex<ceremonies::Ceremonies>,
+    sealing: Mutex<SealingKey>,
     /// Whether there is a way to send e-mail.
     has_mail: AtomicBool,
 }
@@ -182,6 +199,7 @@ impl Accounts {
         options: AccountsOptions,
     ) -> Result<Self, OptionsError> {
         let hasher = Hasher::new(&options, &random)?;
+        let sealing = SealingKey::new(*store.secret());
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
@@ -199,6 +217,8 @@ impl Accounts {
                 login_tokens: Mutex::default(),
                 nonces: Mutex::default(),
                 meetings: Mutex::default(),
+                ceremonies: Mutex::default(),
+                sealing: Mutex::new(sealing),
                 has_mail: AtomicBool::new(false),
             }),
         })

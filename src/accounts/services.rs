@@ -18,6 +18,7 @@ use crate::{
     devices::{check_device_id, check_display_name, check_number},
     find,
     registration::Maker,
+    second_factors,
 };
 
 /// As whom an application service says it acts: the query parameters `user_id` and `device_id`.
@@ -92,6 +93,7 @@ impl Accounts {
                 .ok_or_else(|| AuthenticateError::NotTheirs(shown(name)))?,
         };
         let id: Arc<str> = service.id().into();
+        let demands = self.inner.options.second_factor_for_roles;
         self.store()
             .read_quickly(move |view| {
                 let unknown = || AuthenticateError::NotTheirs(user_id.to_string());
@@ -116,6 +118,9 @@ impl Accounts {
                     device,
                     roles: account.roles,
                     is_guest: false,
+                    // No person is there who could give one.
+                    lacks_second_factor: !account.roles.is_empty()
+                        && (demands || second_factors::is_enrolled(view, user)?),
                     service: Some(id.clone()),
                 })
             })

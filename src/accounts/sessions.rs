@@ -21,7 +21,7 @@ use crate::{
     cross_signing::is_key_id,
     dehydrated_devices,
     devices::{self, check_device_id, check_display_name, check_number},
-    find, standing,
+    find, program_tokens, second_factors, standing,
     tokens::{self, Tokens, token_hash},
 };
 
@@ -47,6 +47,9 @@ pub struct Session {
     pub roles: Roles,
     /// Whether this is a guest.
     pub is_guest: bool,
+    /// Whether the user's roles count for sessions alone that a second factor has raised, and
+    /// this is none.
+    pub lacks_second_factor: bool,
     /// The id of the application service that acts as the user, if one does.
     pub service: Option<Arc<str>>,
 }
@@ -291,11 +294,11 @@ impl Accounts {
 
     /// Tells the audit trail that somebody was not signed in. A name that nobody has is not
     /// repeated: it may be a password in the wrong field.
-    async fn refused(
+    pub(crate) async fn refused(
         &self,
         typed: Option<OwnedUserId>,
         from: Option<String>,
-        error: &LoginError,
+        error: &(dyn std::error::Error + Sync),
     ) -> Result<(), StoreError> {
         let known = match typed {
             Some(user_id) => {
@@ -397,13 +400,14 @@ impl Accounts {
     /// [`AuthenticateError`].
     pub async fn authenticate(&self, token: &str) -> Result<Session, AuthenticateError> {
         let (hash, now) = (token_hash(token), self.now());
+        let demands = self.inner.options.second_factor_for_roles;
         if let Some(session) = self.inner.sessions.get(&hash, now) {
             return Ok(session);
         }
         let (session, record, read_at) = self
             .store()
             .read(move |view| {
-                let (session, record) = session_of(view, &hash, now)?;
+                let (session, record) = session_of(view, &hash, now, demands)?;
                 Ok::<_, AuthenticateError>((session, record, view.position()))
             })
             .await?;
@@ -427,8 +431,9 @@ impl Accounts {
     /// [`AuthenticateError`], never [`AuthenticateError::Locked`].
     pub async fn authenticate_locked(&self, token: &str) -> Result<Session, AuthenticateError> {
         let (hash, now) = (token_hash(token), self.now());
+        let demands = self.inner.options.second_factor_for_roles;
         self.store()
-            .read(move |view| Ok(any_session_of(view, &hash, now)?.0))
+            .read(move |view| Ok(any_session_of(view, &hash, now, demands)?.0))
             .await
     }
 
@@ -547,8 +552,9 @@ fn session_of(
     view: &impl Read,
     hash: &TokenHash,
     now: u64,
+    demands: bool,
 ) -> Result<(Session, AccessTokenRecord), AuthenticateError> {
-    let (session, record, is_locked) = any_session_of(view, hash, now)?;
+    let (session, record, is_locked) = any_session_of(view, hash, now, demands)?;
     if is_locked {
         return Err(AuthenticateError::Locked);
     }
@@ -560,6 +566,7 @@ fn any_session_of(
     view: &impl Read,
     hash: &TokenHash,
     now: u64,
+    demands: bool,
 ) -> Result<(Session, AccessTokenRecord, bool), AuthenticateError> {
     const UNKNOWN: AuthenticateError = AuthenticateError::UnknownToken { soft_logout: false };
     let record = view.get(&ACCESS_TOKEN_BY_HASH, hash)?.ok_or(UNKNOWN)?;
@@ -580,6 +587,9 @@ fn any_session_of(
         device: record.device,
         roles: account.roles,
         is_guest: standing(view, record.user)?.is_guest,
+        lacks_second_factor: !account.roles.is_empty()
+            && !program_tokens::is_programs(view, record.user, hash)?
+            && (demands || second_factors::is_enrolled(view, record.user)?),
         service: None,
     };
     Ok((session, record, account.is_locked))

@@ -66,6 +66,20 @@ pub enum Administration {
         /// Whether the user is to have it.
         has: bool,
     },
+    /// Removes the second factors of somebody who has lost them.
+    ResetSecondFactor {
+        /// The localpart or the whole id.
+        user: String,
+    },
+    /// Makes a token with which a program administers in somebody's name.
+    MakeProgramToken {
+        /// The localpart or the whole id.
+        user: String,
+        /// What the program is called.
+        name: String,
+        /// For how many days it is.
+        days: u32,
+    },
     /// Locks or suspends an account, or ends that.
     RestrainUser {
         /// The localpart or the whole id.
@@ -237,6 +251,9 @@ pub enum AdministrationError {
     /// The device cannot be changed.
     #[error(transparent)]
     Device(#[from] accounts::DeviceError),
+    /// The second factor cannot be reset, or the token not made.
+    #[error(transparent)]
+    SecondFactor(#[from] accounts::ConsoleError),
     /// The register has no answer.
     #[error(transparent)]
     Unregistered(#[from] rooms::RegisterError),
@@ -271,6 +288,10 @@ impl Actions {
             }
             Administration::ChangeRole { user, role, has } => {
                 self.change_role(by, &user, role, has).await
+            }
+            Administration::ResetSecondFactor { user } => self.reset_second_factor(by, &user).await,
+            Administration::MakeProgramToken { user, name, days } => {
+                self.make_program_token(by, &user, &name, days).await
             }
             Administration::RestrainUser {
                 user,

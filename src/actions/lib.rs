@@ -41,6 +41,7 @@ mod reports;
 mod restored;
 mod rights;
 mod room_care;
+mod second_factors;
 #[cfg(test)]
 #[path = "../../tests/fuzz/seeds.rs"]
 mod seeds;

@@ -221,6 +221,7 @@ pub(crate) fn acting_as(found: &AccountSummary) -> Session {
         device: DeviceSerial(found.user.0),
         roles: found.account.roles,
         is_guest: false,
+        lacks_second_factor: false,
         service: None,
     }
 }

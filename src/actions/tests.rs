@@ -146,6 +146,12 @@ impl House {
                 role: Some(Role::Auditor),
                 has: false,
             },
+            Right::ResetSecondFactor => Administration::ResetSecondFactor { user: user() },
+            Right::MakeProgramTokens => Administration::MakeProgramToken {
+                user: user(),
+                name: "x".to_owned(),
+                days: 1,
+            },
             Right::CreateInvitations => Administration::CreateInvitations {
                 uses: 1,
                 expires_after_days: None,

@@ -36,6 +36,13 @@ verbs! {
     /// A device got another name.
     DeviceRenamed = "device.renamed";
 
+    /// Somebody signed in to the console, with a second factor.
+    ConsoleOpened = "console.opened";
+    /// A session in the console was ended.
+    ConsoleClosed = "console.closed";
+    /// A token for a program was made.
+    ProgramTokenMade = "session.program";
+
     // People.
 
     /// An account was made.
@@ -48,6 +55,12 @@ verbs! {
     ProfileChanged = "person.profile";
     /// An account got another password.
     PasswordChanged = "person.password";
+    /// Somebody got a second factor.
+    SecondFactorAdded = "person.factor_added";
+    /// Somebody's second factor was removed.
+    SecondFactorRemoved = "person.factor_removed";
+    /// Somebody got new recovery codes.
+    RecoveryCodesMade = "person.recovery_codes";
     /// Somebody got other roles.
     RolesChanged = "person.roles";
     /// An account was locked, or unlocked.

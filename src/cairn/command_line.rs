@@ -172,6 +172,26 @@ pub(crate) enum UserVerb {
         #[command(flatten)]
         why: Why,
     },
+    /// Remove the second factor of a user who has lost it; the console asks for a new one.
+    ResetSecondFactor {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Make an access token, shown once, with which a program administers as a user.
+    Token {
+        /// The name before the colon of the user's id, or the whole id.
+        user: String,
+        /// What the program is called: synadm, for instance.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// For how many days it is.
+        #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
+        days: u32,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Close a user's account for ever.
     Deactivate {
         /// The name before the colon of the user's id, or the whole id.

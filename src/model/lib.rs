@@ -7,6 +7,7 @@
 mod account;
 mod audit;
 mod change;
+mod console;
 mod delayed;
 mod destination;
 mod email;
@@ -43,6 +44,7 @@ pub use change::{
     device_scope, media_scope, neighbours_scope, occupancy_scope, publication_scope, pushers_scope,
     rewriting_scope, room_of_scope, room_scope, user_scope,
 };
+pub use console::{CodeGeneratorRecord, ConsoleSessionRecord, PasskeyRecord, ProgramTokenRecord};
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
 pub use destination::{
     EduQueueRecord, PublishedDevicesRecord, RoomServerRecord, ServerEdu, ServerTransaction,

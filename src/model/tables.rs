@@ -21,6 +21,7 @@ use crate::{
     AuditHeadRecord, AuditRecord, BlockedRoomRecord, RegisterProgressRecord, RuleRecord, StayRecord,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+use crate::{CodeGeneratorRecord, ConsoleSessionRecord, PasskeyRecord, ProgramTokenRecord};
 use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
 use crate::{DelayedCountsRecord, DelayedEventRecord, ThreadSubscriptionRecord};
@@ -405,4 +406,17 @@ tables! {
     REGISTER_PROGRESS: () => RegisterProgressRecord, 205, Family::Index;
     /// The rooms into which nobody of this server may come, by room id, known here or not.
     BLOCKED_ROOM: String => BlockedRoomRecord, 206, Family::Index;
+    /// What makes a person's one-time codes.
+    CODE_GENERATOR_BY_USER: UserSerial => CodeGeneratorRecord, 207, Family::Index;
+    /// A person's passkeys, by the SHA-256 of their id.
+    PASSKEY_BY_USER: (UserSerial, [u8; 32]) => PasskeyRecord, 208, Family::Scan;
+    /// A person's recovery codes that were not used yet, by their SHA-256.
+    RECOVERY_CODE_BY_USER: (UserSerial, TokenHash) => (), 209, Family::Scan;
+    /// The sessions in the console, by the SHA-256 of their token.
+    CONSOLE_SESSION_BY_HASH: TokenHash => ConsoleSessionRecord, 210, Family::Index;
+    /// A person's sessions in the console.
+    CONSOLE_SESSION_BY_USER: (UserSerial, TokenHash) => (), 211, Family::Scan;
+    /// The access tokens with which programs administer in a person's name; a second factor
+    /// was given when each was made.
+    PROGRAM_TOKEN_BY_USER: (UserSerial, TokenHash) => ProgramTokenRecord, 212, Family::Scan;
 }

@@ -12,6 +12,7 @@ mod login_tokens;
 mod open_id;
 mod registration;
 mod remote_devices;
+mod second_factors;
 mod sessions;
 mod to_device;
 mod uia;

@@ -49,6 +49,18 @@ pub(super) fn user(verb: UserVerb, common: &Common) -> Result<Answer, Failure> {
         UserVerb::Deactivate { user, erase, why } => {
             (Administration::DeactivateUser { user, erase }, why)
         }
+        UserVerb::ResetSecondFactor { user, why } => {
+            (Administration::ResetSecondFactor { user }, why)
+        }
+        UserVerb::Token {
+            user,
+            name,
+            days,
+            why,
+        } => {
+            let wish = Administration::MakeProgramToken { user, name, days };
+            return done_because(wish, why.reason, common);
+        }
         UserVerb::Promote { user, role, why } => (changed(user, Some(role), true), why),
         UserVerb::Demote { user, role, why } => (changed(user, role, false), why),
         UserVerb::Lock { user, why } => (restrained(user, Restraint::Lock, true), why),
@@ -205,6 +217,15 @@ fn told(wish: &Administration, answer: &Value) -> String {
     match wish {
         Administration::CreateUser { .. } => with_password("Created"),
         Administration::ResetPassword { .. } => with_password("New password for"),
+        Administration::ResetSecondFactor { .. } => {
+            format!("{} has no second factor any more", text("user_id"))
+        }
+        Administration::MakeProgramToken { .. } => format!(
+            "Token for {} to administer as {} (shown only now): {}",
+            text("name"),
+            text("user_id"),
+            text("token")
+        ),
         Administration::DeactivateUser { .. } => format!("Deactivated {}", text("user_id")),
         Administration::ChangeRole { .. } => {
             let roles = answer["roles"].as_array().into_iter().flatten();

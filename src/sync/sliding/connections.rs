@@ -323,6 +323,7 @@ mod tests {
             device: DeviceSerial(device),
             roles: model::Roles::NONE,
             is_guest: false,
+            lacks_second_factor: false,
             service: None,
         }
     }

@@ -2,10 +2,10 @@
 
 use accounts::{
     AccountDataError, AdministrationError, AuthenticateError, Challenge, ChallengeError,
-    ChangePasswordError, ConfirmationError, CrossSigningError, DehydratedDeviceError, DeviceError,
-    EmailError, FilterError, InvitationError, KeyBackupError, LoginError, PasswordError,
-    ProfileError, PushRuleError, PusherError, RefreshError, RegisterError, SharedSecretError,
-    ToDeviceError, UiaError, UploadKeysError, UsernameError,
+    ChangePasswordError, ConfirmationError, ConsoleError, CrossSigningError, DehydratedDeviceError,
+    DeviceError, EmailError, FilterError, InvitationError, KeyBackupError, LoginError,
+    PasswordError, ProfileError, PushRuleError, PusherError, RefreshError, RegisterError,
+    SharedSecretError, ToDeviceError, UiaError, UploadKeysError, UsernameError,
 };
 use http::StatusCode;
 use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
@@ -373,6 +373,30 @@ impl From<PusherError> for ApiError {
             // Its token died with it.
             PusherError::NoDevice => Self::unknown_token(false),
             PusherError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConsoleError> for ApiError {
+    fn from(error: ConsoleError) -> Self {
+        let text = sentence(&error);
+        match error {
+            ConsoleError::Login(error) => error.into(),
+            ConsoleError::NoRole | ConsoleError::Ended | ConsoleError::Code => {
+                Self::forbidden(text)
+            }
+            ConsoleError::TooManyTries { wait } => {
+                Self::limit_exceeded(std::time::Duration::from_millis(wait))
+            }
+            ConsoleError::NotFound => Self::not_found(text),
+            ConsoleError::Passkey(_)
+            | ConsoleError::TooLate
+            | ConsoleError::LastFactor
+            | ConsoleError::TooMany
+            | ConsoleError::Known
+            | ConsoleError::Name => Self::invalid_param(text),
+            ConsoleError::Sealed => Self::internal(text),
+            ConsoleError::Store(error) => error.into(),
         }
     }
 }

@@ -72,6 +72,7 @@ impl From<AdministrationError> for ApiError {
             | AdministrationError::Invitation(InvitationError::NotFound) => Self::not_found(text),
             AdministrationError::Register(error) => error.into(),
             AdministrationError::Password(error) => error.into(),
+            AdministrationError::SecondFactor(error) => error.into(),
             AdministrationError::Account(error) => error.into(),
             AdministrationError::Deactivate(error) => error.into(),
             AdministrationError::Files(error) => error.into(),
