@@ -417,7 +417,7 @@ fn last_seen(view: &Snapshot, user: UserSerial) -> Result<u64, StoreError> {
     Ok(seen.map(|seen| seen.at).max().unwrap_or_default())
 }
 
-fn of_summary(view: &Snapshot, summary: AccountSummary) -> Result<Person, StoreError> {
+pub(crate) fn of_summary(view: &Snapshot, summary: AccountSummary) -> Result<Person, StoreError> {
     let (_, avatar_url) = display_name_and_avatar(view, summary.user)?;
     let standing = accounts::standing(view, summary.user)?;
     Ok(Person {
