@@ -21,7 +21,7 @@ use std::{
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use certificates::CertificateOptions;
 use client_api::{RtcOptions, WellKnownOptions};
-use console::JoiningOptions;
+use console::{ConsoleOptions, JoiningOptions};
 use delivery::{AppservicesOptions, PushOptions};
 use graph::Version;
 use mail::MailOptions;
@@ -128,6 +128,8 @@ runtime::options! {
         rtc: RtcOptions = RtcOptions::default(),
         /// What newcomers are told.
         joining: JoiningOptions = JoiningOptions::default(),
+        /// The console at /console/.
+        console: ConsoleOptions = ConsoleOptions::default(),
         /// The log.
         log: LogOptions = LogOptions::default(),
     }
@@ -181,6 +183,8 @@ pub(crate) struct Config {
     pub(crate) rtc: RtcOptions,
     /// What newcomers are told.
     pub(crate) joining: JoiningOptions,
+    /// The console at /console/.
+    pub(crate) console: ConsoleOptions,
     /// The log.
     pub(crate) log: LogOptions,
 }
@@ -255,6 +259,7 @@ impl Config {
             turn: document.turn,
             rtc: document.rtc,
             joining: document.joining,
+            console: document.console,
             log: document.log,
         })
     }
@@ -295,7 +300,10 @@ fn no_name(document: &Document) -> String {
 fn resolve_paths(document: &mut Document, folder: &Path) {
     let paths = [&mut document.data_dir]
         .into_iter()
-        .chain([&mut document.mail.password_file])
+        .chain([
+            &mut document.mail.password_file,
+            &mut document.console.backups,
+        ])
         .chain(&mut document.outgoing.trusted_roots)
         .chain(&mut document.application_services.registrations)
         .chain(

@@ -17,6 +17,7 @@ mod progress;
 #[cfg(test)]
 #[path = "../../tests/fuzz/seeds.rs"]
 mod seeds;
+mod sight;
 mod signals;
 mod socket;
 mod systemd;

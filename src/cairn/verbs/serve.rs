@@ -27,6 +27,7 @@ use crate::{
     health::Overseer,
     oversight::{keep_certificate, oversee, repeat},
     parts::Parts,
+    sight::{Settings, Sight},
     signals::Signals,
     systemd::{self, Manager},
 };
@@ -93,6 +94,8 @@ struct Server {
     tls: Vec<Tls>,
     /// Who sees to the certificate, if that is this server.
     keeper: Option<Arc<Keeper>>,
+    /// What the console shows of the configuration.
+    settings: Settings,
 }
 
 async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
@@ -184,6 +187,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         limits,
         tls: Vec::new(),
         keeper: keeper.map(Arc::new),
+        settings: Settings::default(),
     };
     let manager = Manager::from_environment();
     audit::begin(&parts.store, &parts.clock)
@@ -346,6 +350,7 @@ impl Server {
             front(administration, Vec::new(), &self.tasks, &self.limits),
             &self.tasks,
         );
+        let sight = Sight::new(&overseer, &self.settings, &self.config);
         // Nothing is announced before everything is bound.
         for (listener, options) in bound {
             announce(&listener, &options, json);
@@ -357,6 +362,11 @@ impl Server {
             }
             let console = self.console(parts, bound, options.tls.is_some());
             let mut served = router(&serves, parts_of_doors, console, metrics);
+            if serves.contains(&Serves::Admin) {
+                let address = self.config.address_on(bound, options.tls.is_some());
+                let desk = sight.desk(parts, &self.limits, address);
+                served = served.merge(console::desk_routes().into_router(desk));
+            }
             if serves.contains(&Serves::Metrics) {
                 served = served.merge(health_routes(&overseer));
             }
@@ -401,6 +411,7 @@ impl Server {
         }
         self.limits.change(config.limits.clone());
         runtime::log::set_level(config.log.level.into());
+        self.settings.show_changed(&config);
         let comparable = |config: &Config| {
             let mut value = serde_json::to_value(config).unwrap_or(Value::Null);
             value["limits"] = Value::Null;
