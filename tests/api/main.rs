@@ -14,6 +14,7 @@ mod audit;
 mod calls;
 mod capabilities;
 mod command;
+mod console;
 mod create_room;
 mod cross_signing;
 mod database;

@@ -129,6 +129,43 @@ impl Browser {
         .await;
     }
 
+    /// Has the screen of a desk from here on.
+    pub(crate) async fn at_desk(&self) {
+        self.screen(1280, 900, false).await;
+    }
+
+    /// Has a phone's screen from here on.
+    pub(crate) async fn on_phone(&self) {
+        self.screen(390, 844, true).await;
+    }
+
+    async fn screen(&self, width: u32, height: u32, is_mobile: bool) {
+        let screen = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_mobile,
+        });
+        self.tell_engine("Emulation.setDeviceMetricsOverride", screen)
+            .await;
+    }
+
+    /// Runs no scripts of pages from here on, or runs them again.
+    pub(crate) async fn scripts(&self, are_on: bool) {
+        let off = json!({ "value": !are_on });
+        self.tell_engine("Emulation.setScriptExecutionDisabled", off)
+            .await;
+    }
+
+    /// Has a device that makes passkeys, whose person is there and is made sure of.
+    pub(crate) async fn with_authenticator(&self) {
+        let authenticator = json!({
+            "protocol": "ctap2",
+            "transport": "internal",
+            "hasResidentKey": true,
+            "hasUserVerification": true,
+            "isUserVerified": true,
+        });
+        self.post("webauthn/authenticator", authenticator).await;
+    }
+
     /// Opens an address.
     pub(crate) async fn open(&self, url: &str) {
         self.post("url", json!({ "url": url })).await;
@@ -170,6 +207,13 @@ impl Browser {
         let keys =
             json!({ "type": "key", "id": "keys", "actions": [press("keyDown"), press("keyUp")] });
         self.post("actions", json!({ "actions": [keys] })).await;
+    }
+
+    /// Whether a CSS selector finds anything.
+    pub(crate) async fn has(&self, selector: &str) -> bool {
+        let body = json!({ "using": "css selector", "value": selector });
+        let found = self.post("elements", body).await;
+        found.as_array().is_some_and(|found| !found.is_empty())
     }
 
     /// What a function of the driver's own finds out about the page.
@@ -268,6 +312,12 @@ impl<'a> Found<'a> {
         self.browser.post(&path, json!({})).await;
     }
 
+    /// Taps what leads to no other page.
+    pub(crate) async fn touch(&self) {
+        let path = format!("element/{}/click", self.id);
+        self.browser.post(&path, json!({})).await;
+    }
+
     /// Taps it, and waits for the page that it leads to. The driver's own answer can come
     /// before that page has begun to load.
     pub(crate) async fn tap(&self) {
@@ -297,7 +347,7 @@ fn capabilities(profile: &Path) -> Value {
         "--disable-component-update",
         "--disable-sync",
         // No name is looked up.
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
         &format!("--user-data-dir={}", profile.display()),
     ];
     let screen = json!({
