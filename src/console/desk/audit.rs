@@ -132,20 +132,31 @@ fn question(query: &Fields) -> Element {
         .has(form)
 }
 
-/// What was done, in few words.
+/// How long a state may be to be shown at once, in characters.
+const SHORT: usize = 48;
+
+/// What was there before and after; unfolded where it is long.
 fn state(before: &Value, after: &Value) -> Node {
     let shown = |value: &Value| match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    match (before.is_null(), after.is_null()) {
-        (true, true) => "".into(),
-        (true, false) => code(&shown(after)).into(),
-        (false, true) => code(&shown(before)).into(),
-        (false, false) => element("span")
+    let states = match (before.is_null(), after.is_null()) {
+        (true, true) => return "".into(),
+        (true, false) => element("div").has(code(&shown(after))),
+        (false, true) => element("div").has(code(&shown(before))),
+        (false, false) => element("div")
             .has(code(&shown(before)))
             .has(" → ")
-            .has(code(&shown(after)))
+            .has(code(&shown(after))),
+    };
+    let length = shown(before).len() + shown(after).len();
+    let states = states.with("class", "state");
+    match length <= SHORT {
+        true => states.into(),
+        false => element("details")
+            .has(element("summary").has(WORDS.audit.long))
+            .has(states)
             .into(),
     }
 }
@@ -163,16 +174,16 @@ pub(super) fn entries_table(caption: &str, entries: &[Entry]) -> Element {
         let on = [entry.on.as_deref(), entry.room.as_deref()];
         let on = on.into_iter().flatten();
         let on = on.map(|name| element("div").has(parts::id(name)));
-        let on = element("div").has_all(on);
+        let what = element("span").with("class", "verb");
+        let what = element("div")
+            .with("class", "names")
+            .has(what.has(entry.verb.as_str()))
+            .has_all(on);
         vec![
             Node::from(entry.number.to_string()),
             when(entry.at).into(),
             who.into(),
-            element("span")
-                .with("class", "verb")
-                .has(entry.verb.as_str())
-                .into(),
-            on.into(),
+            what.into(),
             state(&entry.before, &entry.after),
             entry.reason.clone().unwrap_or_default().into(),
         ]
@@ -182,7 +193,6 @@ pub(super) fn entries_table(caption: &str, entries: &[Entry]) -> Element {
         words.at,
         words.by,
         words.verb,
-        words.on,
         words.what,
         words.why,
     ];

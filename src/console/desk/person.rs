@@ -148,7 +148,7 @@ async fn devices_card(desk: &Desk, clerk: &Clerk, person: &Person) -> Result<Ele
 fn device_row(device: &Device) -> Vec<Node> {
     let seen = device.last_seen.as_ref();
     vec![
-        code(device.device_id.as_str()).into(),
+        device.device_id.as_str().into(),
         device.display_name.clone().unwrap_or_default().into(),
         when_ever(seen.map(|seen| seen.at)),
         seen.map(|seen| seen.address.clone())
