@@ -13,6 +13,7 @@ use web::{Limits, Tls};
 use self::doors::Served;
 use super::{Answer, Failure, backup};
 use crate::{
+    allocator,
     command_line::Common,
     config::Config,
     health::Overseer,
@@ -30,6 +31,7 @@ pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
     let config = Config::load(&common.config)?;
     runtime::log::init(config.log.level.into())
         .map_err(|error| Failure::Other(format!("the log cannot be written: {error}")))?;
+    allocator::give_back_by_itself();
     if let Some(name) = config.absent_credentials().first() {
         return Err(Failure::Other(format!(
             "there is no credential {name}: hand it over with LoadCredential= (man systemd.exec)"
