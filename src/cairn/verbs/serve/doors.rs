@@ -156,6 +156,7 @@ impl Server {
                 limits: limits.clone(),
                 measures: measures.clone(),
                 contact: contact.clone(),
+                secret: *parts.store.secret(),
                 tasks: tasks.clone(),
                 clock: parts.clock.clone(),
                 random: parts.random.clone(),
