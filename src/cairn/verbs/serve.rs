@@ -1,6 +1,7 @@
 //! `cairn serve`: the server, until it is told to stop.
 
 mod doors;
+mod rehearsal;
 mod work;
 
 use std::{sync::Arc, time::Duration};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use web::{Limits, Tls};
 
 use self::doors::Served;
+pub(super) use self::rehearsal::rehearse;
 use super::{Answer, Failure, backup};
 use crate::{
     allocator,
