@@ -181,7 +181,9 @@ impl Server {
         let socket = Listener::bind_local(&self.config.data_dir.join(SOCKET))
             .map_err(|error| Failure::Other(error.to_string()))?;
         let administration = admin_api::socket_routes().into_router(parts.actions.clone());
-        let administration = administration.merge(health_routes(&overseer));
+        let administration = administration
+            .merge(health_routes(&overseer))
+            .merge(web::metrics_routes(metrics.clone()));
         socket.serve(
             front(administration, Vec::new(), &self.tasks, &self.limits),
             &self.tasks,
