@@ -384,8 +384,7 @@ async fn a_passkey_lets_in() {
 #[tokio::test]
 async fn all_but_passkeys_works_without_scripts() {
     let server = council().await;
-    let browser = Browser::phone().await;
-    browser.scripts(false).await;
+    let browser = Browser::without_scripts().await;
     let code = sign_in(&browser, &server).await;
     let text = browser.find("main").await.text().await;
     assert!(text.contains("The chart needs scripts"), "{text}");

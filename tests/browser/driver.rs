@@ -53,6 +53,16 @@ impl Browser {
     /// A browser with the screen of a phone (390 by 844), in light colours, which
     /// reaches this machine only.
     pub(crate) async fn phone() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// The same that runs no scripts of pages.
+    pub(crate) async fn without_scripts() -> Self {
+        let blocked = 2;
+        Self::with(json!({ "profile.managed_default_content_settings.javascript": blocked })).await
+    }
+
+    async fn with(preferences: Value) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -76,7 +86,7 @@ impl Browser {
         let driver_url = format!("http://127.0.0.1:{port}");
         let answer = client
             .post(format!("{driver_url}/session"))
-            .json(&capabilities(profile.path()))
+            .json(&capabilities(profile.path(), &preferences))
             .send()
             .await
             .expect("the driver's answer");
@@ -144,13 +154,6 @@ impl Browser {
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_mobile,
         });
         self.tell_engine("Emulation.setDeviceMetricsOverride", screen)
-            .await;
-    }
-
-    /// Runs no scripts of pages from here on, or runs them again.
-    pub(crate) async fn scripts(&self, are_on: bool) {
-        let off = json!({ "value": !are_on });
-        self.tell_engine("Emulation.setScriptExecutionDisabled", off)
             .await;
     }
 
@@ -335,7 +338,7 @@ impl<'a> Found<'a> {
     }
 }
 
-fn capabilities(profile: &Path) -> Value {
+fn capabilities(profile: &Path, preferences: &Value) -> Value {
     let arguments = [
         "--headless",
         "--no-sandbox",
@@ -359,6 +362,7 @@ fn capabilities(profile: &Path) -> Value {
         "goog:chromeOptions": {
             "binary": "/usr/bin/chromium",
             "args": arguments,
+            "prefs": preferences,
             "mobileEmulation": { "deviceMetrics": screen },
         },
     } } })

@@ -66,6 +66,7 @@ async fn page(
 /// A form that asks for the password anew.
 fn with_password(clerk: &Clerk, action: &str, id: &str, text: &str) -> Element {
     form(clerk.form(), action)
+        .has(parts::whose(clerk.user_id()))
         .has(
             Field::new("password", WORDS.set_up.password)
                 .id(id)

@@ -65,6 +65,17 @@ pub(super) fn hidden(name: &str, value: &str) -> Element {
         .with("value", value)
 }
 
+/// Whose password a form asks for: not shown, for password managers alone.
+pub(super) fn whose(user_id: &str) -> Element {
+    element("input")
+        .with("type", "text")
+        .with("name", "whose")
+        .with("value", user_id)
+        .with("autocomplete", "username")
+        .flag("readonly", true)
+        .flag("hidden", true)
+}
+
 pub(super) fn button(text: &str) -> Element {
     element("button").with("type", "submit").has(text)
 }

@@ -128,6 +128,7 @@ pub(super) fn making_card(arrived: &Arrived) -> Element {
         .with("data-passkey", "new")
         .flag("hidden", true)
         .has_all(filled_by_script(&["client", "attestation"]))
+        .has(parts::whose(arrived.user_id()))
         .has(name)
         .has(
             Field::new("password", words.password)

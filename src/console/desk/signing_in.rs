@@ -299,6 +299,7 @@ fn codes_card(arrived: &Arrived, new: &NewCodes) -> Element {
                 .flag("required", true)
         });
     let form = form(arrived.form(), "/console/set-up/codes")
+        .has(parts::whose(arrived.user_id()))
         .has(code)
         .has(Field::new("password", words.password).password())
         .has(button(words.codes_button));
