@@ -47,6 +47,7 @@ mod received_messages;
 mod registration;
 mod remote_devices;
 mod rendezvous;
+mod room_data;
 #[cfg(test)]
 #[path = "../../tests/fuzz/seeds.rs"]
 mod seeds;
@@ -123,6 +124,7 @@ pub use self::{
         DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, kept_keys, shown_answer,
     },
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
+    room_data::forget_room_data,
     server_messages::MAX_SERVER_ROWS,
     services::Asserted,
     sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},

@@ -14,7 +14,7 @@ use store::{Snapshot, StoreError};
 
 use crate::{
     Actions, Administrator, AuditSelection, DeactivateError, Denied, FileModerationError,
-    FileSelection, FileWish, HandshakeError, Restraint, Right, SetProfileError,
+    FileSelection, FileWish, HandshakeError, Restraint, Right, RoomWish, SetProfileError,
 };
 
 /// Characters of a generated password: 16 of 64 are 96 random bits.
@@ -160,6 +160,11 @@ pub enum Administration {
         /// The localpart or the whole id.
         user: String,
     },
+    /// Does something with rooms.
+    Rooms {
+        /// What.
+        wish: RoomWish,
+    },
 }
 
 /// Why an administrator's wish was not done.
@@ -225,6 +230,15 @@ pub enum AdministrationError {
     /// The room is not entered.
     #[error(transparent)]
     Entry(#[from] HandshakeError),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The marking is lower than the room's.
+    #[error("the room is marked {0}: say that its marking is to be lowered")]
+    LowerMarking(String),
+    /// It needs a reason.
+    #[error("say why: this needs a reason, for the audit trail")]
+    NoReason,
     /// There is no such report.
     #[error("there is no report {0}")]
     UnknownReport(u64),
@@ -320,6 +334,7 @@ impl Actions {
             Administration::SignAudit => self.sign_audit(by).await,
             Administration::RegisterOfRoom { room, at } => self.show_room_then(by, &room, at).await,
             Administration::RegisterOfPerson { user } => self.show_person_stays(by, &user).await,
+            Administration::Rooms { wish } => self.administer_rooms(by, wish).await,
         }
     }
 

@@ -9,6 +9,7 @@
 mod administration;
 mod at_time;
 mod auditing;
+mod ban_lists;
 mod completing;
 mod contacts;
 mod database;
@@ -41,6 +42,10 @@ mod reports;
 mod restored;
 mod rights;
 mod room_care;
+mod room_guard;
+mod room_reading;
+mod room_tasks;
+mod room_wishes;
 #[cfg(test)]
 #[path = "../../tests/fuzz/seeds.rs"]
 mod seeds;
@@ -74,6 +79,10 @@ pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
 pub use reports::{Report, ReportsPage, ReportsQuery};
 pub use restored::{Forgotten, forget_outdated, named_files};
 pub use rights::{Administrator, Denied, Right};
+pub use room_guard::AbandonedRoom;
+pub use room_reading::{RoomSizes, shown_extremity};
+pub use room_tasks::{DeletedRoom, NewRoom};
+pub use room_wishes::RoomWish;
 pub use transactions::{Transaction, TransactionAnswer, TransactionError};
 
 use std::sync::Arc;
@@ -82,6 +91,7 @@ use accounts::{Accounts, Session};
 use media::Media;
 use peers::Peers;
 use rooms::{Rooms, Sender};
+use ruma_common::ServerName;
 use runtime::{Clock, Metrics, Random};
 use tokio::sync::Notify;
 
@@ -118,6 +128,10 @@ impl Actions {
         metrics: &Metrics,
     ) -> Self {
         rooms.ask_policy_servers(Arc::new(policy_servers::PolicyServers(peers.clone())));
+        let lists = rooms.clone();
+        peers.shun(Arc::new(move |server: &ServerName| {
+            lists.is_unwanted_server(server)
+        }));
         Self {
             accounts,
             rooms,

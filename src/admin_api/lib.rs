@@ -16,6 +16,8 @@ mod notices;
 mod people;
 mod registration;
 mod reports;
+mod room_reading;
+mod room_tasks;
 mod rooms;
 mod server;
 
@@ -71,5 +73,7 @@ pub fn network_routes() -> Routes<AdminParts> {
         .merge(invitations::routes())
         .merge(reports::routes())
         .merge(rooms::routes())
+        .merge(room_reading::routes())
+        .merge(room_tasks::routes())
         .merge(server::routes())
 }

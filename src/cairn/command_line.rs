@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use model::Role;
 use runtime::Timestamp;
 
-use crate::verbs::{self, Answer, Failure};
+use crate::verbs::{self, Answer, Failure, moderation::ModerationVerb, room::RoomVerb};
 
 /// Cairn, a Matrix homeserver in one binary.
 #[derive(Debug, Parser)]
@@ -59,6 +59,12 @@ pub(crate) enum Verb {
     /// Ask the register of groups: who was in which room, and when.
     #[command(subcommand)]
     Register(RegisterVerb),
+    /// Manage rooms: close, delete, shorten, mark, hand over.
+    #[command(subcommand)]
+    Room(RoomVerb),
+    /// Redact what somebody has said, and choose ban lists.
+    #[command(subcommand)]
+    Moderation(ModerationVerb),
     /// List what people have reported to the administrators, the newest first.
     Reports,
     /// Look at files, delete them, or put them where nobody can fetch them.
@@ -332,7 +338,7 @@ fn parse_role(text: &str) -> Result<Role, String> {
     Role::from_name(text).ok_or_else(|| format!("the roles are {}", names()))
 }
 
-fn parse_time(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_time(text: &str) -> Result<u64, String> {
     Timestamp::parse(text)
         .map(|time| time.0)
         .ok_or_else(|| "write 2026-03-03, 2026-03-03T14:05 or 2026-03-03T14:05:06 (UTC)".to_owned())
@@ -395,6 +401,9 @@ pub(crate) struct WhichFiles {
     /// Those with these bytes: their SHA-256, 64 hexadecimal digits.
     #[arg(long, value_name = "SHA256")]
     pub(crate) hash: Option<String>,
+    /// Those of this server that were uploaded before this time (UTC): 2026-03-03.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) before: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,6 +21,8 @@ pub(crate) struct Teller {
     done: u64,
     begun: Timestamp,
     told: Timestamp,
+    /// Whether rows are counted, not bytes.
+    is_of_rows: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -46,7 +48,23 @@ impl Teller {
             done: 0,
             begun: clock.now(),
             told: clock.now(),
+            is_of_rows: false,
             clock,
+        }
+    }
+
+    /// The same of rows instead of bytes.
+    pub(crate) fn of_rows(json: bool) -> Self {
+        let mut teller = Self::new(json);
+        teller.is_of_rows = true;
+        teller
+    }
+
+    /// An amount for people.
+    fn amount(&self, of: u64) -> String {
+        match self.is_of_rows {
+            true => of.to_string(),
+            false => size(of),
         }
     }
 
@@ -63,9 +81,9 @@ impl Teller {
         let mut line = format!(
             "{}: {} of {}, {}/s",
             self.what,
-            size(self.done),
-            size(self.expected),
-            size(rate)
+            self.amount(self.done),
+            self.amount(self.expected),
+            self.amount(rate)
         );
         if let Some(seconds) = left.checked_div(rate)
             && seconds > 0
@@ -195,6 +213,7 @@ mod tests {
             done: 0,
             begun: clock.now(),
             told: clock.now(),
+            is_of_rows: false,
         };
         teller.begin("files");
         teller.expect(4 << 20);

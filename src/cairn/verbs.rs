@@ -9,10 +9,12 @@ mod federation;
 mod init;
 mod invite;
 mod mend;
+pub(crate) mod moderation;
 mod pages;
 mod peers;
 mod register;
 mod restore;
+pub(crate) mod room;
 mod serve;
 mod version;
 
@@ -78,6 +80,8 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Invite(verb) => invite::run(verb, &common),
         Verb::Audit(verb) => audit::run(verb, &common),
         Verb::Register(verb) => register::run(verb, &common),
+        Verb::Room(verb) => room::run(verb, &common),
+        Verb::Moderation(verb) => moderation::run(verb, &common),
         Verb::Reports => administer::reports(&common),
         Verb::Media(verb) => administer::media(verb, &common),
         Verb::Database(verb) => administer::database(verb, &common),

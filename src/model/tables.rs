@@ -20,6 +20,7 @@ use crate::{
 use crate::{
     AuditHeadRecord, AuditRecord, BlockedRoomRecord, RegisterProgressRecord, RuleRecord, StayRecord,
 };
+use crate::{BanListRecord, ClosedRoomRecord, PurgedRoomRecord, RoomTaskRecord};
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
@@ -405,4 +406,16 @@ tables! {
     REGISTER_PROGRESS: () => RegisterProgressRecord, 205, Family::Index;
     /// The rooms into which nobody of this server may come, by room id, known here or not.
     BLOCKED_ROOM: String => BlockedRoomRecord, 206, Family::Index;
+    /// What administrators have begun with rooms and takes long, and what became of it, by its id.
+    ROOM_TASK_BY_ID: String => RoomTaskRecord, 225, Family::Index;
+    /// The rooms that were removed, of which the register still tells.
+    PURGED_ROOM: RoomSerial => PurgedRoomRecord, 226, Family::Index;
+    /// The same by room id: a room may have been removed, entered anew and removed again.
+    PURGED_ROOM_BY_ID: (String, RoomSerial) => (), 227, Family::Scan;
+    /// The rooms that are closed: nobody of this server comes in or says anything.
+    CLOSED_ROOM: RoomSerial => ClosedRoomRecord, 228, Family::Index;
+    /// The rooms whose ban lists this server heeds.
+    BAN_LIST: RoomSerial => BanListRecord, 229, Family::Scan;
+    /// The rooms that were made here as direct chats.
+    DIRECT_ROOM: RoomSerial => (), 230, Family::Index;
 }

@@ -6,11 +6,13 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use audit::Deed;
 use graph::{PowerLevel, PowerLevels};
 use model::{BlockedRoomRecord, Membership, RoomHead, RoomSerial, tables};
-use ruma_common::{OwnedUserId, UserId};
+use ruma_common::OwnedUserId;
 use serde_json::{Map, Value};
 use store::{Read, StoreError};
 
-use crate::{Rooms, client_event::load_event, room_content, room_text};
+use crate::{
+    Rooms, client_event::load_event, closed, is_frozen, marking_of, room_content, room_text,
+};
 
 /// How a list of rooms is ordered; by name and id where that decides nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +98,14 @@ pub struct RoomOverview {
     pub room_type: Option<String>,
     /// The room that takes its place, if it was closed; empty if none is named.
     pub replaced_by: Option<String>,
+    /// Its protective marking.
+    pub marking: Option<String>,
+    /// Whether an administrator has closed it.
+    pub is_closed: bool,
+    /// Whether it is frozen, as nobody administers it.
+    pub is_frozen: bool,
+    /// Whether nobody of this server may come into it.
+    pub is_blocked: bool,
 }
 
 /// A part of the list of rooms.
@@ -219,6 +229,10 @@ pub fn room_overview(
         state_events += 1;
     }
     Ok(Some(RoomOverview {
+        marking: marking_of(view, room)?,
+        is_closed: closed(view, room)?.is_some(),
+        is_frozen: is_frozen(view, room)?,
+        is_blocked: blocked(view, &record.room_id)?.is_some(),
         room_id: record.room_id,
         name: text("m.room.name", "name")?,
         topic: text("m.room.topic", "topic")?,
@@ -316,26 +330,6 @@ pub fn most_powerful_here(
         }
     }
     Ok(best.map(|(power, user_id)| (user_id, power, levels)))
-}
-
-/// The content of a room's power levels with another level of one user.
-///
-/// # Errors
-/// If the database fails.
-pub fn levels_with(
-    view: &impl Read,
-    room: RoomSerial,
-    user_id: &UserId,
-    level: i64,
-) -> Result<Map<String, Value>, StoreError> {
-    let mut content = room_content(view, room, "m.room.power_levels")?.unwrap_or_default();
-    let users = content
-        .entry("users")
-        .or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(users) = users {
-        users.insert(user_id.to_string(), level.into());
-    }
-    Ok(content)
 }
 
 /// The other servers that are in rooms together with people of this one, and in how many.

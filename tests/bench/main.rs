@@ -23,6 +23,7 @@ mod options;
 mod people;
 mod reading;
 mod report;
+mod rooms_list;
 mod sends;
 mod sliding;
 mod starts;
@@ -55,6 +56,7 @@ async fn measure(options: &Options) -> Report {
     keys::measure(options, &mut report).await;
     reading::measure(options, &mut report).await;
     members::measure(options, &mut report).await;
+    rooms_list::measure(options, &mut report).await;
     operating::measure(options, &mut report).await;
     federation::measure(options, &mut report).await;
     report

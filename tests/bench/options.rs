@@ -50,6 +50,8 @@ pub(crate) enum Measure {
     JoinAndLeave,
     /// Full-text search.
     Search,
+    /// The administrators' list of rooms.
+    RoomsList,
     /// Coming into a large room of another server.
     FederationJoin,
     /// Many events of another server.
@@ -61,7 +63,7 @@ pub(crate) enum Measure {
 }
 
 impl Measure {
-    const ALL: [(&'static str, Self); 25] = [
+    const ALL: [(&'static str, Self); 26] = [
         ("sends-in-many-rooms", Self::SendsInManyRooms),
         ("sends-in-one-room", Self::SendsInOneRoom),
         ("one-sender", Self::OneSender),
@@ -83,6 +85,7 @@ impl Measure {
         ("hierarchy", Self::Hierarchy),
         ("join-and-leave", Self::JoinAndLeave),
         ("search", Self::Search),
+        ("rooms-list", Self::RoomsList),
         ("operating", Self::Operating),
         ("federation-join", Self::FederationJoin),
         ("federation-incoming", Self::FederationIncoming),

@@ -61,7 +61,7 @@ pub(super) fn user(verb: UserVerb, common: &Common) -> Result<Answer, Failure> {
 }
 
 /// The reason that was given, or that somebody at a terminal gives when asked.
-fn asked_for(why: Why) -> Result<Option<String>, Failure> {
+pub(super) fn asked_for(why: Why) -> Result<Option<String>, Failure> {
     let is_asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if why.reason.is_some() || !is_asked {
         return Ok(why.reason);
@@ -109,10 +109,12 @@ fn selected(which: WhichFiles) -> FileSelection {
         user,
         room,
         hash,
+        before,
     } = which;
     let others = user.map(FileSelection::User);
     let others = others.or(room.map(FileSelection::Room));
     let others = others.or(hash.map(FileSelection::Hash));
+    let others = others.or(before.map(FileSelection::Before));
     others.unwrap_or(FileSelection::File(file.unwrap_or_default()))
 }
 
@@ -152,7 +154,7 @@ pub(super) fn perform(config: &Config, wish: Administration) -> Result<Value, Fa
 }
 
 /// The same for a reason.
-fn perform_because(
+pub(super) fn perform_because(
     config: &Config,
     wish: Administration,
     reason: Option<String>,
@@ -238,7 +240,7 @@ fn told(wish: &Administration, answer: &Value) -> String {
             }
         },
         Administration::ListReports => lines(&answer["reports"], report_line),
-        // `invite`, `backup`, `audit`, `register` and `federation` tell these themselves.
+        // `invite`, `backup`, `audit`, `register`, `room` and `federation` tell these themselves.
         Administration::CreateInvitations { .. }
         | Administration::CopyDatabase
         | Administration::FederationStatus
@@ -252,7 +254,8 @@ fn told(wish: &Administration, answer: &Value) -> String {
         | Administration::ExportAudit { .. }
         | Administration::SignAudit
         | Administration::RegisterOfRoom { .. }
-        | Administration::RegisterOfPerson { .. } => String::new(),
+        | Administration::RegisterOfPerson { .. }
+        | Administration::Rooms { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {

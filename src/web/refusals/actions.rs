@@ -66,6 +66,7 @@ impl From<AdministrationError> for ApiError {
             | AdministrationError::UnknownReport(_)
             | AdministrationError::UnknownRoom(_)
             | AdministrationError::UnknownEvent(_)
+            | AdministrationError::NotFound(_)
             | AdministrationError::Unregistered(
                 RegisterError::UnknownRoom | RegisterError::UnknownPerson,
             )
@@ -88,6 +89,8 @@ impl From<AdministrationError> for ApiError {
             | AdministrationError::NotLocal
             | AdministrationError::EmailAddress(_)
             | AdministrationError::NoPower
+            | AdministrationError::NoReason
+            | AdministrationError::LowerMarking(_)
             | AdministrationError::Invitation(InvitationError::TooMany)
             | AdministrationError::PeerList(_) => Self::invalid_param(text),
             AdministrationError::Unsigned(_) => Self::internal(text),
