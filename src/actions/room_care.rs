@@ -6,7 +6,7 @@ use graph::PowerLevel;
 use model::{BlockedRoomRecord, RoomSerial, tables};
 use rooms::{
     AppendError, RoomOverview, RoomsPage, RoomsQuery, Sender, joined_of_room, most_powerful_here,
-    room_overview, rooms_page, state_of_room,
+    room_overview, state_of_room,
 };
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, RoomOrAliasId, UserId};
 use serde_json::Value;
@@ -25,7 +25,8 @@ impl Actions {
         query: RoomsQuery,
     ) -> Result<RoomsPage, AdministrationError> {
         by.must(Right::ListRooms)?;
-        let read = move |view: &Snapshot| rooms_page(view, &query);
+        let rooms = self.rooms.clone();
+        let read = move |view: &Snapshot| rooms.rooms_page(view, &query);
         Ok(self.rooms.store().read_long(read).await?)
     }
 

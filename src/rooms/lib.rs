@@ -74,6 +74,7 @@ mod remote_users;
 mod reports;
 mod residents;
 mod restricted;
+mod room_names;
 mod rows;
 mod rules;
 mod send;
@@ -136,7 +137,7 @@ pub use options::{Encryption, MadeBy, Marking, RoomKind, RoomRule, RoomsOptions}
 pub use outside::{KnownOutside, Outside, outside_record};
 pub use overview::{
     RoomOverview, RoomsOrder, RoomsPage, RoomsQuery, blocked, joined_of_room, most_powerful_here,
-    room_overview, rooms_page, servers_met, state_of_room,
+    room_overview, servers_met, state_of_room,
 };
 pub use partial::{MembersOmitted, PartialRoom, is_partial};
 pub use place::PlaceToken;
@@ -225,6 +226,7 @@ struct Inner {
     identities: identities::Identities,
     directory: directory_order::DirectoryOrder,
     ban_lists: ban_lists::BanLists,
+    room_names: room_names::RoomNames,
     ignored: ignored::IgnoredCache,
     /// The transaction ids of events below this serial are forgotten already.
     forgotten: AtomicU64,
@@ -259,6 +261,7 @@ impl Rooms {
                 identities: identities::Identities::default(),
                 directory: directory_order::DirectoryOrder::default(),
                 ban_lists: ban_lists::BanLists::default(),
+                room_names: room_names::RoomNames::default(),
                 ignored: ignored::IgnoredCache::default(),
                 forgotten: AtomicU64::new(0),
                 rules: notify::RulesCache::default(),

@@ -8,7 +8,7 @@ use graph::{PowerLevel, PowerLevels};
 use model::{BlockedRoomRecord, Membership, RoomHead, RoomSerial, tables};
 use ruma_common::OwnedUserId;
 use serde_json::{Map, Value};
-use store::{Read, StoreError};
+use store::{Read, Snapshot, StoreError};
 
 use crate::{
     Rooms, client_event::load_event, closed, is_frozen, marking_of, room_content, room_text,
@@ -117,53 +117,55 @@ pub struct RoomsPage {
     pub total: usize,
 }
 
-/// A part of the list of rooms.
-///
-/// # Errors
-/// If the database fails.
-pub fn rooms_page(view: &impl Read, query: &RoomsQuery) -> Result<RoomsPage, StoreError> {
-    let mut rows = Vec::new();
-    for row in view.scan(&tables::HEAD_BY_ROOM, &()) {
-        let (room, head) = row?;
-        if query
-            .empty
-            .is_some_and(|wanted| wanted != (head.joined == 0))
-        {
-            continue;
-        }
-        if let Some(wanted) = query.published
-            && wanted != view.contains(&tables::PUBLISHED_ROOM, &room)?
-        {
-            continue;
-        }
-        let Some(room_id) = model::room_id(view, room)? else {
-            continue;
-        };
-        let name = room_text(view, room, "m.room.name", "name")?;
-        if let Some(part) = &query.text {
-            let has = |text: &Option<String>| {
-                let text = text.as_deref().unwrap_or_default().to_lowercase();
-                text.contains(&part.to_lowercase())
-            };
-            let alias = room_text(view, room, "m.room.canonical_alias", "alias")?;
-            if !room_id.contains(part.as_str()) && !has(&name) && !has(&alias) {
+impl Rooms {
+    /// A part of the list of rooms.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn rooms_page(&self, view: &Snapshot, query: &RoomsQuery) -> Result<RoomsPage, StoreError> {
+        let mut rows = Vec::new();
+        let searched = query
+            .text
+            .as_deref()
+            .map(|text| (text, text.to_lowercase()));
+        for row in view.scan(&tables::HEAD_BY_ROOM, &()) {
+            let (room, head) = row?;
+            if query
+                .empty
+                .is_some_and(|wanted| wanted != (head.joined == 0))
+            {
                 continue;
             }
+            if let Some(wanted) = query.published
+                && wanted != view.contains(&tables::PUBLISHED_ROOM, &room)?
+            {
+                continue;
+            }
+            let Some(name) = self.name_of(view, room, &head)? else {
+                continue;
+            };
+            let is_found = searched
+                .as_ref()
+                .is_none_or(|(typed, lower)| name.has(typed, lower));
+            if !is_found {
+                continue;
+            }
+            let key = key(view, room, &head, query.order, &name.name)?;
+            let called = name.name.clone().unwrap_or_default();
+            rows.push((key, called, name.room_id.clone(), room));
         }
-        let key = key(view, room, &head, query.order, &name)?;
-        rows.push((key, name.unwrap_or_default(), room_id, room));
+        rows.sort();
+        if query.backwards {
+            rows.reverse();
+        }
+        let total = rows.len();
+        let wanted = rows.into_iter().skip(query.from).take(query.limit);
+        let mut rooms = Vec::new();
+        for (_, _, _, room) in wanted {
+            rooms.extend(room_overview(view, room)?);
+        }
+        Ok(RoomsPage { rooms, total })
     }
-    rows.sort();
-    if query.backwards {
-        rows.reverse();
-    }
-    let total = rows.len();
-    let wanted = rows.into_iter().skip(query.from).take(query.limit);
-    let mut rooms = Vec::new();
-    for (_, _, _, room) in wanted {
-        rooms.extend(room_overview(view, room)?);
-    }
-    Ok(RoomsPage { rooms, total })
 }
 
 /// Where a room stands in an order: first by the number, then by the text.

@@ -125,6 +125,7 @@ async fn of_a_removed_room_only_the_register_is_left() {
     room.kick("alice", "carol").await.unwrap();
     let was = serial(&room);
     let now = room.rooms.inner.clock.now().0;
+    room.clock.advance(1_000);
     let begun = room
         .rooms
         .begin_removal(None, room.removal(), deed(Verb::RoomRemoved));
