@@ -320,9 +320,12 @@ fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
+/// What tells one item of a list.
+type Line = fn(&Value) -> String;
+
 /// An answer in words.
 fn told(json: &Value) -> String {
-    let lists: [(&str, fn(&Value) -> String); 4] = [
+    let lists: [(&str, Line); 4] = [
         ("rooms", room_line),
         ("tasks", task_line),
         ("markings", marking_line),
