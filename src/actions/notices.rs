@@ -90,11 +90,9 @@ impl Actions {
             content: new.content,
             transaction: new.transaction_id.map(|id| (asking, id)),
         };
-        let sent = self.rooms.notice(&server, notice).await?;
+        let sent = self.rooms.notice(&server, notice, deed).await?;
         self.accounts
             .put_tag(user, sent.room, TAG.to_owned(), json!({}))
-            .await?;
-        self.tell(deed.after(json!({ "event_id": sent.event_id })))
             .await?;
         log::info!(administrator = administrator.user_id.as_str(), event_id = sent.event_id.as_str(); "server notice sent");
         Ok(sent.event_id)

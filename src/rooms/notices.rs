@@ -1,6 +1,7 @@
 //! The room in which the server speaks to one of its users (client-server API, "Server
 //! Notices").
 
+use audit::Deed;
 use model::{Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{OwnedEventId, OwnedUserId};
 use serde_json::json;
@@ -12,6 +13,7 @@ use crate::{
     create::Preset,
     membership::member_event,
     profile,
+    rows::Extra,
     send::{last, transaction},
     transactions::send_scope,
 };
@@ -45,11 +47,17 @@ pub struct SentNotice {
 
 impl Rooms {
     /// Says something to a user, in the name of `server`. The user has one room for that,
-    /// made with the first notice; who has left it is invited again.
+    /// made with the first notice; who has left it is invited again. `deed` is what the audit
+    /// trail is told with it, once for each event.
     ///
     /// # Errors
     /// [`AppendError`]; [`AppendError::Invalid`] for content that is no JSON object.
-    pub async fn notice(&self, server: &Sender, notice: Notice) -> Result<SentNotice, AppendError> {
+    pub async fn notice(
+        &self,
+        server: &Sender,
+        notice: Notice,
+        deed: Deed,
+    ) -> Result<SentNotice, AppendError> {
         let content = canonical(&notice.content, MAX_JSON_DEPTH)?;
         let (room, room_id) = self.notice_room(server, &notice).await?;
         let by_client = match &notice.transaction {
@@ -66,8 +74,15 @@ impl Rooms {
             sticky: None,
         };
         let target = notice.user_id;
-        let appended = self
-            .append_with(room, server, by_client, move |latest, staging| {
+        let now = self.inner.clock.now().0;
+        let extra = Extra::beside(move |latest, staging, batch| {
+            let said = staging.events.last();
+            let event_id = said.map(|said| said.event.event_id().to_string());
+            let deed = deed.after(json!({ "event_id": event_id }));
+            Ok(audit::record(latest, batch, now, &[deed])?)
+        });
+        let (appended, written) = self
+            .append_beside(room, server, by_client, extra, move |latest, staging| {
                 let membership = staging.membership(latest, &target)?;
                 let mut events = Vec::new();
                 if !matches!(membership, Some(Membership::Join | Membership::Invite)) {
@@ -78,6 +93,10 @@ impl Rooms {
                 Ok(Plan::Events(events))
             })
             .await?;
+        match written {
+            Some(written) => written.durable().await?,
+            None => self.wait_for_earlier().await?,
+        }
         Ok(SentNotice {
             event_id: last(appended)?,
             room,
