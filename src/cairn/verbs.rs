@@ -9,12 +9,12 @@ mod federation;
 mod init;
 mod invite;
 mod mend;
-pub(crate) mod moderation;
+mod moderation;
 mod pages;
 mod peers;
 mod register;
 mod restore;
-pub(crate) mod room;
+mod room;
 mod serve;
 mod version;
 
