@@ -1,7 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79, 129, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
 //! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
-//! push, 174 to 181 and 183 to 199 other servers, 200 to 229 administration.
+//! push, 174 to 181 and 183 to 199 other servers, 200 to 234 administration.
 
 use store::{Family, Position, tables};
 

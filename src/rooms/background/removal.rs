@@ -141,7 +141,7 @@ impl Rooms {
                 Ok(()) => &mut removal.put_out,
                 Err(AppendError::Store(error)) => return Err(error.into()),
                 Err(error) => {
-                    log::warn!("{user_id} cannot go out of {}: {error}", removal.room_id);
+                    log::debug!("{user_id} cannot go out of {}: {error}", removal.room_id);
                     &mut removal.not_put_out
                 }
             };
@@ -190,7 +190,7 @@ impl Rooms {
         match self.bring_in_unaudited(who, &host, &new_room).await {
             Err(AppendError::Store(error)) => Err(error.into()),
             Err(error) => {
-                log::warn!("{} was not brought into {new_room}: {error}", who.user_id);
+                log::debug!("{} was not brought into {new_room}: {error}", who.user_id);
                 Ok(())
             }
             Ok(()) => Ok(()),
