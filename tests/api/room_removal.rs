@@ -174,12 +174,17 @@ async fn a_deletion_that_is_killed_goes_on() {
     let room = anna.room_with(&[&otto]).await;
     let kept = anna.room_with(&[&otto]).await;
     anna.say(&kept, "stays").await;
-    for round in 0..40 {
-        let said = (0..25).map(|number| {
-            let (anna, room) = (&anna, room.as_str());
-            async move { anna.say(room, &format!("{round}-{number}")).await }
+    let mut saying = tokio::task::JoinSet::new();
+    for speaker in 0..25 {
+        let (anna, room) = (anna.clone(), room.clone());
+        saying.spawn(async move {
+            for number in 0..40 {
+                anna.say(&room, &format!("{speaker}-{number}")).await;
+            }
         });
-        futures_util::future::join_all(said).await;
+    }
+    while let Some(said) = saying.join_next().await {
+        said.unwrap();
     }
     server.stop();
     // Begun while no server runs, done by the one that is killed again and again.
