@@ -83,7 +83,7 @@ async fn of_a_deleted_room_only_the_record_is_left() {
         .await;
     otto.join(&room).await;
     let said = otto.say(&room, "a word to be found").await;
-    otto.redact(&room, &anna.say(&room, "oops").await).await;
+    anna.redact(&room, &anna.say(&room, "oops").await).await;
     let before: Synced = otto.sync().await;
     assert!(before.joined(&room).is_object());
     let moderator = server.cairn(&["room", "delete", &room, "--confirm", "another"]);
