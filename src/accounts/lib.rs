@@ -58,6 +58,7 @@ mod refreshing;
 mod registration;
 mod remote_devices;
 mod rendezvous;
+mod room_data;
 mod sealing;
 mod second_factors;
 #[cfg(test)]
@@ -151,6 +152,7 @@ pub use self::{
         DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, kept_keys, shown_answer,
     },
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
+    room_data::forget_room_data,
     sealing::SealingKey,
     second_factors::{
         Enrolled, Factor, NewCodes, PasskeyQuestion, Proof, SecondFactors, second_factors,

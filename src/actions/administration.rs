@@ -14,7 +14,7 @@ use store::{Snapshot, StoreError};
 
 use crate::{
     Actions, Administrator, AuditSelection, DeactivateError, Denied, FileModerationError,
-    FileSelection, FileWish, HandshakeError, PeopleError, PeopleWish, Restraint, Right,
+    FileSelection, FileWish, HandshakeError, PeopleError, PeopleWish, Restraint, Right, RoomWish,
     SetProfileError,
 };
 
@@ -183,6 +183,11 @@ pub enum Administration {
         /// What.
         about: PeopleWish,
     },
+    /// Does something with rooms.
+    Rooms {
+        /// What.
+        wish: RoomWish,
+    },
 }
 
 /// Why an administrator's wish was not done.
@@ -248,6 +253,15 @@ pub enum AdministrationError {
     /// The room is not entered.
     #[error(transparent)]
     Entry(#[from] HandshakeError),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The marking is lower than the room's.
+    #[error("the room is marked {0}: say that its marking is to be lowered")]
+    LowerMarking(String),
+    /// It needs a reason.
+    #[error("say why: this needs a reason, for the audit trail")]
+    NoReason,
     /// There is no such report.
     #[error("there is no report {0}")]
     UnknownReport(u64),
@@ -355,6 +369,7 @@ impl Actions {
             Administration::RegisterOfRoom { room, at } => self.show_room_then(by, &room, at).await,
             Administration::RegisterOfPerson { user } => self.show_person_stays(by, &user).await,
             Administration::People { about } => self.administer_people(by, about).await,
+            Administration::Rooms { wish } => self.administer_rooms(by, wish).await,
         }
     }
 

@@ -161,7 +161,7 @@ impl Actions {
             .after(json!({ "run_by": to }));
         let room = handover.room.room;
         let given = async {
-            self.rooms.hand_over(&host, room, to, deed).await?;
+            self.rooms.share_power(&host, room, to, deed).await?;
             if !self.rooms.is_in(room, to).await? {
                 let room_id = OwnedRoomId::try_from(room_id.as_str())
                     .map_err(|_| AppendError::UnknownRoom)?;

@@ -30,6 +30,8 @@ pub enum FileSelection {
     Room(String),
     /// Those that have these bytes: their SHA-256 in hexadecimal.
     Hash(String),
+    /// Those of this server that were uploaded before a time, in ms since the Unix epoch.
+    Before(u64),
 }
 
 /// Why files were not found or not dealt with.
@@ -79,6 +81,7 @@ impl Actions {
         match selection {
             FileSelection::File(uri) => Ok(vec![file_name(uri)?]),
             FileSelection::Hash(text) => Ok(self.media.files_with(hash(text)?).await?),
+            FileSelection::Before(time) => Ok(self.media.files_before(*time, 0).await?),
             FileSelection::User(typed) => {
                 let user = self.uploader(typed).await?;
                 let mut names = Vec::new();
@@ -327,6 +330,7 @@ impl Actions {
                 deed.on(user_id.map_or_else(|| typed.clone(), |user_id| user_id.to_string()))
             }
             FileSelection::Room(room_id) => deed.within(room_id.clone()),
+            FileSelection::Before(time) => deed.after(json!({ "uploaded_before": time })),
         }
     }
 

@@ -9,6 +9,7 @@
 mod administration;
 mod at_time;
 mod auditing;
+mod ban_lists;
 mod closing;
 mod completing;
 mod contacts;
@@ -50,6 +51,10 @@ mod reports;
 mod restored;
 mod rights;
 mod room_care;
+mod room_guard;
+mod room_reading;
+mod room_tasks;
+mod room_wishes;
 mod second_factors;
 #[cfg(test)]
 #[path = "../../tests/fuzz/seeds.rs"]
@@ -95,6 +100,10 @@ pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
 pub use reports::{Report, ReportsPage, ReportsQuery};
 pub use restored::{Forgotten, forget_outdated, named_files};
 pub use rights::{Administrator, Denied, Right};
+pub use room_guard::AbandonedRoom;
+pub use room_reading::{RoomSizes, shown_extremity};
+pub use room_tasks::{DeletedRoom, NewRoom};
+pub use room_wishes::RoomWish;
 pub use transactions::{Transaction, TransactionAnswer, TransactionError};
 pub use user_directory::FindPeopleError;
 
@@ -104,6 +113,7 @@ use accounts::{Accounts, Session};
 use media::Media;
 use peers::Peers;
 use rooms::{Rooms, Sender};
+use ruma_common::ServerName;
 use runtime::{Clock, Metrics, Random};
 use tokio::sync::Notify;
 
@@ -144,6 +154,10 @@ impl Actions {
         metrics: &Metrics,
     ) -> Self {
         rooms.ask_policy_servers(Arc::new(policy_servers::PolicyServers(peers.clone())));
+        let lists = rooms.clone();
+        peers.shun(Arc::new(move |server: &ServerName| {
+            lists.is_unwanted_server(server)
+        }));
         Self {
             accounts,
             rooms,

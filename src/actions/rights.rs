@@ -106,6 +106,24 @@ rights! {
     OpenRoom: "open rooms to partners", [Moderator];
     /// Gives somebody the power that this server has in a room.
     TakeOverRoom: "take rooms over", [Moderator];
+    /// Closes rooms, so that nobody says anything there, and opens them again.
+    CloseRoom: "close rooms", [Moderator];
+    /// Has everybody go out of a room, and everything of it removed.
+    DeleteRoom: "delete rooms", [];
+    /// Removes what was said long ago.
+    ShrinkHistory: "remove what was said in rooms", [];
+    /// Redacts what somebody has said.
+    RedactEvents: "redact what people have said", [Moderator];
+    /// Shows what was begun with rooms and how far it is.
+    ShowRoomTasks: "see what is under way with rooms", [Moderator, Auditor];
+    /// Gives a room a protective marking.
+    MarkRoom: "mark rooms", [Moderator];
+    /// Gives a room a lower one.
+    LowerMarking: "lower the markings of rooms", [];
+    /// Shows which ban lists the server heeds.
+    ShowBanLists: "look at ban lists", [Moderator, Auditor];
+    /// Says which ban lists the server heeds.
+    ChangeBanLists: "choose ban lists", [Moderator];
 
     // Files and reports.
 

@@ -5,17 +5,14 @@ use audit::Verb;
 use graph::PowerLevel;
 use model::{BlockedRoomRecord, RoomSerial, tables};
 use rooms::{
-    AppendError, RoomOverview, RoomsPage, RoomsQuery, Sender, joined_of_room, levels_with,
-    most_powerful_here, room_overview, rooms_page, state_of_room,
+    AppendError, RoomOverview, RoomsPage, RoomsQuery, Sender, joined_of_room, most_powerful_here,
+    room_overview, state_of_room,
 };
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, RoomOrAliasId, UserId};
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::{Read, Snapshot, StoreError};
 
 use crate::{Actions, AdministrationError, Administrator, Right, person_changes::acting_as};
-
-/// The least level that an administrator of a room gets.
-const ROOM_ADMINISTRATOR: i64 = 100;
 
 impl Actions {
     /// A part of the list of rooms.
@@ -28,7 +25,8 @@ impl Actions {
         query: RoomsQuery,
     ) -> Result<RoomsPage, AdministrationError> {
         by.must(Right::ListRooms)?;
-        let read = move |view: &Snapshot| rooms_page(view, &query);
+        let rooms = self.rooms.clone();
+        let read = move |view: &Snapshot| rooms.rooms_page(view, &query);
         Ok(self.rooms.store().read_long(read).await?)
     }
 
@@ -162,17 +160,21 @@ impl Actions {
         let serial = self.room_of(room.as_str()).await?;
         let room_id = self.room_id_of(serial).await?;
         let deed = by.act().did(Verb::MemberAdded).on(user_id.as_str());
-        self.tell(deed.within(room_id.as_str())).await?;
-        let target = <&RoomOrAliasId>::from(&*room_id);
-        let joined = self.join(&user, target, &[], b"{}").await;
-        if joined.is_ok() {
-            return Ok(room_id);
-        }
-        // Not without an invitation.
-        let (host, _, _) = self.host_of(serial).await?;
-        let reason = by.act().reason.clone();
-        self.rooms.invite(&host, &room_id, user_id, reason).await?;
-        self.join(&user, target, &[], b"{}").await?;
+        let deed = deed.within(room_id.as_str());
+        let host = match self.host_of(serial).await {
+            Ok((host, _, _)) => host,
+            // Nobody of this server is in it: another server has to let them in.
+            Err(AdministrationError::NoPower) => {
+                self.tell(deed).await?;
+                let target = <&RoomOrAliasId>::from(&*room_id);
+                return Ok(self.join(&user, target, &[], b"{}").await?);
+            }
+            Err(error) => return Err(error),
+        };
+        let (who, reason) = (crate::sender(&user), by.act().reason.clone());
+        self.rooms
+            .bring_in(&who, Some(&host), &room_id, reason, deed)
+            .await?;
         Ok(room_id)
     }
 
@@ -190,68 +192,28 @@ impl Actions {
         let user = self.local(user_id).await?;
         let room_id = self.room_id_of(self.room_of(room).await?).await?;
         let deed = by.act().did(Verb::MemberRemoved).on(user_id.as_str());
-        self.tell(deed.within(room_id.as_str())).await?;
+        let deed = deed.within(room_id.as_str());
         let reason = by.act().reason.clone();
-        self.rooms
-            .leave(&crate::sender(&user), &room_id, reason)
-            .await?;
-        Ok(())
+        let who = crate::sender(&user);
+        let out = self.rooms.take_out(&who, &room_id, reason, deed).await;
+        out.map_err(|error| match error {
+            AppendError::NotFound(text) => AdministrationError::NotFound(text),
+            other => other.into(),
+        })
     }
 
-    /// Gives a user of this server as much power in a room as anybody of this server has there,
-    /// and invites them if they are not in it: how an abandoned room is taken over.
+    /// Gives a user of this server as much power in a room as anybody of this server has or had
+    /// there, and invites them if they are not in it: how an abandoned room is taken over.
     ///
     /// # Errors
-    /// [`AdministrationError`]; [`AdministrationError::NoPower`] if nobody of this server may
-    /// change the room's levels.
+    /// As [`Actions::hand_over_room`].
     pub async fn take_over_room(
         &self,
         by: &Administrator,
         room: &str,
         user_id: &UserId,
     ) -> Result<OwnedRoomId, AdministrationError> {
-        by.must(Right::TakeOverRoom)?;
-        self.local(user_id).await?;
-        let serial = self.room_of(room).await?;
-        let room_id = self.room_id_of(serial).await?;
-        let (host, power, needed) = self.host_of(serial).await?;
-        if !power.reaches(needed) {
-            return Err(AdministrationError::NoPower);
-        }
-        let level = match power {
-            PowerLevel::Level(level) => level,
-            PowerLevel::Infinite => ROOM_ADMINISTRATOR.max(needed),
-        };
-        let deed = by.act().did(Verb::RoomTakenOver).on(user_id.as_str());
-        let deed = deed.within(room_id.as_str()).after(json!({
-            "level": level,
-            "in_the_name_of": host.user_id,
-        }));
-        self.tell(deed).await?;
-        let target = user_id.to_owned();
-        let read = move |view: &Snapshot| levels_with(view, serial, &target, level);
-        let content: serde_json::Map<String, Value> = self.rooms.store().read(read).await?;
-        let content = Value::Object(content).to_string();
-        self.rooms
-            .set_state(
-                &host,
-                &room_id,
-                "m.room.power_levels",
-                "",
-                content.as_bytes(),
-            )
-            .await?;
-        let members = self.joined_in(serial).await?;
-        if !members.iter().any(|member| member == user_id) {
-            let reason = by.act().reason.clone();
-            self.rooms.invite(&host, &room_id, user_id, reason).await?;
-        }
-        Ok(room_id)
-    }
-
-    async fn joined_in(&self, room: RoomSerial) -> Result<Vec<OwnedUserId>, StoreError> {
-        let read = move |view: &Snapshot| joined_of_room(view, room);
-        self.rooms.store().read_long(read).await
+        self.hand_over_room(by, room, user_id).await
     }
 
     /// Of those of this server in a room the one with most power, in whose name the server acts
@@ -280,7 +242,7 @@ impl Actions {
         Ok((host, power, needed))
     }
 
-    async fn local(&self, user_id: &UserId) -> Result<Session, AdministrationError> {
+    pub(crate) async fn local(&self, user_id: &UserId) -> Result<Session, AdministrationError> {
         if !self.accounts.is_local(user_id) {
             return Err(AdministrationError::NotLocal);
         }

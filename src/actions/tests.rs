@@ -18,8 +18,8 @@ use store::{Store, StoreOptions};
 use tempfile::TempDir;
 
 use crate::{
-    Actions, Administration, AdministrationError, Administrator, AuditSelection, Denied,
-    FileModerationError, FileSelection, FileWish, LimitChanges, ModerationError, NewNotice,
+    Actions, Administration, AdministrationError, Administrator, AuditSelection, DeletedRoom,
+    Denied, FileModerationError, FileSelection, FileWish, LimitChanges, ModerationError, NewNotice,
     NoticeError, PeopleWish, PersonChanges, Restraint, Right,
 };
 
@@ -254,6 +254,44 @@ impl House {
                 let anna = user_id!("@anna:a.test");
                 let done = self.actions.take_over_room(by, "!r:a.test", anna).await;
                 return denied(done.err());
+            }
+            Right::CloseRoom => {
+                return denied(self.actions.close_room(by, "!r:a.test").await.err());
+            }
+            Right::DeleteRoom => {
+                let deleted = DeletedRoom {
+                    room: "!r:a.test".to_owned(),
+                    ..DeletedRoom::default()
+                };
+                return denied(self.actions.delete_room(by, deleted).await.err());
+            }
+            Right::ShrinkHistory => {
+                let before = rooms::Boundary::Time(1);
+                let begun = self.actions.shrink_history(by, "!r:a.test", before, true);
+                return denied(begun.await.err());
+            }
+            Right::RedactEvents => {
+                let wanted = rooms::WantedRedaction {
+                    user_id: user_id!("@nobody:a.test").to_owned(),
+                    rooms: Vec::new(),
+                    limit: 1,
+                    by: None,
+                    reason: None,
+                    after: None,
+                    before: None,
+                };
+                return denied(self.actions.redact_person(by, wanted).await.err());
+            }
+            Right::ShowRoomTasks => return denied(self.actions.room_tasks(by).await.err()),
+            Right::MarkRoom | Right::LowerMarking => {
+                let by = by.clone().because(Some("why not".to_owned()));
+                let lowers = right == Right::LowerMarking;
+                let marked = self.actions.mark_room(&by, "!r:a.test", "X", false, lowers);
+                return denied(marked.await.err());
+            }
+            Right::ShowBanLists => return denied(self.actions.ban_lists(by).await.err()),
+            Right::ChangeBanLists => {
+                return denied(self.actions.ignore_ban_list(by, "!r:a.test").await.err());
             }
             Right::ShowUsage => {
                 return denied(self.actions.media_usage(by).await.err());

@@ -17,6 +17,8 @@ mod people;
 mod person_limits;
 mod registration;
 mod reports;
+mod room_reading;
+mod room_tasks;
 mod rooms;
 mod server;
 
@@ -73,5 +75,7 @@ pub fn network_routes() -> Routes<AdminParts> {
         .merge(invitations::routes())
         .merge(reports::routes())
         .merge(rooms::routes())
+        .merge(room_reading::routes())
+        .merge(room_tasks::routes())
         .merge(server::routes())
 }

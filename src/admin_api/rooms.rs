@@ -42,6 +42,7 @@ pub(crate) fn routes() -> Routes<AdminParts> {
             "/_synapse/admin/v1/rooms/{room_id}/make_room_admin",
             take_over,
         )
+        .plain(Method::GET, EXTREMITIES, extremities)
         .plain(Method::DELETE, EXTREMITIES, drop_extremities)
         .plain(Method::POST, "/_synapse/admin/v1/join/{room}", join)
         .plain(
@@ -176,6 +177,9 @@ async fn show(
     let mut told = shown(&room);
     told["topic"] = room.topic.into();
     told["avatar"] = room.avatar_url.into();
+    told["cairn.marking"] = room.marking.into();
+    told["cairn.closed"] = room.is_closed.into();
+    told["cairn.frozen"] = room.is_frozen.into();
     told["forgotten"] = (room.joined_here == 0).into();
     told["tombstoned"] = room.replaced_by.is_some().into();
     let replacement = room.replaced_by.filter(|room_id| !room_id.is_empty());
@@ -262,6 +266,21 @@ async fn take_over(
     let user_id = body.user_id.unwrap_or_else(|| caller.user_id.clone());
     actions.take_over_room(&by, &room, &user_id).await?;
     Ok(empty())
+}
+
+/// `GET /_synapse/admin/v1/rooms/{roomIdOrAlias}/forward_extremities`
+async fn extremities(
+    Part(actions): Part<Actions>,
+    PathOf(room): PathOf<String>,
+    caller: Admin,
+) -> Result<RawJson, ApiError> {
+    let found = actions
+        .room_extremities(&caller.administrator(), &room)
+        .await?;
+    let results: Vec<Value> = found.iter().map(actions::shown_extremity).collect();
+    Ok(answer(
+        &json!({ "count": results.len(), "results": results }),
+    ))
 }
 
 /// `DELETE /_synapse/admin/v1/rooms/{roomId}/forward_extremities`

@@ -58,11 +58,6 @@ pub(crate) fn routes() -> Routes<AdminParts> {
             "/_synapse/admin/v1/background_updates/start_job",
             start_job,
         )
-        .plain(
-            Method::GET,
-            "/_synapse/admin/v1/scheduled_tasks",
-            scheduled_tasks,
-        )
 }
 
 /// `GET /_synapse/admin/v1/server_version`: this server's own name and version, not Synapse's.
@@ -251,10 +246,11 @@ async fn media_statistics(
 }
 
 /// `GET /_synapse/admin/v1/statistics/database/rooms`
-async fn largest_rooms(_: Admin) -> Result<RawJson, ApiError> {
-    Err(unsupported(
-        "The database is measured as a whole: see `cairn database show`.",
-    ))
+async fn largest_rooms(Part(actions): Part<Actions>, caller: Admin) -> Result<RawJson, ApiError> {
+    let sizes = actions.largest_rooms(&caller.administrator()).await?;
+    let rooms = sizes.iter();
+    let rooms = rooms.map(|(room_id, size)| json!({ "room_id": room_id, "estimated_size": size }));
+    Ok(answer(&json!({ "rooms": rooms.collect::<Vec<_>>() })))
 }
 
 /// `GET /_synapse/admin/v1/background_updates/status`: what is brought up to date is so behind
@@ -279,9 +275,4 @@ async fn enable_updates(_: Admin, JsonBody(body): JsonBody<Enabled>) -> Result<R
 /// `POST /_synapse/admin/v1/background_updates/start_job`
 async fn start_job(_: Admin) -> Result<RawJson, ApiError> {
     Err(unsupported("There are no such jobs here."))
-}
-
-/// `GET /_synapse/admin/v1/scheduled_tasks`: there are none that can be asked after.
-async fn scheduled_tasks(_: Admin) -> Result<RawJson, ApiError> {
-    Ok(answer(&json!({ "scheduled_tasks": [] })))
 }

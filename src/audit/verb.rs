@@ -117,6 +117,22 @@ verbs! {
     RoomHandedOver = "room.handed_over";
     /// A room was opened to partners, or closed to them.
     RoomOpened = "room.opened";
+    /// A room was closed, or opened again.
+    RoomClosed = "room.closed";
+    /// An administrator began to remove a room.
+    RoomRemoved = "room.removed";
+    /// Everything of a room that nobody of this server was in any more was removed.
+    RoomPurged = "room.purged";
+    /// An administrator began to remove what was said in a room long ago.
+    HistoryShrunk = "room.shrunk";
+    /// An administrator began to redact what somebody has said.
+    EventsRedacted = "room.redacted";
+    /// A room got a protective marking, or another one.
+    RoomMarked = "room.marked";
+    /// Somebody read what people say in a room that they need not be in.
+    RoomRead = "room.read";
+    /// A room's ban list is heeded, or not any more.
+    BanListChanged = "room.ban_list";
     /// Somebody read an event of a room that they need not be in.
     EventRead = "room.event_read";
     /// A report was taken out of the list.

@@ -9,6 +9,7 @@ mod media;
 mod people;
 mod person;
 mod records;
+mod rooms;
 mod setup;
 mod upkeep;
 
@@ -24,6 +25,7 @@ pub(crate) use self::{
         DepartmentVerb, PartnerVerb, PeopleVerb, UserDeactivate, UserExpire, UserImport, UserLimit,
     },
     records::{AuditShow, AuditVerb, AuditVerify, RegisterVerb},
+    rooms::{ListsVerb, ModerationVerb, RoomVerb},
     setup::{ConfigVerb, Init, TlsKind},
     upkeep::{BackupSource, BackupVerb, DatabaseVerb, Doctor, SecretKey},
 };
@@ -82,6 +84,12 @@ pub(crate) enum Verb {
     /// Put people into rooms by the department that they belong to.
     #[command(subcommand)]
     Department(DepartmentVerb),
+    /// Manage rooms: close, delete, shorten, mark, hand over.
+    #[command(subcommand)]
+    Room(RoomVerb),
+    /// Redact what somebody has said, and choose ban lists.
+    #[command(subcommand)]
+    Moderation(ModerationVerb),
     /// List what people have reported to the administrators, the newest first.
     Reports,
     /// Look at files, delete them, or put them where nobody can fetch them.

@@ -10,11 +10,13 @@ mod import;
 mod init;
 mod invite;
 mod mend;
+mod moderation;
 mod pages;
 mod peers;
 mod people;
 mod register;
 mod restore;
+mod room;
 mod serve;
 mod version;
 
@@ -82,6 +84,8 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Register(verb) => register::run(verb, &common),
         Verb::Partner(verb) => people::partner(verb, &common),
         Verb::Department(verb) => people::department(verb, &common),
+        Verb::Room(verb) => room::run(verb, &common),
+        Verb::Moderation(verb) => moderation::run(verb, &common),
         Verb::Reports => administer::reports(&common),
         Verb::Media(verb) => administer::media(verb, &common),
         Verb::Database(verb) => administer::database(verb, &common),

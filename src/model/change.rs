@@ -71,6 +71,11 @@ pub fn neighbours_scope() -> Scope {
     Scope { kind: 5, serial: 3 }
 }
 
+/// The scope of which ban lists are heeded.
+pub fn ban_lists_scope() -> Scope {
+    Scope { kind: 5, serial: 4 }
+}
+
 /// The scope of a file that is waited for. Files with the same beginning of their
 /// media ids share it, which only wakes somebody in vain.
 pub fn media_scope(media_id: &str) -> Scope {

@@ -24,6 +24,7 @@ mod relation;
 mod remote_devices;
 mod role;
 mod room;
+mod room_task;
 mod search;
 mod service;
 mod standing;
@@ -42,8 +43,8 @@ pub use audit::{
 };
 pub use change::{Changes, EventChange, LogEntry, RoomChange, UserChange};
 pub use change::{
-    device_scope, media_scope, neighbours_scope, occupancy_scope, publication_scope, pushers_scope,
-    rewriting_scope, room_of_scope, room_scope, user_scope,
+    ban_lists_scope, device_scope, media_scope, neighbours_scope, occupancy_scope,
+    publication_scope, pushers_scope, rewriting_scope, room_of_scope, room_scope, user_scope,
 };
 pub use console::{CodeGeneratorRecord, ConsoleSessionRecord, PasskeyRecord, ProgramTokenRecord};
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
@@ -75,6 +76,10 @@ pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, PartialEventRecord,
     PartialRoomRecord, ReceiptRecord, RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount,
     UnreadRecord,
+};
+pub use room_task::{
+    BanListRecord, ClosedRoomRecord, PurgedRoomRecord, RemovalStage, RoomRedaction, RoomRemoval,
+    RoomShrinking, RoomTaskRecord, RoomTaskState, RoomWork,
 };
 pub use search::{IndexedRecord, SearchProgressRecord, SearchedField};
 pub use service::{ServiceNews, ServiceTransaction};

@@ -1,7 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79, 129, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
 //! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
-//! push, 174 to 181 and 183 to 199 other servers, 200 to 229 administration.
+//! push, 174 to 181 and 183 to 199 other servers, 200 to 234 administration.
 
 use store::{Family, Position, tables};
 
@@ -20,6 +20,7 @@ use crate::{
 use crate::{
     AuditHeadRecord, AuditRecord, BlockedRoomRecord, RegisterProgressRecord, RuleRecord, StayRecord,
 };
+use crate::{BanListRecord, ClosedRoomRecord, PurgedRoomRecord, RoomTaskRecord};
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{
     ClosingRecord, DepartmentRecord, DepartmentRoomRecord, OpenedRoomRecord, PersonRecord,
@@ -446,4 +447,16 @@ tables! {
     /// The access tokens with which programs administer in a person's name; a second factor
     /// was given when each was made.
     PROGRAM_TOKEN_BY_USER: (UserSerial, TokenHash) => ProgramTokenRecord, 212, Family::Scan;
+    /// What administrators have begun with rooms and takes long, and what became of it, by its id.
+    ROOM_TASK_BY_ID: String => RoomTaskRecord, 225, Family::Index;
+    /// The rooms that were removed, of which the register still tells.
+    PURGED_ROOM: RoomSerial => PurgedRoomRecord, 226, Family::Index;
+    /// The same by room id: a room may have been removed, entered anew and removed again.
+    PURGED_ROOM_BY_ID: (String, RoomSerial) => (), 227, Family::Scan;
+    /// The rooms that are closed: nobody of this server comes in or says anything.
+    CLOSED_ROOM: RoomSerial => ClosedRoomRecord, 228, Family::Index;
+    /// The rooms whose ban lists this server heeds.
+    BAN_LIST: RoomSerial => BanListRecord, 229, Family::Scan;
+    /// The rooms that were made here as direct chats.
+    DIRECT_ROOM: RoomSerial => (), 230, Family::Index;
 }

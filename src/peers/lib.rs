@@ -49,7 +49,7 @@ pub use listed::{
 };
 pub use lists::{Lists, Rest};
 pub use options::FederationOptions;
-pub use policy::Refused;
+pub use policy::{Refused, Unwanted};
 pub use requests::{Ask, PeerError};
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
@@ -186,6 +186,11 @@ impl Peers {
     /// [`Refused`] if this server does not speak to `server`, which may be itself.
     pub fn may_speak_to(&self, server: &ServerName) -> Result<(), Refused> {
         self.0.policy.check(server)
+    }
+
+    /// Speaks to none of the servers that `unwanted` names, from now on. What is said first counts.
+    pub fn shun(&self, unwanted: Arc<Unwanted>) {
+        let _ = self.0.policy.unwanted.set(unwanted);
     }
 
     /// Whether other servers are told how people have called their devices

@@ -1,5 +1,7 @@
 //! Which servers this one speaks to.
 
+use std::sync::{Arc, OnceLock};
+
 use ruma_common::{OwnedServerName, ServerName};
 
 use crate::{FederationOptions, listed::Listed};
@@ -13,13 +15,15 @@ pub enum Refused {
     /// The name is this server's own.
     #[error("this is the server itself")]
     Ourselves,
+    /// A ban list names it.
+    #[error("a ban list that this server heeds names that one")]
+    Banned,
     /// The configuration allows only others, or denies it.
     #[error("this server does not speak to that one")]
     Denied,
 }
 
-/// The rules of the configuration.
-#[derive(Debug)]
+/// The rules of the configuration, and those of ban lists.
 pub(crate) struct Policy {
     own: OwnedServerName,
     enabled: bool,
@@ -28,6 +32,18 @@ pub(crate) struct Policy {
     /// Whether those of the list in force are the only ones besides the allowed.
     only_listed: bool,
     listed: Listed,
+    /// Whom ban lists name.
+    pub(crate) unwanted: OnceLock<Arc<Unwanted>>,
+}
+
+/// Whether a server is not wanted.
+pub type Unwanted = dyn Fn(&ServerName) -> bool + Send + Sync;
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = formatter.debug_struct("Policy");
+        shown.field("own", &self.own).finish_non_exhaustive()
+    }
 }
 
 impl Policy {
@@ -39,6 +55,7 @@ impl Policy {
             denied: options.denied_servers.clone(),
             only_listed: options.only_peer_list,
             listed,
+            unwanted: OnceLock::new(),
         }
     }
 
@@ -57,6 +74,9 @@ impl Policy {
         }
         if self.denied.iter().any(matches) {
             return Err(Refused::Denied);
+        }
+        if self.unwanted.get().is_some_and(|unwanted| unwanted(server)) {
+            return Err(Refused::Banned);
         }
         let is_open = self.allowed.is_empty() && !self.only_listed;
         if is_open || self.allowed.iter().any(matches) || self.listed.has(server) {

@@ -5,7 +5,7 @@ use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, RoomAlia
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
-    Access, AppendError, NewEvent, ReadError, Rooms, Sender, append::Plan, room_serial,
+    Access, AppendError, NewEvent, ReadError, Rooms, Sender, append::Plan, room_serial, rules,
     staging::Staging, visibility::not_in_the_room,
 };
 
@@ -140,6 +140,14 @@ impl Rooms {
             return Err(AppendError::Forbidden(
                 "you may not change this room's place in the directory".to_owned(),
             ));
+        }
+        let rooms = self.clone();
+        if published {
+            let check = move |latest: &Latest| {
+                let now = rooms.inner.clock.now().0;
+                rules::may_publish(&rooms.inner.options, latest, room, now)
+            };
+            self.inner.store.prepare(check).await?;
         }
         self.inner
             .store

@@ -9,8 +9,10 @@ use crate::{
     AppendError, NewEvent, Rooms, Sender,
     aliases::{add_alias, publish},
     membership::member_event,
+    options::RoomKind,
     partners, profile,
     rows::Extra,
+    rules,
     send::named_aliases,
     staging::Staging,
     user_serial,
@@ -108,6 +110,8 @@ impl Rooms {
         let version = Version::parse(version.unwrap_or(&self.inner.options.default_version))?;
         wish.invite.sort();
         wish.invite.dedup();
+        rules::complete(&self.inner.options, &self.inner.server_name, &mut wish)?;
+        let kind = rules::new_kind(&wish);
         let alias = self.alias_of(&wish)?;
         let room = RoomSerial(self.inner.store.next_serial());
         let published = wish.published;
@@ -135,6 +139,9 @@ impl Rooms {
             }
             if published {
                 publish(batch, room);
+            }
+            if kind == RoomKind::Direct {
+                batch.put(&tables::DIRECT_ROOM, &room, &());
             }
             Ok(())
         });
@@ -184,6 +191,10 @@ impl Rooms {
         wish: &CreateRoom,
         alias: Option<String>,
     ) -> Result<Staging, AppendError> {
+        let kind = rules::new_kind(wish);
+        if wish.notices_for.is_none() {
+            rules::may_make(&self.inner.options, latest, creator, kind)?;
+        }
         let events = first_events(latest, version, creator, wish, alias)?;
         if events.len() > MAX_EVENTS {
             return Err(AppendError::Invalid(format!(
@@ -196,6 +207,8 @@ impl Rooms {
             Some(self.new_room_id()?)
         };
         let mut staging = Staging::new_room(version, room, room_id, self.creation_time());
+        staging.new_kind = Some(kind);
+        staging.is_administered = wish.notices_for.is_some();
         for event in events {
             staging
                 .stage(self, latest, creator, event)

@@ -15,6 +15,10 @@ pub enum AppendError {
     /// The caller may not do this, whatever the room's rules say (`M_FORBIDDEN`).
     #[error("{0}")]
     Forbidden(String),
+    /// This server's rules for rooms, or an administrator of it, do not allow it, whatever the
+    /// room's own rules say (403 `M_FORBIDDEN`).
+    #[error("{0}")]
+    Ruled(String),
     /// There is no such room here, or the caller may not know of it (`M_FORBIDDEN`).
     #[error("this room is not known here, or you are not in it")]
     UnknownRoom,

@@ -13,7 +13,7 @@ use crate::{
     membership::{DECIDED, member_event},
     profile,
     residents::residents,
-    restricted, room_record, room_serial, server_acl,
+    restricted, room_record, room_serial, rules, server_acl,
     staging::Staging,
     standing,
     state::shown_outside,
@@ -127,7 +127,13 @@ impl Rooms {
         server: &ServerName,
     ) -> Result<(RoomSerial, Version), AppendError> {
         let (room_id, server) = (room_id.to_owned(), server.to_owned());
-        let read = move |latest: &Latest| room_to_enter(latest, &room_id, &server);
+        let rooms = self.clone();
+        let read = move |latest: &Latest| {
+            let found = room_to_enter(latest, &room_id, &server)?;
+            let now = rooms.inner.clock.now().0;
+            rules::takes_others(&rooms.inner.options, latest, found.0, now)?;
+            Ok(found)
+        };
         self.inner.store.prepare(read).await
     }
 
@@ -156,6 +162,10 @@ impl Rooms {
                 return Err(AppendError::IncompatibleVersion(version));
             }
             let now = rooms.inner.clock.now().0;
+            if membership != Membership::Leave {
+                rooms.must_be_wanted(Some(&room_id), &[&user_id])?;
+                rules::takes_others(&rooms.inner.options, latest, room, now)?;
+            }
             let mut staging = Staging::load(latest, room, now)?;
             let mut content = profile::membership(membership.name(), None);
             if membership == Membership::Join {

@@ -12,10 +12,13 @@
 //! write an event.
 
 mod acquaintances;
+mod administered;
 mod aliases;
 mod append;
 mod arrivals;
 mod at_time;
+mod background;
+mod ban_lists;
 mod client_event;
 mod completing;
 mod create;
@@ -29,6 +32,7 @@ mod file_references;
 mod filter;
 mod forks;
 mod form;
+mod freezing;
 mod gaps;
 mod guests;
 mod handshake;
@@ -38,6 +42,8 @@ mod ignored;
 mod import;
 mod known;
 mod listing;
+mod looked_into;
+mod marking;
 mod members;
 mod membership;
 mod mutual;
@@ -70,7 +76,9 @@ mod remote_users;
 mod reports;
 mod residents;
 mod restricted;
+mod room_names;
 mod rows;
+mod rules;
 mod send;
 mod served;
 mod served_spaces;
@@ -99,6 +107,11 @@ pub use acquaintances::{Acquaintances, room_content, room_text};
 pub use aliases::{aliases, is_published, resolve_alias};
 pub use append::{Appended, NewEvent, Sender};
 pub use at_time::EventAtTime;
+pub use background::{
+    Boundary, RoomTask, WantedRedaction, WantedRemoval, WantedShrinking, is_purged, room_task,
+    room_tasks,
+};
+pub use ban_lists::{BanList, BanRule, Subject, ban_lists};
 pub use client_event::{ClientEvent, EventBody, load_events};
 pub use completing::Completion;
 pub use create::{CreateRoom, Preset};
@@ -108,12 +121,15 @@ pub use delayed::{
 pub use error::{AppendError, ReadError};
 pub use event::{EventReader, Viewer};
 pub use filter::{EventFilter, RelationFilter};
+pub use freezing::{FROZEN, is_frozen};
 pub use gaps::{Gap, gaps_below};
 pub use handshake::{Invitation, Threshold};
 pub use hierarchy::{HierarchyPage, HierarchyRequest, OtherRoom, OtherRooms};
 pub use ignored::Ignored;
 pub use import::ImportedRoom;
 pub use listing::{ListedMember, ListedRoom, members_after, rooms_after, servers_after};
+pub use looked_into::{Extremity, extremities_of, space_of};
+pub use marking::{MARKING, WantedMarking, marking_of};
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
 pub use mutual::{MutualRooms, mutual_rooms};
@@ -121,11 +137,11 @@ pub use news::{MovedReceipt, NewsEvent, RoomCommit, RoomNews};
 pub use notices::{Notice, SentNotice};
 pub use notifications::{Notification, NotificationToken, Notifications};
 pub use notify::{PushSubject, member_name};
-pub use options::RoomsOptions;
+pub use options::{Encryption, MadeBy, Marking, RoomKind, RoomRule, RoomsOptions};
 pub use outside::{KnownOutside, Outside, outside_record};
 pub use overview::{
-    RoomOverview, RoomsOrder, RoomsPage, RoomsQuery, blocked, joined_of_room, levels_with,
-    most_powerful_here, room_overview, rooms_page, servers_met, state_of_room,
+    RoomOverview, RoomsOrder, RoomsPage, RoomsQuery, blocked, joined_of_room, most_powerful_here,
+    room_overview, servers_met, state_of_room,
 };
 pub use partial::{MembersOmitted, PartialRoom, is_partial};
 pub use partners::{is_open_to_partners, may_see_directory, rooms_open_to_partners};
@@ -141,6 +157,7 @@ pub use register::{
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
 pub use reports::reports;
 pub use residents::servers_to_join_by;
+pub use rules::closed;
 pub use served::{JoinAnswer, ServedRoom, ServedState};
 pub use served_spaces::ServedHierarchy;
 pub use server_acl::{ServerAcl, acl_allows};
@@ -165,7 +182,7 @@ pub use told_receipts::{
 pub use unread::{Counts, Unread};
 pub use upgrade::predecessor;
 pub use visibility::{Access, Visibility};
-pub use volume::{Volume, volume};
+pub use volume::{Volume, room_sizes, volume};
 
 #[cfg(test)]
 mod tests;
@@ -206,12 +223,16 @@ struct Inner {
     presences: presence::Presences,
     /// Told when a delayed event comes or changes its time.
     delayed: tokio::sync::Notify,
+    /// Told when an administrator begins something that takes long.
+    tasks: tokio::sync::Notify,
     unread: unread::UnreadCache,
     stays: stays::StaysCache,
     news: news::NewsCache,
     events: event_cache::EventCache,
     identities: identities::Identities,
     directory: directory_order::DirectoryOrder,
+    ban_lists: ban_lists::BanLists,
+    room_names: room_names::RoomNames,
     ignored: ignored::IgnoredCache,
     /// The transaction ids of events below this serial are forgotten already.
     forgotten: AtomicU64,
@@ -238,12 +259,15 @@ impl Rooms {
                 typing: typing::Typing::new(clock.now()),
                 presences: presence::Presences::default(),
                 delayed: tokio::sync::Notify::new(),
+                tasks: tokio::sync::Notify::new(),
                 unread: unread::UnreadCache::default(),
                 stays: stays::StaysCache::default(),
                 news: news::NewsCache::default(),
                 events: event_cache::EventCache::default(),
                 identities: identities::Identities::default(),
                 directory: directory_order::DirectoryOrder::default(),
+                ban_lists: ban_lists::BanLists::default(),
+                room_names: room_names::RoomNames::default(),
                 ignored: ignored::IgnoredCache::default(),
                 forgotten: AtomicU64::new(0),
                 rules: notify::RulesCache::default(),

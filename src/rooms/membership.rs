@@ -9,8 +9,8 @@ use ruma_common::{
 use store::{Latest, Read, StoreError};
 
 use crate::{
-    AppendError, NewEvent, Rooms, Sender, append::Plan, profile, resolve_alias, restricted,
-    staging::Staging, user_serial,
+    AppendError, NewEvent, Rooms, Sender, append::Plan, freezing, profile, resolve_alias,
+    restricted, staging::Staging, user_serial,
 };
 
 /// What this server decides about a membership, and clients do not.
@@ -207,9 +207,10 @@ impl Rooms {
         for room in self.rooms_of(sender.user, PRESENT).await? {
             let who = sender.clone();
             let content = profile::membership("leave", reason.clone());
+            let rooms = self.clone();
             let left = self
-                .append_with(room, sender, None, move |_, _| {
-                    Ok(Plan::event(member_event(&who.user_id, content)))
+                .append_with(room, sender, None, move |latest, staging| {
+                    freezing::leaving(&rooms, latest, staging, &who.user_id, content)
                 })
                 .await;
             self.inner.typing.stop(room, sender.user);
@@ -284,8 +285,8 @@ impl Rooms {
         let rooms = self.clone();
         let who = sender.clone();
         let comes = content.get("membership") == Some(&"join".to_owned().into());
-        let out = content.get("membership") == Some(&"leave".to_owned().into())
-            || content.get("membership") == Some(&"ban".to_owned().into());
+        let leaves = content.get("membership") == Some(&"leave".to_owned().into());
+        let out = leaves || content.get("membership") == Some(&"ban".to_owned().into());
         let user_id = target.clone();
         self.append_with(room, sender, None, move |latest, staging| {
             let before = staging.membership(latest, &target)?;
@@ -293,6 +294,9 @@ impl Rooms {
                 return Ok(Plan::Nothing(None));
             }
             rooms.complete_member(latest, staging, &who, &target, &mut content)?;
+            if leaves && target == who.user_id {
+                return freezing::leaving(&rooms, latest, staging, &target, content);
+            }
             Ok(Plan::event(member_event(&target, content)))
         })
         .await?;

@@ -6,11 +6,13 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use audit::Deed;
 use graph::{PowerLevel, PowerLevels};
 use model::{BlockedRoomRecord, Membership, RoomHead, RoomSerial, tables};
-use ruma_common::{OwnedUserId, UserId};
+use ruma_common::OwnedUserId;
 use serde_json::{Map, Value};
-use store::{Read, StoreError};
+use store::{Read, Snapshot, StoreError};
 
-use crate::{Rooms, client_event::load_event, room_content, room_text};
+use crate::{
+    Rooms, client_event::load_event, closed, is_frozen, marking_of, room_content, room_text,
+};
 
 /// How a list of rooms is ordered; by name and id where that decides nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +98,14 @@ pub struct RoomOverview {
     pub room_type: Option<String>,
     /// The room that takes its place, if it was closed; empty if none is named.
     pub replaced_by: Option<String>,
+    /// Its protective marking.
+    pub marking: Option<String>,
+    /// Whether an administrator has closed it.
+    pub is_closed: bool,
+    /// Whether it is frozen, as nobody administers it.
+    pub is_frozen: bool,
+    /// Whether nobody of this server may come into it.
+    pub is_blocked: bool,
 }
 
 /// A part of the list of rooms.
@@ -107,53 +117,55 @@ pub struct RoomsPage {
     pub total: usize,
 }
 
-/// A part of the list of rooms.
-///
-/// # Errors
-/// If the database fails.
-pub fn rooms_page(view: &impl Read, query: &RoomsQuery) -> Result<RoomsPage, StoreError> {
-    let mut rows = Vec::new();
-    for row in view.scan(&tables::HEAD_BY_ROOM, &()) {
-        let (room, head) = row?;
-        if query
-            .empty
-            .is_some_and(|wanted| wanted != (head.joined == 0))
-        {
-            continue;
-        }
-        if let Some(wanted) = query.published
-            && wanted != view.contains(&tables::PUBLISHED_ROOM, &room)?
-        {
-            continue;
-        }
-        let Some(room_id) = model::room_id(view, room)? else {
-            continue;
-        };
-        let name = room_text(view, room, "m.room.name", "name")?;
-        if let Some(part) = &query.text {
-            let has = |text: &Option<String>| {
-                let text = text.as_deref().unwrap_or_default().to_lowercase();
-                text.contains(&part.to_lowercase())
-            };
-            let alias = room_text(view, room, "m.room.canonical_alias", "alias")?;
-            if !room_id.contains(part.as_str()) && !has(&name) && !has(&alias) {
+impl Rooms {
+    /// A part of the list of rooms.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn rooms_page(&self, view: &Snapshot, query: &RoomsQuery) -> Result<RoomsPage, StoreError> {
+        let mut rows = Vec::new();
+        let searched = query
+            .text
+            .as_deref()
+            .map(|text| (text, text.to_lowercase()));
+        for row in view.scan(&tables::HEAD_BY_ROOM, &()) {
+            let (room, head) = row?;
+            if query
+                .empty
+                .is_some_and(|wanted| wanted != (head.joined == 0))
+            {
                 continue;
             }
+            if let Some(wanted) = query.published
+                && wanted != view.contains(&tables::PUBLISHED_ROOM, &room)?
+            {
+                continue;
+            }
+            let Some(name) = self.name_of(view, room, &head)? else {
+                continue;
+            };
+            let is_found = searched
+                .as_ref()
+                .is_none_or(|(typed, lower)| name.has(typed, lower));
+            if !is_found {
+                continue;
+            }
+            let key = key(view, room, &head, query.order, &name.name)?;
+            let called = name.name.clone().unwrap_or_default();
+            rows.push((key, called, name.room_id.clone(), room));
         }
-        let key = key(view, room, &head, query.order, &name)?;
-        rows.push((key, name.unwrap_or_default(), room_id, room));
+        rows.sort();
+        if query.backwards {
+            rows.reverse();
+        }
+        let total = rows.len();
+        let wanted = rows.into_iter().skip(query.from).take(query.limit);
+        let mut rooms = Vec::new();
+        for (_, _, _, room) in wanted {
+            rooms.extend(room_overview(view, room)?);
+        }
+        Ok(RoomsPage { rooms, total })
     }
-    rows.sort();
-    if query.backwards {
-        rows.reverse();
-    }
-    let total = rows.len();
-    let wanted = rows.into_iter().skip(query.from).take(query.limit);
-    let mut rooms = Vec::new();
-    for (_, _, _, room) in wanted {
-        rooms.extend(room_overview(view, room)?);
-    }
-    Ok(RoomsPage { rooms, total })
 }
 
 /// Where a room stands in an order: first by the number, then by the text.
@@ -219,6 +231,10 @@ pub fn room_overview(
         state_events += 1;
     }
     Ok(Some(RoomOverview {
+        marking: marking_of(view, room)?,
+        is_closed: closed(view, room)?.is_some(),
+        is_frozen: is_frozen(view, room)?,
+        is_blocked: blocked(view, &record.room_id)?.is_some(),
         room_id: record.room_id,
         name: text("m.room.name", "name")?,
         topic: text("m.room.topic", "topic")?,
@@ -316,26 +332,6 @@ pub fn most_powerful_here(
         }
     }
     Ok(best.map(|(power, user_id)| (user_id, power, levels)))
-}
-
-/// The content of a room's power levels with another level of one user.
-///
-/// # Errors
-/// If the database fails.
-pub fn levels_with(
-    view: &impl Read,
-    room: RoomSerial,
-    user_id: &UserId,
-    level: i64,
-) -> Result<Map<String, Value>, StoreError> {
-    let mut content = room_content(view, room, "m.room.power_levels")?.unwrap_or_default();
-    let users = content
-        .entry("users")
-        .or_insert_with(|| Value::Object(Map::new()));
-    if let Value::Object(users) = users {
-        users.insert(user_id.to_string(), level.into());
-    }
-    Ok(content)
 }
 
 /// The other servers that are in rooms together with people of this one, and in how many.

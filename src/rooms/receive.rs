@@ -8,18 +8,18 @@
 use std::collections::BTreeMap;
 
 use graph::{AuthEventsError, Event, Reason, Received};
-use model::{EventStatus, RoomSerial, StateRoot};
-use ruma_common::OwnedEventId;
+use model::{EventStatus, Membership, RoomSerial, StateRoot};
+use ruma_common::{OwnedEventId, UserId};
 use store::{Latest, Read, Writing, Written};
 
 use crate::{
-    AppendError, Appended, ReadError, Rooms, StateMaps,
+    AppendError, Appended, ReadError, Rooms, StateMaps, closed,
     forks::{allowed_in, merge},
     guests::GUEST_ACCESS,
     known::{KnownEvents, Looked},
     outliers::is_held,
     partial::{rests_on_partial, with_auth_events},
-    placing::Placed,
+    placing::{Placed, membership_of},
     queue::RoomEnd,
     rows::{self, Extra, Progress},
     staging::Staging,
@@ -275,6 +275,12 @@ impl Staging {
         {
             judged.status = EventStatus::SoftFailed;
         }
+        if judged.status == EventStatus::Accepted
+            && !incoming.is_history
+            && self.is_unwanted(rooms, latest, event)?
+        {
+            judged.status = EventStatus::SoftFailed;
+        }
         Ok(Checked::Placed(Placed {
             known: held.map(|held| held.serial),
             generation,
@@ -282,6 +288,38 @@ impl Staging {
             is_relayed: incoming.is_relayed,
             ..judged
         }))
+    }
+
+    /// Whether an administrator of this server, or a ban list that it heeds, does not want an
+    /// event to be shown that the room's rules allow.
+    fn is_unwanted(
+        &mut self,
+        rooms: &Rooms,
+        latest: &Latest,
+        event: &Event,
+    ) -> Result<bool, AppendError> {
+        let membership = membership_of(event).filter(|_| event.event_type() == "m.room.member");
+        if membership == Some(Membership::Leave) {
+            return Ok(false);
+        }
+        if closed(latest, self.room)?.is_some() {
+            return Ok(true);
+        }
+        let comes = [Membership::Join, Membership::Invite, Membership::Knock];
+        let target = event.state_key().and_then(|key| UserId::parse(key).ok());
+        let Some(target) = target.filter(|_| membership.is_some_and(|it| comes.contains(&it)))
+        else {
+            return Ok(false);
+        };
+        // Who is in it already changes name and picture.
+        if self.membership(latest, &target)? == Some(Membership::Join) {
+            return Ok(false);
+        }
+        match rooms.must_be_wanted(None, &[event.sender(), &target]) {
+            Ok(()) => Ok(false),
+            Err(AppendError::Ruled(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The state before the event, and what becomes of it there and in the room as it is

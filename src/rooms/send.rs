@@ -226,7 +226,7 @@ pub(crate) fn transaction(
         .map(|device| (device, scope, transaction_id.to_owned())))
 }
 
-fn redaction(target: OwnedEventId, content: CanonicalJsonObject) -> NewEvent {
+pub(crate) fn redaction(target: OwnedEventId, content: CanonicalJsonObject) -> NewEvent {
     NewEvent {
         redacts: Some(target),
         ..NewEvent::message("m.room.redaction", content)

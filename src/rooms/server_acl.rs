@@ -9,7 +9,7 @@ use ruma_common::ServerName;
 use serde_json::{Map, Value};
 use store::Read;
 
-use crate::{ReadError, summary::current_content};
+use crate::{ReadError, rules::keeps_others_out, summary::current_content};
 
 /// The content of `m.room.server_acl`. What has a wrong form counts as if it were not
 /// there.
@@ -50,8 +50,8 @@ impl ServerAcl {
     }
 }
 
-/// Whether the room's ACL, as it is now, lets a server take part. A room without one lets
-/// everybody.
+/// Whether the room's ACL and its marking, as they are now, let another server take part. A room
+/// with neither lets everybody.
 ///
 /// # Errors
 /// If the database fails.
@@ -60,6 +60,10 @@ pub fn acl_allows(
     room: RoomSerial,
     server: &ServerName,
 ) -> Result<bool, ReadError> {
+    // A marking can keep all other servers out.
+    if keeps_others_out(view, room)? {
+        return Ok(false);
+    }
     let content: Option<Map<String, Value>> = current_content(view, room, "m.room.server_acl")?;
     Ok(content.is_none_or(|content| ServerAcl::new(&content).allows(server)))
 }

@@ -16,10 +16,12 @@ use crate::{
     digest::{Digest, digest},
     form::MAX_STICKY,
     known::Looked,
+    marking,
+    options::RoomKind,
     power_levels::names_creator,
     queue::{KEPT_EVENTS, KeptEvent, KeptLevels, KeptPolicy, KeptState, RoomEnd},
     relations::{Relation, RelationKeys, relates, thread_of},
-    room_record, standing,
+    room_record, rules, standing,
 };
 
 /// An event built and authorised, not yet written.
@@ -101,6 +103,11 @@ pub(crate) struct Staging {
     pub(crate) room_id: Option<OwnedRoomId>,
     pub(crate) head: RoomHead,
     pub(crate) new_room: bool,
+    /// Whether an administrator of the server has this done: closed rooms and lower markings
+    /// do not stand in the way.
+    pub(crate) is_administered: bool,
+    /// What kind of room it begins as, if it is new.
+    pub(crate) new_kind: Option<RoomKind>,
     /// The time of these events, in ms since the Unix epoch.
     pub(crate) now: u64,
     pub(crate) extremity_ids: Vec<OwnedEventId>,
@@ -129,6 +136,8 @@ impl Staging {
             room,
             head: end.head,
             new_room: false,
+            is_administered: false,
+            new_kind: None,
             now,
             extremity_ids: end.extremity_ids,
             events: Vec::new(),
@@ -306,9 +315,11 @@ impl Staging {
         rooms: &Rooms,
         latest: &Latest,
         sender: &Sender,
-        new: NewEvent,
+        mut new: NewEvent,
     ) -> Result<(), AppendError> {
+        marking::complete(rooms, &mut new)?;
         standing::check(rooms, latest, self, sender, &new)?;
+        rules::check(rooms, latest, self, sender, &new)?;
         let sticky_until = new
             .sticky
             .map(|duration| self.now + duration.min(MAX_STICKY));

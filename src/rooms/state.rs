@@ -4,11 +4,11 @@ use model::{EventSerial, MembershipRecord, RoomChange, StateRoot, tables};
 use ruma_common::RoomId;
 use store::{Position, Read};
 
-use crate::{Access, ClientEvent, EventReader, ReadError, Rooms, Viewer, outside_record};
+use crate::{Access, ClientEvent, EventReader, MARKING, ReadError, Rooms, Viewer, outside_record};
 
 /// What somebody sees of a room who is invited or knocks (client-server API, "Stripped
 /// state"), beside the memberships of the two concerned.
-const STRIPPED: [&str; 8] = [
+const STRIPPED: [&str; 9] = [
     "m.room.create",
     "m.room.join_rules",
     "m.room.canonical_alias",
@@ -17,6 +17,7 @@ const STRIPPED: [&str; 8] = [
     "m.room.topic",
     "m.room.encryption",
     "m.room.history_visibility",
+    MARKING,
 ];
 
 /// How many events are read together.

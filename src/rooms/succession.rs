@@ -6,12 +6,12 @@ use audit::Deed;
 use graph::{PowerLevel, PowerLevels};
 use model::{Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{OwnedUserId, UserId};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use store::{Read, StoreError};
 
 use crate::{
-    AppendError, Rooms, Sender, client_event::load_event, joined_of_room, levels_with,
-    membership::joined, room_text, rows::Extra, user_serial,
+    AppendError, Rooms, Sender, client_event::load_event, joined_of_room, membership::joined,
+    room_content, room_text, rows::Extra, user_serial,
 };
 
 /// The least level that an administrator of a room gets.
@@ -141,13 +141,30 @@ fn could_run(
     Ok(Some(since))
 }
 
+/// The content of a room's power levels with another level of one user.
+fn levels_with(
+    view: &impl Read,
+    room: RoomSerial,
+    user_id: &UserId,
+    level: i64,
+) -> Result<Map<String, Value>, StoreError> {
+    let mut content = room_content(view, room, "m.room.power_levels")?.unwrap_or_default();
+    let users = content
+        .entry("users")
+        .or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(users) = users {
+        users.insert(user_id.to_string(), level.into());
+    }
+    Ok(content)
+}
+
 impl Rooms {
     /// Gives `to` as much power as `host`, who runs the room, can give, in the commit in which
     /// the audit trail is told `deed`. Nothing is done if they have it already.
     ///
     /// # Errors
     /// [`AppendError`].
-    pub async fn hand_over(
+    pub async fn share_power(
         &self,
         host: &Sender,
         room: RoomSerial,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, value::RawValue};
 use store::Read;
 
 use crate::{
-    ReadError, Rooms, acl_allows,
+    MARKING, ReadError, Rooms, acl_allows,
     client_event::load_event,
     is_server_in, resolve_alias,
     restricted::{Admission, JoinRules},
@@ -47,13 +47,14 @@ pub(crate) fn current_content<T: DeserializeOwned>(
 }
 
 /// The state by which a room is known to those who are not in it.
-const TOLD: [&str; 9] = [
+const TOLD: [&str; 10] = [
     CREATE,
     "m.room.name",
     "m.room.topic",
     "m.room.avatar",
     "m.room.canonical_alias",
     "m.room.encryption",
+    MARKING,
     HISTORY,
     GUESTS,
     JOIN_RULES,
@@ -233,6 +234,7 @@ impl Told {
             ("canonical_alias", "m.room.canonical_alias", "alias"),
             ("room_type", CREATE, "type"),
             ("encryption", "m.room.encryption", "algorithm"),
+            (MARKING, MARKING, "marking"),
         ] {
             if let Some(text) = self.text(event_type, key) {
                 fields.insert(name.to_owned(), text.into());

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use store::{Batch, Latest, Read, Writing, Written};
 
 use crate::{
-    AppendError, NewEvent, PolicyServer, ReadError, Rooms, Sender,
+    AppendError, MARKING, NewEvent, PolicyServer, ReadError, Rooms, Sender,
     aliases::{publish, unpublish},
     create::{contradiction, object},
     membership::member_event,
@@ -30,11 +30,12 @@ use crate::{
 
 /// The state that a new room takes over, in the order in which it is set. The power
 /// levels come after all else: before them the creator may set everything.
-const TRANSFERRED: [&str; 8] = [
+const TRANSFERRED: [&str; 9] = [
     "m.room.join_rules",
     "m.room.history_visibility",
     "m.room.guest_access",
     "m.room.encryption",
+    MARKING,
     "m.room.server_acl",
     "m.room.name",
     "m.room.topic",

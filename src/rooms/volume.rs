@@ -1,6 +1,8 @@
 //! How much there is.
 
-use model::tables::EVENT_BY_SERIAL;
+use std::collections::HashMap;
+
+use model::{RoomSerial, tables::EVENT_BY_SERIAL};
 use store::{Read, StoreError};
 
 /// All events that this server holds, whatever became of them.
@@ -26,4 +28,17 @@ pub fn volume(view: &impl Read) -> Result<Volume, StoreError> {
         volume.canonical_bytes += stored.json.len() as u64;
     }
     Ok(volume)
+}
+
+/// About how many bytes the events of each room take. Reads every one of them, as [`volume`].
+///
+/// # Errors
+/// If the database fails.
+pub fn room_sizes(view: &impl Read) -> Result<HashMap<RoomSerial, u64>, StoreError> {
+    let mut sizes = HashMap::new();
+    for row in view.scan(&EVENT_BY_SERIAL, &()) {
+        let (_, stored) = row?;
+        *sizes.entry(stored.room).or_default() += stored.json.len() as u64;
+    }
+    Ok(sizes)
 }

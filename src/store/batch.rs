@@ -65,6 +65,11 @@ impl Batch {
         }
     }
 
+    /// Wakes those who wait for any of many `scopes`, each of which is given once.
+    pub fn wake_all(&mut self, scopes: impl IntoIterator<Item = Scope>) {
+        self.scopes.extend(scopes);
+    }
+
     /// Appends an entry to the log at this commit's position.
     pub fn log(&mut self, entry: Vec<u8>) {
         self.wake(crate::log::LOG);

@@ -216,7 +216,8 @@ impl Sync {
                 continue;
             }
             let mut answer = Composer::object();
-            if was_inside(record) {
+            // Of a room that was removed nothing is left but how one went out.
+            if was_inside(record) && !rooms::is_purged(window.snapshot, room)? {
                 let timeline = reader.timeline()?;
                 reader.history(&timeline, &mut answer)?;
             } else {

@@ -1,7 +1,7 @@
 //! What somebody is shown of a room who is invited or knocks.
 
 use model::{EventSerial, MembershipRecord, tables};
-use rooms::{EventReader, ReadError};
+use rooms::{EventReader, MARKING, ReadError};
 use store::{Read, Snapshot};
 
 /// What somebody outside sees of a room (client-server API, "Stripped state"): the
@@ -43,7 +43,7 @@ pub(crate) fn stripped_state(
 }
 
 /// The state that tells an invited person what the room is.
-const STRIPPED: [&str; 8] = [
+const STRIPPED: [&str; 9] = [
     "m.room.create",
     "m.room.join_rules",
     "m.room.name",
@@ -52,4 +52,5 @@ const STRIPPED: [&str; 8] = [
     "m.room.canonical_alias",
     "m.room.encryption",
     "m.room.tombstone",
+    MARKING,
 ];

@@ -132,15 +132,26 @@ async fn an_abandoned_room_is_taken_over_and_people_are_brought_in() {
     );
     boss.set_state(&room, "m.room.name", "", json!({ "name": "Taken" }))
         .await;
-    // Nobody is left who may.
-    anna.leave(&room).await;
-    boss.leave(&room).await;
+    // Nobody is left who may: who could gives it away, without staying.
     let other = anna.room_with(&[&otto]).await;
     anna.leave(&other).await;
     let path = format!("{V1}/rooms/{other}/make_room_admin");
     boss.post(&path, json!({ "user_id": otto.user_id }))
         .await
-        .refused_with(&[400]);
+        .ok();
+    let levels = otto.state(&other, "m.room.power_levels", "").await.ok();
+    assert_eq!(levels["users"][&otto.user_id], 100, "{levels}");
+    let member = otto
+        .state(&other, "m.room.member", &anna.user_id)
+        .await
+        .ok();
+    assert_eq!(member["membership"], "leave");
+    // Where nobody of this server is, or ever could, nothing can be given.
+    otto.leave(&other).await;
+    let gone = format!("{V1}/rooms/!none:localhost/make_room_admin");
+    boss.post(&gone, json!({}))
+        .await
+        .refused(404, "M_NOT_FOUND");
     // Into a room that one only comes into by invitation.
     let private = anna.create_room(json!({})).await;
     let joined = boss

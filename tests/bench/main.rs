@@ -24,6 +24,7 @@ mod options;
 mod people;
 mod reading;
 mod report;
+mod rooms_list;
 mod sends;
 mod sliding;
 mod starts;
@@ -57,6 +58,7 @@ async fn measure(options: &Options) -> Report {
     reading::measure(options, &mut report).await;
     members::measure(options, &mut report).await;
     administering::measure(options, &mut report).await;
+    rooms_list::measure(options, &mut report).await;
     operating::measure(options, &mut report).await;
     federation::measure(options, &mut report).await;
     report

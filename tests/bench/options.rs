@@ -50,6 +50,8 @@ pub(crate) enum Measure {
     JoinAndLeave,
     /// Full-text search.
     Search,
+    /// The administrators' list of rooms.
+    RoomsList,
     /// Coming into a large room of another server.
     FederationJoin,
     /// Many events of another server.
@@ -86,6 +88,7 @@ impl Measure {
         ("join-and-leave", Self::JoinAndLeave),
         ("search", Self::Search),
         ("administering", Self::Administering),
+        ("rooms-list", Self::RoomsList),
         ("operating", Self::Operating),
         ("federation-join", Self::FederationJoin),
         ("federation-incoming", Self::FederationIncoming),

@@ -15,6 +15,7 @@ mod policy_servers;
 mod recognising;
 mod residents;
 mod restoring;
+mod rooms_kept;
 mod sending;
 mod synapse;
 mod telling;

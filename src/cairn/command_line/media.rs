@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::records::parse_time;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum MediaVerb {
     /// List files with their size, type, uploader and hash.
@@ -46,4 +48,7 @@ pub(crate) struct WhichFiles {
     /// Those with these bytes: their SHA-256, 64 hexadecimal digits.
     #[arg(long, value_name = "SHA256")]
     pub(crate) hash: Option<String>,
+    /// Those of this server that were uploaded before this time (UTC): 2026-03-03.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) before: Option<u64>,
 }

@@ -92,7 +92,7 @@ pub(crate) enum RegisterVerb {
     },
 }
 
-fn parse_time(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_time(text: &str) -> Result<u64, String> {
     Timestamp::parse(text)
         .map(|time| time.0)
         .ok_or_else(|| "write 2026-03-03, 2026-03-03T14:05 or 2026-03-03T14:05:06 (UTC)".to_owned())

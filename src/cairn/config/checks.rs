@@ -44,6 +44,9 @@ pub(super) fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Probl
             format!("rooms of version `{version}` cannot be created here; choose one of {known}"),
         );
     }
+    for (key, text) in document.rooms.mistakes() {
+        report(&["rooms", key], text);
+    }
     if let Err(error) = document.media.open_before() {
         report(&["media", "unauthenticated_until"], error.to_string());
     }

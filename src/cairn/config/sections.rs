@@ -10,7 +10,7 @@ use media::MediaOptions;
 use outgoing::OutgoingOptions;
 use peers::FederationOptions;
 use previews::PreviewOptions;
-use rooms::RoomsOptions;
+use rooms::{Marking, RoomRule, RoomsOptions};
 use runtime::OptionDescription;
 use store::DatabaseOptions;
 use web::LimitsOptions;
@@ -69,6 +69,8 @@ pub(super) fn all() -> Vec<Section> {
         section!(RegistrationOptions),
         section!(AccountsOptions),
         section!(RoomsOptions),
+        section!(Marking),
+        section!(RoomRule),
         section!(DatabaseOptions),
         section!(MediaOptions),
         section!(PreviewOptions),

@@ -130,10 +130,12 @@ fn selected(which: WhichFiles) -> FileSelection {
         user,
         room,
         hash,
+        before,
     } = which;
     let others = user.map(FileSelection::User);
     let others = others.or(room.map(FileSelection::Room));
     let others = others.or(hash.map(FileSelection::Hash));
+    let others = others.or(before.map(FileSelection::Before));
     others.unwrap_or(FileSelection::File(file.unwrap_or_default()))
 }
 
@@ -268,7 +270,7 @@ fn told(wish: &Administration, answer: &Value) -> String {
             }
         },
         Administration::ListReports => lines(&answer["reports"], report_line),
-        // `invite`, `backup`, `audit`, `register`, `federation` and `people` tell these themselves.
+        // `invite`, `backup`, `audit`, `register`, `room`, `federation` and `people` tell these themselves.
         Administration::CreateInvitations { .. }
         | Administration::CopyDatabase
         | Administration::FederationStatus
@@ -283,7 +285,8 @@ fn told(wish: &Administration, answer: &Value) -> String {
         | Administration::SignAudit
         | Administration::RegisterOfRoom { .. }
         | Administration::RegisterOfPerson { .. }
-        | Administration::People { .. } => String::new(),
+        | Administration::People { .. }
+        | Administration::Rooms { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use graph::{Event, PowerLevel, PowerLevels};
 use model::{
     Membership, RoomSerial, RuleRecord, StayRecord, UserSerial,
-    tables::{MEMBERSHIP_BY_USER, RULE_BY_ROOM, STAY_BY_ROOM},
+    tables::{MEMBERSHIP_BY_USER, PURGED_ROOM, PURGED_ROOM_BY_ID, RULE_BY_ROOM, STAY_BY_ROOM},
 };
 use ruma_common::UserId;
 use serde::{Deserialize, Serialize};
@@ -93,7 +93,7 @@ pub fn register_of_room(
     room_id: &str,
     at: u64,
 ) -> Result<RoomThen, RegisterError> {
-    let room = room_serial(view, room_id)?.ok_or(RegisterError::UnknownRoom)?;
+    let room = room_then(view, room_id, at)?.ok_or(RegisterError::UnknownRoom)?;
     let mut names = Names::new(view);
     let levels = levels_then(view, room, at)?;
     let mut members = Vec::new();
@@ -137,6 +137,20 @@ pub fn register_of_room(
     })
 }
 
+/// The room that had an id at a moment: the one of now, or one that was removed since.
+fn room_then(view: &impl Read, room_id: &str, at: u64) -> Result<Option<RoomSerial>, StoreError> {
+    let mut last = None;
+    for row in view.scan(&PURGED_ROOM_BY_ID, &(room_id.to_owned(),)) {
+        let ((_, room), ()) = row?;
+        let purged = view.get(&PURGED_ROOM, &room)?;
+        if purged.is_some_and(|purged| at < purged.at) {
+            return Ok(Some(room));
+        }
+        last = Some(room);
+    }
+    Ok(room_serial(view, room_id)?.or(last))
+}
+
 /// All times that somebody was in a room, the oldest first.
 ///
 /// # Errors
@@ -154,7 +168,19 @@ pub fn register_of_person(
             .scan(&STAY_BY_ROOM, &(room, user))
             .map(|row| row.map(|(_, step)| step))
             .collect();
-        let found = stays_in(&steps?);
+        let mut found = stays_in(&steps?);
+        // What became of those of other servers when the room was removed nobody here knows.
+        if let Some(purged) = view.get(&PURGED_ROOM, &room)?
+            && let Some((_, _, end @ None)) = found.last_mut()
+        {
+            *end = Some(StayRecord {
+                membership: Membership::Leave,
+                since: purged.at,
+                // Nobody who is known here.
+                sender: UserSerial(0),
+                event: model::EventSerial(0),
+            });
+        }
         if found.is_empty() {
             continue;
         }

@@ -1,6 +1,8 @@
 //! Stories on a database of their own.
 
+mod administered;
 mod aliases;
+mod backfill;
 mod clocks;
 mod concurrency;
 mod creation;
@@ -17,6 +19,7 @@ mod receiving;
 mod relations;
 mod remembering;
 mod remote_users;
+mod ruled;
 mod sending;
 mod servers;
 mod sides;
@@ -79,6 +82,10 @@ fn is_forbidden<T>(result: Result<T, AppendError>) -> bool {
 }
 
 fn rooms(store: Store, clock: &Clock, random: Random) -> Rooms {
+    rooms_with(store, clock, random, RoomsOptions::default())
+}
+
+fn rooms_with(store: Store, clock: &Clock, random: Random, options: RoomsOptions) -> Rooms {
     let key = SigningKey::generate([7; 32], "a".to_owned()).unwrap();
     Rooms::new(
         store,
@@ -86,7 +93,7 @@ fn rooms(store: Store, clock: &Clock, random: Random) -> Rooms {
         random,
         owned_server_name!("cairn.test"),
         Arc::new(key),
-        RoomsOptions::default(),
+        options,
     )
 }
 
@@ -121,6 +128,12 @@ impl TestRoom {
     fn restart(&mut self) {
         let store = self.rooms.store().clone();
         self.rooms = rooms(store, &self.clock, Random::seeded(8));
+    }
+
+    /// The same database under another configuration.
+    fn configure(&mut self, options: RoomsOptions) {
+        let store = self.rooms.store().clone();
+        self.rooms = rooms_with(store, &self.clock, Random::seeded(9), options);
     }
 
     /// A public room that the first of these made and all others joined.

@@ -128,7 +128,7 @@ async fn the_most_senior_member_follows() {
     let before = entries();
     let (anna, otto) = (room.who("anna"), id("otto"));
     for _ in 0..2 {
-        let given = room.rooms.hand_over(anna, serial(&room), &otto, deed());
+        let given = room.rooms.share_power(anna, serial(&room), &otto, deed());
         given.await.unwrap();
     }
     // Told once, for it was done once.

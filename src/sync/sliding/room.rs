@@ -95,7 +95,12 @@ impl Sync {
         match record.membership {
             Membership::Invite | Membership::Knock => self.outside(&look, &reader, told),
             Membership::Join => self.inside(look, reader),
-            Membership::Leave | Membership::Ban if was_inside(record) => self.inside(look, reader),
+            // Of a room that was removed nothing is left but how one went out.
+            Membership::Leave | Membership::Ban
+                if was_inside(record) && !rooms::is_purged(asking.snapshot, room)? =>
+            {
+                self.inside(look, reader)
+            }
             Membership::Leave | Membership::Ban => only_own_membership(&look, &reader),
         }
         .map(Some)

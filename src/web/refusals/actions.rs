@@ -76,6 +76,7 @@ impl From<AdministrationError> for ApiError {
             | AdministrationError::UnknownReport(_)
             | AdministrationError::UnknownRoom(_)
             | AdministrationError::UnknownEvent(_)
+            | AdministrationError::NotFound(_)
             | AdministrationError::Unregistered(
                 RegisterError::UnknownRoom | RegisterError::UnknownPerson,
             )
@@ -106,6 +107,8 @@ impl From<AdministrationError> for ApiError {
             | AdministrationError::NotLocal
             | AdministrationError::EmailAddress(_)
             | AdministrationError::NoPower
+            | AdministrationError::NoReason
+            | AdministrationError::LowerMarking(_)
             | AdministrationError::Invitation(InvitationError::TooMany)
             | AdministrationError::PeerList(_) => Self::invalid_param(text),
             AdministrationError::Unsigned(_) => Self::internal(text),

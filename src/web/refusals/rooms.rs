@@ -35,7 +35,9 @@ impl From<AppendError> for ApiError {
         let text = sentence(&error);
         match error {
             AppendError::Refused(reason) => reason.into(),
-            AppendError::Forbidden(_) | AppendError::UnknownRoom => Self::forbidden(text),
+            AppendError::Forbidden(_) | AppendError::Ruled(_) | AppendError::UnknownRoom => {
+                Self::forbidden(text)
+            }
             AppendError::NotFound(_) | AppendError::UnknownTarget => Self::not_found(text),
             AppendError::Invalid(_) => Self::invalid_param(text),
             // For a new room; `PUT /directory/room` says 409 for itself.

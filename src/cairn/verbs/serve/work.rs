@@ -149,6 +149,10 @@ fn settle(parts: &Parts, tasks: &Tasks) {
 /// allow, transaction ids are forgotten, long unread counts written down.
 fn sweep(parts: &Parts, tasks: &Tasks) {
     let rooms = parts.rooms.clone();
+    let working = rooms.clone();
+    tasks.spawn("work-on-rooms", move |stop| async move {
+        working.work_on_tasks(stop).await;
+    });
     tasks.spawn("send-delayed-events", move |stop| async move {
         rooms.send_delayed(stop).await;
     });
