@@ -124,7 +124,7 @@ async fn a_table_becomes_people_who_choose_their_passwords() {
     // With such a token nobody makes an account of another name.
     let left = printed
         .split("https://chat.council.example/join/")
-        .nth(3)
+        .nth(2)
         .unwrap();
     let token = left.split(['<', '"']).next().unwrap();
     let valid = format!("v1/register/m.login.registration_token/validity?token={token}");
