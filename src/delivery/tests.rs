@@ -406,7 +406,7 @@ async fn one_failing_gateway_holds_up_its_own_pushers_alone() {
     // Who is locked out is told nothing, and nothing is kept for later.
     house
         .accounts
-        .set_locked(&audit::Act::operator(), house.bob.user, true)
+        .set_locked(&audit::Act::operator(), house.bob.user, true, None)
         .await
         .unwrap();
     house.say(&house.room, "while locked").await;
