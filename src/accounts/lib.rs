@@ -135,7 +135,7 @@ pub use self::{
     },
     turn::{TurnCredentials, TurnOptions, turn_credentials},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
-    user_directory::{FoundUser, FoundUsers, search_users},
+    user_directory::{FoundUser, FoundUsers, UserSearch},
 };
 use self::{
     hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, shared_secret::Nonces,

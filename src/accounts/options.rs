@@ -66,7 +66,8 @@ runtime::options! {
         pub access_token_lifetime: u64 = 3_600,
         /// Whom people find when they look for others by name. "everyone": all who have an
         /// account on this server; "shared_rooms": those of them who share a room with the
-        /// searcher, or are in a room that anybody may join or read.
+        /// searcher, or are in a room that anybody may join or read. Of other servers' people
+        /// those are found who share a room with the searcher, or are in one of the room list.
         pub user_directory: UserDirectory = UserDirectory::Everyone,
         /// Whether people are notified of what is said in a thread only if they follow it or are
         /// mentioned. For rooms whose members all use clients that can follow threads: with

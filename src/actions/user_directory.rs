@@ -1,13 +1,13 @@
 //! Who finds whom: people are the accounts', who knows whom is the rooms'.
 
-use accounts::{FoundUsers, Session, UserDirectory, search_users};
-use rooms::Acquaintances;
+use accounts::{FoundUser, FoundUsers, Session, UserDirectory, UserSearch};
+use rooms::{Acquaintances, Neighbour};
 use store::{Snapshot, StoreError};
 
 use crate::Actions;
 
 impl Actions {
-    /// Looks for people of this server by name, as far as the server's configuration lets them be found.
+    /// Looks for people by name: those of this server, as far as its configuration lets them be found, and those of other servers whom the caller may know of.
     ///
     /// # Errors
     /// If the database fails.
@@ -18,25 +18,34 @@ impl Actions {
         limit: usize,
     ) -> Result<FoundUsers, StoreError> {
         let (accounts, searcher) = (self.accounts.clone(), session.user);
-        let search =
-            move |view: &Snapshot| {
-                let server_name = accounts.server_name();
-                match accounts.user_directory() {
-                    UserDirectory::Everyone => search_users(
-                        view,
-                        server_name,
-                        &typed,
-                        limit,
-                        |user| Ok(user != searcher),
-                    ),
-                    UserDirectory::SharedRooms => {
-                        let mut known = Acquaintances::of(view, searcher)?;
-                        search_users(view, server_name, &typed, limit, |user| {
-                            Ok(user != searcher && known.include(user)?)
-                        })
-                    }
-                }
+        let search = move |view: &Snapshot| {
+            let server_name = accounts.server_name();
+            let finds_all = accounts.user_directory() == UserDirectory::Everyone;
+            let mut known = Acquaintances::of(view, searcher)?;
+            let search = UserSearch {
+                server_name,
+                typed: &typed,
+                limit,
+                may_see: |user| match finds_all {
+                    true => Ok(user != searcher),
+                    false => known.include(user),
+                },
+                others: |visit: &mut dyn FnMut(FoundUser)| {
+                    rooms::visit_neighbours(view, server_name, searcher, |neighbour| {
+                        visit(found(neighbour));
+                    })
+                },
             };
+            search.run(view)
+        };
         self.rooms.store().read_long(search).await
+    }
+}
+
+fn found(neighbour: Neighbour) -> FoundUser {
+    FoundUser {
+        user_id: neighbour.user_id,
+        display_name: neighbour.display_name,
+        avatar_url: neighbour.avatar_url,
     }
 }

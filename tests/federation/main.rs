@@ -3,6 +3,7 @@
 mod asking;
 mod fast_joins;
 mod files;
+mod finding;
 mod guests;
 mod hostile;
 mod hostile_events;
