@@ -120,7 +120,8 @@ pub use self::{
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
     registration::{NewAccount, RegisterError, Registered},
     remote_devices::{
-        DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, kept_keys, shown_answer,
+        DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, announce_devices, kept_keys,
+        shown_answer,
     },
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
     server_messages::MAX_SERVER_ROWS,

@@ -1,7 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79, 129, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
 //! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
-//! push, 174 to 181 and 183 to 199 other servers, 200 to 229 administration.
+//! push, 174 to 181, 183 to 199 and 235 other servers, 200 to 229 administration.
 
 use store::{Family, Position, tables};
 
@@ -31,7 +31,7 @@ use crate::{
 use crate::{IndexedRecord, SearchProgressRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
-use crate::{PartialEventRecord, PartialRoomRecord};
+use crate::{PartialEventRecord, PartialRoomRecord, UnplacedDevicesRecord};
 use crate::{PreviewRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 use crate::{RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord};
@@ -386,6 +386,9 @@ tables! {
     GAP_BY_EVENT: (RoomSerial, String, Depth) => (), 191, Family::Scan;
     /// The redactions of events that are not held here yet, by the missing event.
     REDACTION_BY_MISSING: (RoomSerial, String, EventSerial) => (), 192, Family::Scan;
+    /// Whose devices changed, by room known in part and server, of those of whom nobody knows
+    /// whether they are in the room.
+    UNPLACED_DEVICES_BY_ROOM: (RoomSerial, String) => UnplacedDevicesRecord, 235, Family::Scan;
 
     // Administration.
 

@@ -88,6 +88,7 @@ mod timeline;
 mod told_receipts;
 mod transactions;
 mod typing;
+mod unplaced_devices;
 mod unread;
 mod upgrade;
 mod visibility;
