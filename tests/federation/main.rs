@@ -1,6 +1,7 @@
 //! Servers that speak with each other over TLS, on this machine, and with hostile ones.
 
 mod asking;
+mod closed;
 mod fast_joins;
 mod files;
 mod finding;

@@ -122,6 +122,7 @@ async fn search_rooms(
             RoomNetwork::ThirdParty(instance) => Networks::One(instance),
             _ => Networks::Matrix,
         },
+        for_others: false,
     };
     page(rooms, actions, wanted).await
 }
