@@ -12,6 +12,7 @@ mod keys;
 mod links;
 mod memberships;
 mod operating;
+mod operations;
 mod peer_lists;
 mod policy_servers;
 mod recognising;
