@@ -20,6 +20,7 @@ mod residents;
 mod restoring;
 mod sending;
 mod synapse;
+mod synapse_people;
 mod telling;
 mod third_parties;
 mod transactions;
