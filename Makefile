@@ -9,8 +9,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 
-# The target triple is set in .cargo/config.toml.
-TRIPLE := x86_64-unknown-linux-gnu
+# The target triple is set in .cargo/config.toml; `make release` takes another one.
+TRIPLE ?= x86_64-unknown-linux-gnu
 CAIRN := $(CARGO_TARGET_DIR)/$(TRIPLE)/debug/cairn
 CAIRN_RELEASE := $(CARGO_TARGET_DIR)/$(TRIPLE)/release/cairn
 # The black-box tests are a workspace of their own with other features of the
@@ -105,7 +105,7 @@ build: dependencies ## Build the binary for development
 
 .PHONY: release
 release: dependencies ## Build the binary for release
-	packaging/release-environment.sh $(CARGO_TARGET_DIR) cargo build --release -p cairn
+	CAIRN_TRIPLE=$(TRIPLE) packaging/release-environment.sh $(CARGO_TARGET_DIR) cargo build --release -p cairn
 	@echo "$(CAIRN_RELEASE)"
 
 # What makes and tests packages besides a build: .ci/install-dependencies packages.

@@ -34,6 +34,20 @@ def packages(top):
     return root, [known[one] for one in found], edges
 
 
+def of_the_system():
+    """What the toolchain links in beside the packages: name, version, licence, and its text."""
+    def said(*command):
+        return subprocess.check_output(command, text=True).splitlines()[0].split()[-1]
+    rust = subprocess.check_output(["rustc", "--version"], text=True).split()[1]
+    gcc = said("gcc", "-dumpfullversion")
+    return [
+        ("glibc", said("ldd", "--version"), "LGPL-2.1-or-later", "/usr/share/doc/libc6-dev/copyright"),
+        ("gcc-runtime", gcc, "GPL-3.0-or-later WITH GCC-exception-3.1",
+         "/usr/share/doc/gcc-%s-base/copyright" % gcc.split(".")[0]),
+        ("rust-std", rust, "MIT OR Apache-2.0", None),
+    ]
+
+
 def purl(package):
     return "pkg:cargo/%s@%s" % (package["name"], package["version"])
 
@@ -52,19 +66,28 @@ def main():
                 text = path.read_text(errors="replace").strip()
                 if text and path.suffix not in (".rs", ".html"):
                     texts.setdefault(text, []).append("%s %s" % (package["name"], package["version"]))
+    system = of_the_system()
+    for name, its_version, _, path in system:
+        if path and pathlib.Path(path).exists():
+            texts["%s\n(as Debian has it)" % pathlib.Path(path).read_text(errors="replace").strip()] = \
+                ["%s %s" % (name, its_version)]
     with open(licences, "w") as out:
         out.write("Cairn is under the Apache License, version 2.0.\n\n")
         out.write("Linked into its binary, or used to build it, are:\n\n")
         for package in foreign:
             out.write("%s %s: %s\n" % (package["name"], package["version"], package["license"]))
+        for name, its_version, licence, _ in system:
+            out.write("%s %s: %s\n" % (name, its_version, licence))
         for text, names in sorted(texts.items(), key=lambda item: item[1]):
             out.write("\n%s\n%s\n\n%s\n" % ("=" * 78, ", ".join(names), text))
     names = {package["id"]: purl(package) for package in found}
     components = [{
         "type": "library", "bom-ref": purl(package), "name": package["name"],
         "version": package["version"], "purl": purl(package),
-        "licenses": [{"expression": package["license"].replace("/", " OR ")}] if package["license"] else [],
+        "licenses": [{"expression": " ".join(package["license"].replace("/", " OR ").split())}] if package["license"] else [],
     } for package in foreign]
+    components += [{"type": "library", "bom-ref": "system:" + name, "name": name, "version": its_version,
+                    "licenses": [{"expression": licence}]} for name, its_version, licence, _ in system]
     own = [{"type": "library", "bom-ref": purl(package), "name": package["name"],
             "version": package["version"], "licenses": [{"expression": "Apache-2.0"}]}
            for package in found if not package["source"] and package["id"] != root]
@@ -73,7 +96,9 @@ def main():
         "metadata": {"component": {"type": "application", "bom-ref": names[root], "name": "cairn",
                                    "version": version, "licenses": [{"expression": "Apache-2.0"}]}},
         "components": own + components,
-        "dependencies": [{"ref": names[one], "dependsOn": sorted({names[dep] for dep in deps})}
+        "dependencies": [{"ref": names[one], "dependsOn": sorted(
+                              {names[dep] for dep in deps} |
+                              ({"system:" + one[0] for one in system} if one == root else set()))}
                          for one, deps in sorted(edges.items(), key=lambda item: names[item[0]])],
     }
     # The same contents have the same number, so that a build can be repeated.

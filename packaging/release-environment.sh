@@ -1,16 +1,34 @@
 #!/bin/sh
 # release-environment.sh TARGET cargo COMMAND…: runs a command of cargo so that what it builds does not
 # say where it was built; TARGET is the folder of what is built. Two builds of one commit with the
-# same compilers are the same then, wherever they are made.
+# same compilers are the same then, wherever they are made. CAIRN_TRIPLE names another kind of
+# machine: aarch64-unknown-linux-gnu, with Debian's g++-aarch64-linux-gnu and `rustup target add`.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 target=$1
 shift
 home=${CARGO_HOME:-$HOME/.cargo}
-triple=x86_64-unknown-linux-gnu
+triple=${CAIRN_TRIPLE:-x86_64-unknown-linux-gnu}
 
 flags=
+case $triple in
+aarch64-unknown-linux-gnu)
+    flags='"-Ctarget-feature=+crt-static", '
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+    BINDGEN_EXTRA_CLANG_ARGS=--sysroot=/usr/aarch64-linux-gnu
+    # Kernels there have pages of 4, 16 or 64 KiB.
+    JEMALLOC_SYS_WITH_LG_PAGE=16
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER BINDGEN_EXTRA_CLANG_ARGS JEMALLOC_SYS_WITH_LG_PAGE
+    ;;
+*)
+    # Functions that came out the same are there once, and places to be moved when the program is
+    # loaded take a bit each. The linker is the compiler's own (lld).
+    for argument in --icf=all -z,pack-relative-relocs; do
+        flags="$flags\"-Clink-arg=-Wl,$argument\", "
+    done
+    ;;
+esac
 c_flags=
 for pair in "$home=/cargo" "$target=/target"; do
     flags="$flags\"--remap-path-prefix=$pair\", "
@@ -31,4 +49,4 @@ export PATH RUSTC_WORKSPACE_WRAPPER CFLAGS CXXFLAGS CARGO_INCREMENTAL LC_ALL TZ
 command=$1
 subcommand=$2
 shift 2
-exec "$command" "$subcommand" --config "target.$triple.rustflags=[${flags%, }]" "$@"
+exec "$command" "$subcommand" --target "$triple" --config "target.$triple.rustflags=[${flags%, }]" "$@"

@@ -1,13 +1,14 @@
 #!/bin/sh
 # run.sh PACKAGES [PART…]: tests the packages in that folder (from ../build.sh), all of it or the
-# parts lint, units, bundle, rpm, deb. Needs root, debootstrap,
+# parts binary, lint, units, bundle, rpm, deb. Needs root, debootstrap,
 # systemd-nspawn, lintian, rpm, rpmlint and minisign, and Debian's packages the first time.
 #
+# - The binary needs nothing else: it runs where there is nothing beside it.
 # - lintian and rpmlint have nothing to say that is not explained.
 # - The units are right, and as closed as they should be.
 # - The bundle is checked by verify.sh, which finds each change.
 # - The rpm goes into a root of its own and out again.
-# - The deb is installed in a Debian with systemd running, which has no network: inside.sh says
+# - The deb is installed in two Debians with systemd running, which have no network: inside.sh says
 #   what is done there. It begins with an upgrade from the commit before, if CAIRN_PREVIOUS names a
 #   folder with that commit's packages: previous.sh makes them.
 set -eu
@@ -28,8 +29,25 @@ refused() { # COMMAND…: it fails, as it should
     fi
 }
 shift
-parts=" ${*:-lint units bundle rpm deb} "
+parts=" ${*:-binary lint units bundle rpm deb} "
 wanted() { case "$parts" in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+
+if wanted binary; then
+    say "binary"
+    mkdir "$work/unpacked" "$work/empty"
+    dpkg-deb -x "$deb" "$work/unpacked"
+    binary=$work/unpacked/usr/bin/cairn
+    ldd "$binary" 2>&1 | grep "statically linked"
+    readelf -hW "$binary" | grep -q "Type: *DYN"
+    refused sh -c "readelf -lW '$binary' | grep INTERP"
+    refused sh -c "readelf -dW '$binary' | grep NEEDED"
+    refused sh -c "readelf -SW '$binary' | grep -e '\.symtab' -e '\.debug'"
+    # The oldest kernel that the C library in it works with.
+    readelf -nW "$binary" | grep -o "OS: Linux, ABI: .*"
+    cp "$binary" "$work/empty/cairn"
+    chroot "$work/empty" /cairn version
+    du -sk --apparent-size "$work/unpacked" | awk '{ printf "installed: %.1f MB\n", $1 * 1024 / 1e6 }'
+fi
 
 if wanted lint; then
     say "lintian"
@@ -81,26 +99,24 @@ if wanted rpm; then
     [ ! -e "$root/usr/bin/cairn" ]
 fi
 
-if wanted deb; then
-    say "deb, in a Debian with systemd"
-    if [ ! -e "$cache/done" ]; then
+debian() { # SUITE: the deb in a root of that Debian
+    suite=$1
+    say "deb, in Debian $suite with systemd"
+    if [ ! -e "$cache/$suite/done" ]; then
         mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[.*\] \)\?\([^ ]*\).*/\2/p' \
             /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | head -1)
-        rm -rf "$cache"
-        mkdir -p "$cache"
+        rm -rf "${cache:?}/$suite"
+        mkdir -p "$cache/$suite"
         debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,adduser,debconf,procps \
-            bookworm "$cache/root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+            "$suite" "$cache/$suite/root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
             { tail -5 "$work/debootstrap.log" >&2; exit 1; }
-        touch "$cache/done"
+        touch "$cache/$suite/done"
     fi
-    cp -a "$cache/root" "$work/root"
+    rm -rf "$work/root"
+    cp -a "$cache/$suite/root" "$work/root"
     mkdir "$work/root/packages"
     cp "$deb" "$work/root/packages/cairn.deb"
-    # The next version: the same files under a higher number.
-    mkdir "$work/next"
-    dpkg-deb -R "$deb" "$work/next"
-    sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
-    dpkg-deb --root-owner-group -Zgzip --build "$work/next" "$work/root/packages/next.deb" >/dev/null
+    cp "$work/next.deb" "$work/root/packages/next.deb"
     if [ -n "${CAIRN_PREVIOUS:-}" ]; then
         cp "$CAIRN_PREVIOUS"/cairn_*_amd64.deb "$work/root/packages/previous.deb"
     else
@@ -116,17 +132,29 @@ ExecStart=/bin/sh /packages/inside.sh
 StandardOutput=file:/packages/log
 StandardError=file:/packages/log
 ExecStopPost=/bin/sh -c 'echo \$\$EXIT_STATUS >/packages/result; systemctl exit --force'
-TimeoutStartSec=500
+TimeoutStartSec=700
 END
     ln -s ../inside.service "$work/root/etc/systemd/system/multi-user.target.wants/"
-    timeout 600 systemd-nspawn --register=no --keep-unit --quiet --private-network \
+    timeout 800 systemd-nspawn --register=no --keep-unit --quiet --private-network \
         --directory "$work/root" --boot >"$work/boot.log" 2>&1 </dev/null || true
     grep -E '^==|^\+\+' "$work/root/packages/log" || true
     if [ "$(cat "$work/root/packages/result" 2>/dev/null)" != 0 ]; then
         tail -60 "$work/root/packages/log" >&2 || tail -20 "$work/boot.log" >&2
-        echo "the deb failed" >&2
+        echo "the deb failed in $suite" >&2
         exit 1
     fi
+}
+
+if wanted deb; then
+    # The next version: the same files under a higher number.
+    mkdir "$work/next"
+    dpkg-deb -R "$deb" "$work/next"
+    sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
+    dpkg-deb --root-owner-group -Zgzip --build "$work/next" "$work/next.deb" >/dev/null
+    # The oldest Debian that the handbook names, and one whose systemd waits ever longer.
+    for suite in ${CAIRN_TEST_SUITES:-bookworm trixie}; do
+        debian "$suite"
+    done
 fi
 
 say "as they should be:$parts"

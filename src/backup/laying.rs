@@ -10,10 +10,11 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    BackupError, CONFIGURATION, FileRecord, KEY, Manifest, Progress, Repository, is_immutable,
+    BackupError, CONFIGURATION, FileRecord, KEY, Manifest, Progress, Repository,
+    folders::{create, is_empty, make_folder, sync_disk},
+    is_immutable,
     making::{MANIFEST, media_name},
     manifest::{hexadecimal, is_safe},
-    repository::{create, is_empty, make_folder, sync_disk},
 };
 
 /// How many bytes are read at once.
@@ -267,7 +268,7 @@ pub fn give_to_owner(folder: &Path, skipped: Option<&str>) -> Result<(), BackupE
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         let is_last = skipped.is_some_and(|name| folder.ends_with(name));
-        for path in crate::repository::entries(&folder)? {
+        for path in crate::folders::entries(&folder)? {
             let found = fs::symlink_metadata(&path).map_err(BackupError::reading(&path))?;
             if (found.uid(), found.gid()) != (owner.uid(), owner.gid()) {
                 lchown(&path, Some(owner.uid()), Some(owner.gid()))

@@ -17,6 +17,7 @@
 //! written into; a byte that is written back without its hash having been compared.
 
 mod error;
+mod folders;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod laying;

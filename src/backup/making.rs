@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     About, BackupError, FileRecord, Manifest, NoProgress, Progress, Recipient, Repository, Sealed,
+    folders::entries,
     manifest::{hexadecimal, is_safe, parse_hexadecimal},
     mending::hash_of,
-    repository::entries,
 };
 
 /// How many bytes are read at once.

@@ -14,11 +14,12 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    BackupError, FileRecord, Held, Progress, Repository, is_immutable,
+    BackupError, FileRecord, Held, Progress, Repository,
+    folders::{create, entries, make_folder},
+    is_immutable,
     laying::sync_all,
     making::{copy_all, media_name},
     manifest::{hexadecimal, parse_hexadecimal},
-    repository::{create, entries, make_folder},
 };
 
 /// How many bytes are read at once.

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
 };
 
-use crate::{BackupError, Repository, manifest::parse_hexadecimal, repository::entries};
+use crate::{BackupError, Repository, folders::entries, manifest::parse_hexadecimal};
 
 impl Repository {
     /// Removes all backups but the newest `keep`, and the bytes that none of those needs.

@@ -5,6 +5,7 @@
 //! names the nearest known one.
 
 mod address;
+mod checks;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod options;
@@ -12,18 +13,13 @@ mod registrations;
 mod sections;
 mod source;
 
-use std::{
-    fs::File,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use certificates::CertificateOptions;
 use client_api::{RtcOptions, WellKnownOptions};
 use console::JoiningOptions;
 use delivery::{AppservicesOptions, PushOptions};
-use graph::Version;
 use mail::MailOptions;
 use media::MediaOptions;
 use outgoing::OutgoingOptions;
@@ -34,7 +30,7 @@ use ruma_common::{OwnedServerName, ServerName};
 use serde::Serialize;
 use services::Registration;
 use store::DatabaseOptions;
-use web::{LimitsOptions, Serves};
+use web::LimitsOptions;
 
 pub(crate) use self::sections::example;
 #[cfg(test)]
@@ -43,9 +39,6 @@ use self::{
     options::{ListenerOptions, LogOptions},
     source::{Problem, Source},
 };
-
-/// An event may have 65,536 bytes, and its escaped JSON somewhat more.
-const SMALLEST_BODY_LIMIT: u64 = 131_072;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -215,7 +208,7 @@ impl Config {
             toml::from_str(text).map_err(|error| invalid(vec![source.decoding_problem(&error)]))?;
         resolve_paths(&mut document, file.parent().unwrap_or(Path::new("")));
 
-        let mut problems = problems_of(&source, &document);
+        let mut problems = checks::problems_of(&source, &document);
         let server_name = match ServerName::parse(&document.server_name) {
             Ok(server_name) => server_name,
             Err(_) => {
@@ -311,352 +304,5 @@ fn resolve_paths(document: &mut Document, folder: &Path) {
     }
 }
 
-/// What is wrong although every value has the right type; the server's name is
-/// checked apart.
-fn problems_of(source: &Source<'_>, document: &Document) -> Vec<Problem> {
-    let mut problems = listener_problems(source, document);
-    problems.extend(address::problems(source, document));
-    let mut report = |path: &[&str], message: String| problems.push(source.problem(path, message));
-
-    if document.data_dir.as_os_str().is_empty() {
-        report(
-            &["data_dir"],
-            "`data_dir` is empty: name a folder".to_owned(),
-        );
-    }
-    let version = document.rooms.default_version.as_str();
-    let stable = || Version::KNOWN.into_iter().filter(|it| it.is_stable());
-    if !stable().any(|it| it.as_str() == version) {
-        let known = stable().map(Version::as_str).collect::<Vec<_>>().join(", ");
-        report(
-            &["rooms", "default_version"],
-            format!("rooms of version `{version}` cannot be created here; choose one of {known}"),
-        );
-    }
-    if let Err(error) = document.media.open_before() {
-        report(&["media", "unauthenticated_until"], error.to_string());
-    }
-    for mistake in document.mail.mistakes() {
-        report(&["mail", mistake.key], mistake.text);
-    }
-    let password_file = &document.mail.password_file;
-    if !password_file.as_os_str().is_empty()
-        && let Err(message) = readable(password_file)
-    {
-        report(&["mail", "password_file"], message);
-    }
-    if document.registration.require_email && !document.mail.is_on() {
-        report(
-            &["registration", "require_email"],
-            "`require_email` needs a relay: name one in [mail]".to_owned(),
-        );
-    }
-    for (index, root) in document.outgoing.trusted_roots.iter().enumerate() {
-        if let Err(message) = readable(root) {
-            report(&["outgoing", "trusted_roots", &index.to_string()], message);
-        }
-    }
-    for (index, name) in document.federation.key_servers.iter().enumerate() {
-        if ServerName::parse(name).is_err() {
-            report(
-                &["federation", "key_servers", &index.to_string()],
-                format!("`{name}` is no server name"),
-            );
-        }
-    }
-    for (name, error) in document.federation.pinned_key_problems() {
-        report(&["federation", "pinned_keys", name], error.to_string());
-    }
-    if let Err(error) = document.federation.authority() {
-        report(&["federation", "peer_list_key"], error.to_string());
-    }
-    if let Err(error) = document.federation.list_url() {
-        report(&["federation", "peer_list_url"], error.to_string());
-    }
-    let delegate = document.well_known.server.as_str();
-    if !delegate.is_empty() && ServerName::parse(delegate).is_err() {
-        report(
-            &["well_known", "server"],
-            format!("`{delegate}` is no server name, which has no https:// before it"),
-        );
-    }
-    for name in document.federation.overrides.keys() {
-        if ServerName::parse(name).is_err() {
-            report(
-                &["federation", "overrides", name],
-                format!("`{name}` is no server name"),
-            );
-        }
-    }
-    if document.limits.max_body_bytes < SMALLEST_BODY_LIMIT {
-        report(
-            &["limits", "max_body_bytes"],
-            format!("`max_body_bytes` must be at least {SMALLEST_BODY_LIMIT}, so that events fit"),
-        );
-    }
-    problems.sort_by_key(|problem| problem.line);
-    problems
-}
-
-fn listener_problems(source: &Source<'_>, document: &Document) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let listeners = &document.listener;
-    if !listeners
-        .iter()
-        .any(|listener| listener.serves.contains(&Serves::Client))
-    {
-        problems.push(
-            source.problem(
-                &["listener"],
-                "no listener serves \"client\", so nobody could sign in: add \
-             [[listener]] with an address and serves = [\"client\"]"
-                    .to_owned(),
-            ),
-        );
-    }
-    for (index, listener) in listeners.iter().enumerate() {
-        let number = index.to_string();
-        let mut report = |key: &str, message: String| {
-            problems.push(source.problem(&["listener", &number, key], message));
-        };
-        if listener.serves.is_empty() {
-            report("serves", "a listener must serve something".to_owned());
-        }
-        let taken = |other: &ListenerOptions| other.address == listener.address;
-        if !takes_any_port(listener.address) && listeners.iter().take(index).any(taken) {
-            report(
-                "address",
-                format!("two listeners have the address {}", listener.address),
-            );
-        }
-        let Some(tls) = &listener.tls else { continue };
-        let own = own_certificate(document).unwrap_or_default();
-        for (key, path) in [("certificate", &tls.certificate), ("key", &tls.key)] {
-            if path.as_os_str().is_empty() {
-                report("tls", format!("`{key}` is empty: name a PEM file"));
-            } else if *path == own {
-                // The server makes it.
-            } else if let Err(message) = readable(path) {
-                report("tls", message);
-            }
-        }
-    }
-    problems
-}
-
-/// The file of the certificate that the server makes or gets by itself, if it does.
-fn own_certificate(document: &Document) -> Option<PathBuf> {
-    let folder = document.data_dir.join(certificates::FOLDER);
-    let is_own = !document.certificates.names.is_empty();
-    is_own.then(|| folder.join(certificates::SERVER))
-}
-
-fn takes_any_port(address: SocketAddr) -> bool {
-    address.port() == 0
-}
-
-/// Opens `file` and closes it again; the error is a sentence.
-fn readable(file: &Path) -> Result<(), String> {
-    match File::open(file) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{} cannot be read: {error}", file.display())),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: &str = "server_name = \"a.test\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n";
-
-    fn problems(text: &str) -> Vec<String> {
-        match Config::parse(Path::new("/etc/cairn/cairn.toml"), text) {
-            Ok(_) => Vec::new(),
-            Err(error) => error.problems().iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    #[test]
-    fn a_small_configuration_is_enough() {
-        let config = Config::parse(Path::new("/etc/cairn/cairn.toml"), SMALL).unwrap();
-        assert_eq!(config.server_name, "a.test");
-        assert_eq!(config.data_dir, Path::new("/var/lib/cairn"));
-        assert_eq!(config.rooms.default_version, "12");
-        assert_eq!(config.listeners[0].serves, [Serves::Client]);
-    }
-
-    #[test]
-    fn paths_start_at_the_files_folder() {
-        let text = format!("data_dir = \"data\"\n{SMALL}");
-        let config = Config::parse(Path::new("/srv/cairn.toml"), &text).unwrap();
-        assert_eq!(config.data_dir, Path::new("/srv/data"));
-    }
-
-    #[test]
-    fn secrets_are_not_shown() {
-        let text = format!("{SMALL}[registration]\nshared_secret = \"hush\"\n");
-        let config = Config::parse(Path::new("cairn.toml"), &text).unwrap();
-        assert_eq!(config.registration.shared_secret.reveal(), "hush");
-        for shown in [
-            toml::to_string(&config).unwrap(),
-            serde_json::to_string(&config).unwrap(),
-            format!("{config:?}"),
-        ] {
-            assert!(
-                !shown.contains("hush") && shown.contains("(hidden)"),
-                "{shown}"
-            );
-        }
-    }
-
-    #[test]
-    fn credentials_that_are_not_there_are_named() {
-        let text = format!("{SMALL}[registration]\nshared_secret = \"credential:mine\"\n");
-        let config = Config::parse(Path::new("cairn.toml"), &text).unwrap();
-        assert!(config.registration.shared_secret.is_empty());
-        assert_eq!(config.absent_credentials(), ["mine"]);
-    }
-
-    #[test]
-    fn mistakes_are_named_with_their_line() {
-        let file = "/etc/cairn/cairn.toml";
-        let too_big = "server_name = \"a b\"";
-        for (text, expected) in [
-            (
-                format!("{SMALL}adress = \"127.0.0.1:1\"\n"),
-                "4: unknown key `adress` in [[listener]]; the nearest known key is `address`",
-            ),
-            (
-                format!("sever_name = \"b.test\"\n{SMALL}"),
-                "1: unknown key `sever_name`; the nearest known key is `server_name`",
-            ),
-            (
-                format!("{SMALL}[romms]\n"),
-                "4: unknown key `romms`; the nearest known key is `rooms`",
-            ),
-            (
-                format!("default_version = \"12\"\n{SMALL}"),
-                "1: unknown key `default_version`; it belongs in [rooms]",
-            ),
-            (
-                format!("{SMALL}tls = {{ cert = \"x\" }}\n"),
-                "4: unknown key `cert` in [listener.tls]; the nearest known key is `key`",
-            ),
-            (
-                format!("{SMALL}[rooms]\ndefault_version = \"13\"\n"),
-                "5: rooms of version `13` cannot be created here; \
-                 choose one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12",
-            ),
-            (
-                SMALL.replace("\"a.test\"", "\"a b\""),
-                "1: `a b` is no server name: write a domain such as council.example",
-            ),
-            (
-                format!(
-                    "{SMALL}tls = {{ certificate = \"/nowhere/a.pem\", key = \"/dev/null\" }}\n"
-                ),
-                "4: /nowhere/a.pem cannot be read: No such file or directory (os error 2)",
-            ),
-            (
-                format!("{SMALL}[media]\nunauthenticated_until = \"tomorrow\"\n"),
-                "5: `unauthenticated_until` is \"tomorrow\": write \"\", \"always\" or a day \
-                 such as \"2026-12-31\"",
-            ),
-            (
-                format!("{SMALL}[mail]\nrelay = \"mail.example\"\nsender = \"a@b.test\"\n"),
-                "5: `relay` is a host and a port, such as mail.council.example:587",
-            ),
-            (
-                format!("{SMALL}[registration]\nrequire_email = true\n"),
-                "5: `require_email` needs a relay: name one in [mail]",
-            ),
-            (
-                format!("{SMALL}[federation]\npinned_keys = {{ \"b.test\" = [\"x\"] }}\n"),
-                "5: `x` is no key: write \"ed25519:<name> <key in base64>\"",
-            ),
-            (
-                format!("{SMALL}[federation]\nkey_servers = [\"b.test\", \"b test\"]\n"),
-                "5: `b test` is no server name",
-            ),
-            (
-                format!("{SMALL}[well_known]\nserver = \"https://b.test\"\n"),
-                "5: `https://b.test` is no server name, which has no https:// before it",
-            ),
-            (
-                format!("{SMALL}[federation.overrides]\n\"b test\" = \"127.0.0.1:1\"\n"),
-                "5: `b test` is no server name",
-            ),
-            (
-                format!("{too_big}\n"),
-                "1: `a b` is no server name: write a domain such as council.example",
-            ),
-        ] {
-            assert_eq!(
-                problems(&text).first(),
-                Some(&format!("{file}:{expected}")),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn values_of_the_wrong_kind_are_named_with_their_line() {
-        for (text, line, part) in [
-            (format!("{SMALL}serves = [\"client\", \"tea\"]\n"), 4, "tea"),
-            (
-                format!("{SMALL}trusted_proxies = [\"10.0.0.0/99\"]\n"),
-                4,
-                "not a network",
-            ),
-            (
-                SMALL.replace("127.0.0.1:0", "localhost:80"),
-                3,
-                "socket address",
-            ),
-            (
-                format!("{SMALL}[limits]\nenabled = \"yes\"\n"),
-                5,
-                "boolean",
-            ),
-            (
-                format!("{SMALL}[registration]\nmode = \"opne\"\n"),
-                5,
-                "`open`",
-            ),
-            (format!("{SMALL}[limits\n"), 4, ""),
-        ] {
-            let problems = problems(&text);
-            let place = format!("/etc/cairn/cairn.toml:{line}: ");
-            let fits = |problem: &String| problem.starts_with(&place) && problem.contains(part);
-            assert!(
-                problems.len() == 1 && problems.iter().all(fits),
-                "{text}\n{problems:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn somebody_must_be_able_to_sign_in() {
-        for text in [
-            "server_name = \"a.test\"\n",
-            "server_name = \"a.test\"\n[[listener]]\nserves = [\"metrics\"]\n",
-        ] {
-            let problems = problems(text);
-            assert!(
-                problems[0].contains("no listener serves \"client\""),
-                "{problems:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_missing_file_says_how_to_get_one() {
-        let error = Config::load(Path::new("/nowhere/cairn.toml")).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("/nowhere/cairn.toml cannot be read: ")
-        );
-        assert!(error.to_string().contains("`cairn init`"));
-    }
-}
+mod tests;

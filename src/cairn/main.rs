@@ -5,6 +5,7 @@
 //! handed to whoever needs it: there is no registry of services, and what a verb
 //! decides is decided in a crate below, never here.
 
+mod allocator;
 mod command_line;
 mod config;
 mod gauges;
@@ -23,10 +24,6 @@ mod systemd;
 mod verbs;
 
 use std::process::ExitCode;
-
-/// RocksDB uses jemalloc too: one allocator for the whole process.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     command_line::run()

@@ -36,9 +36,10 @@ pub(crate) async fn ask_because(
     };
     let body = serde_json::to_vec(&order).map_err(|error| gone(&error))?;
     let asked = (Method::POST, admin_api::ADMINISTRATION);
-    let Some((status, answer)) = exchange(path, asked, body).await? else {
+    let Some((status, body)) = exchange(path, asked, body).await? else {
         return Ok(None);
     };
+    let answer = json_of(&body)?;
     if status.is_success() {
         return Ok(Some(answer));
     }
@@ -53,7 +54,20 @@ pub(crate) async fn ask_because(
 /// That it does not answer.
 pub(crate) async fn get(path: &Path, page: &str) -> Result<Option<Value>, Failure> {
     let answer = exchange(path, (Method::GET, page), Vec::new()).await?;
-    Ok(answer.map(|(_, answer)| answer))
+    answer.map(|(_, body)| json_of(&body)).transpose()
+}
+
+/// The same where the page is text.
+///
+/// # Errors
+/// As [`get`].
+pub(crate) async fn get_text(path: &Path, page: &str) -> Result<Option<String>, Failure> {
+    let answer = exchange(path, (Method::GET, page), Vec::new()).await?;
+    Ok(answer.map(|(_, body)| String::from_utf8_lossy(&body).into_owned()))
+}
+
+fn json_of(body: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(body).map_err(|error| gone(&error))
 }
 
 fn gone(error: &dyn std::fmt::Display) -> Failure {
@@ -64,7 +78,7 @@ async fn exchange(
     path: &Path,
     (method, page): (Method, &str),
     body: Vec<u8>,
-) -> Result<Option<(StatusCode, Value)>, Failure> {
+) -> Result<Option<(StatusCode, Bytes)>, Failure> {
     // No file, or one that a killed server left: nobody is there.
     let Ok(stream) = UnixStream::connect(path).await else {
         return Ok(None);
@@ -92,7 +106,5 @@ async fn exchange(
             Ok(()) => return Err(gone(&"it closed the connection")),
         }),
     };
-    let (status, bytes) = answered.map_err(|error| gone(&error))?;
-    let answer: Value = serde_json::from_slice(&bytes).map_err(|error| gone(&error))?;
-    Ok(Some((status, answer)))
+    answered.map(Some).map_err(|error| gone(&error))
 }

@@ -149,7 +149,7 @@ impl Outgoing {
     /// address, itself.
     ///
     /// # Errors
-    /// [`OutgoingError::Name`] if nobody could say.
+    /// [`OutgoingError::NoName`] if it has none, [`OutgoingError::Name`] if nobody could say.
     pub async fn configured_addresses(&self, host: &str) -> Result<Vec<IpAddr>, OutgoingError> {
         self.names.addresses(host).await
     }

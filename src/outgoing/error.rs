@@ -17,6 +17,9 @@ pub enum OutgoingError {
     /// The name has no address, or nobody can be asked.
     #[error("the name was not resolved: {0}")]
     Name(String),
+    /// The name servers say that nothing has this name.
+    #[error("there is no address for the name {0}")]
+    NoName(String),
     /// Nobody listens there, or the connection broke.
     #[error("the connection failed: {0}")]
     Connection(Arc<std::io::Error>),
@@ -40,7 +43,7 @@ impl OutgoingError {
         match self {
             Self::Url | Self::PlainHttp => "url",
             Self::Address(_) => "address",
-            Self::Name(_) => "name",
+            Self::Name(_) | Self::NoName(_) => "name",
             Self::Connection(_) => "connection",
             Self::Exchange(_) => "exchange",
             Self::Timeout => "timeout",

@@ -117,7 +117,10 @@ impl Names {
         let found = timeout(QUESTION, resolver.lookup_ip(host))
             .await
             .map_err(|_| OutgoingError::Name("no name server answered in time".to_owned()))?
-            .map_err(|error| OutgoingError::Name(error.to_string()))?;
+            .map_err(|error| match error.is_no_records_found() {
+                true => OutgoingError::NoName(host.to_owned()),
+                false => OutgoingError::Name(error.to_string()),
+            })?;
         Ok(found.iter().collect())
     }
 

@@ -296,6 +296,21 @@ impl Rooms {
         (users, last.min(sequence))
     }
 
+    /// Those of some rooms in which who types has changed after a number.
+    pub fn typing_among(
+        &self,
+        rooms: impl Iterator<Item = RoomSerial>,
+        since: u64,
+    ) -> Vec<RoomSerial> {
+        if self.typing_sequence() <= since {
+            return Vec::new();
+        }
+        let typing = self.inner.typing.rooms.lock();
+        let has_changed =
+            |room: &RoomSerial| typing.get(room).is_some_and(|here| here.sequence > since);
+        rooms.filter(has_changed).collect()
+    }
+
     /// The number of the last change of any room: what [`Rooms::typing`] gives later is
     /// either higher or was seen.
     pub fn typing_sequence(&self) -> u64 {

@@ -12,7 +12,7 @@ use rocksdb::{
 
 use runtime::Metrics;
 
-use crate::{Family, Key, OpenError, StoreError, Table, Value, damage::Damage};
+use crate::{Family, Key, OpenError, StoreError, Table, Value, damage::Damage, manifest};
 
 /// The store's own rows.
 pub(crate) const META_BY_NAME: Table<u8, Vec<u8>> = Table::new(0, Family::Index, "META_BY_NAME");
@@ -82,6 +82,7 @@ impl Database {
     ) -> Result<Self, OpenError> {
         let lock = lock_folder(folder)?;
         let path = folder.join("database");
+        manifest::must_be_sound(&path)?;
         refuse_foreign(&path)?;
         look(&path)?;
         let cache = Cache::new_lru_cache(options.cache_bytes);

@@ -125,6 +125,16 @@ pub enum OpenError {
         /// RocksDB's words, which name the file.
         reason: String,
     },
+    /// The list of the database's files is damaged. Nothing was changed.
+    #[error(
+        "the list of the database's files is damaged ({}, at byte {at}). Nothing was changed. Look after the disk; then restore the newest backup (cairn backup restore FOLDER)", list.display()
+    )]
+    ListDamaged {
+        /// The list's file.
+        list: PathBuf,
+        /// Where in it the damage begins.
+        at: u64,
+    },
     /// RocksDB could not open it.
     #[error("the database in {} cannot be opened: {reason}", path.display())]
     Database {

@@ -23,7 +23,7 @@ use std::{
 
 use runtime::Timestamp;
 
-use crate::{OpenError, Position, checkpoint::look, tail};
+use crate::{OpenError, Position, checkpoint::look, manifest, tail};
 
 /// The file's name in the data folder.
 const NAME: &str = "synced";
@@ -201,11 +201,12 @@ pub(crate) fn cut_anyway(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a log that RocksDB would never come to the end of.
+/// Refuses a log that RocksDB would never come to the end of, and a damaged list of files.
 ///
 /// # Errors
-/// [`OpenError::Damaged`], which names the file.
+/// [`OpenError::Damaged`] or [`OpenError::ListDamaged`], which name the file.
 pub(crate) fn must_be_readable(database: &Path) -> Result<(), OpenError> {
+    manifest::must_be_sound(database)?;
     let logs = logs(database);
     let trapped = logs.iter().find(|log| !matches!(tail::trap(log), Ok(None)));
     match trapped {

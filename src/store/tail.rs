@@ -1,55 +1,29 @@
 //! Ends of RocksDB's log that its reader does not survive.
 //!
-//! A header that says that the file was used before, in one that was not, keeps RocksDB 11.8 in a
-//! circle for ever (`log::Reader::ReadPhysicalRecord` returns `kBadRecord` and stays where it
-//! is). One flipped bit makes such a header of a good one, and so can what a power cut leaves.
-//! So the log is looked through before RocksDB sees it.
+//! A header that says that the file was used before, in one that was not, keeps RocksDB in a circle
+//! for ever ([`USED_AGAIN`]). One flipped bit makes such a header of a good one, and so can what
+//! a power cut leaves. So the log is looked through before RocksDB sees it.
 
 use std::{
     fs::{self, File},
     io::{self, Read as _},
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
-/// The log is read in blocks of so many bytes; no record goes over the end of one.
-const BLOCK: usize = 32 << 10;
-/// A header: sum (4), length (2), kind (1).
-const HEADER: usize = 7;
-/// The kinds of records in files that are used again.
-const USED_AGAIN: [u8; 6] = [5, 6, 7, 8, 11, 131];
+use crate::frames::{self, USED_AGAIN};
 
 /// Where the first header stands at which RocksDB would not go on; none if there is none.
 pub(crate) fn trap(log: &Path) -> io::Result<Option<u64>> {
-    let mut file = File::open(log)?;
-    let (mut block, mut begins, mut has_record) = (Vec::with_capacity(BLOCK), 0_u64, false);
-    loop {
-        block.clear();
-        let limit = BLOCK as u64;
-        (&mut file).take(limit).read_to_end(&mut block)?;
-        let mut rest = block.as_slice();
-        while let Some((&[_, _, _, _, low, high, kind], behind)) =
-            rest.split_first_chunk::<HEADER>()
-        {
-            if USED_AGAIN.contains(&kind) {
-                let place = begins + (block.len() - rest.len()) as u64;
-                return Ok(has_record.then_some(place));
-            }
-            let length = usize::from(u16::from_le_bytes([low, high]));
-            if kind == 0 && length == 0 {
-                break;
-            }
-            let Some(next) = behind.get(length..) else {
-                // Longer than its block: here RocksDB ends by itself.
-                return Ok(None);
-            };
-            has_record = true;
-            rest = next;
+    let mut has_record = false;
+    let found = frames::walk(log, |frame| {
+        if USED_AGAIN.contains(&frame.kind) {
+            return ControlFlow::Break(has_record.then_some(frame.at));
         }
-        if block.len() < BLOCK {
-            return Ok(None);
-        }
-        begins += limit;
-    }
+        has_record |= frame.is_whole();
+        ControlFlow::Continue(())
+    })?;
+    Ok(found.flatten())
 }
 
 /// A copy of the database with its log cut off at `end`, to look at; hard links but for the

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use model::{Membership, RoomChange, RoomSerial, UserSerial, room_scope, tables};
+use model::{Membership, RoomChange, RoomSerial, UserSerial, tables};
 use rooms::RoomCommit;
 use store::{Position, Read, Snapshot, Store};
 
@@ -41,7 +41,7 @@ pub(crate) fn changes(
             if record.last_join > since.0 {
                 // Everybody there is new to the user.
                 joined_members(window.snapshot, *room, &mut changed)?;
-            } else if store.changed_since(room_scope(*room), since) {
+            } else if window.has_changed(*room) {
                 let found = (&mut changed, &mut gone);
                 room_changes(store, window, *room, since, up_to, found)?;
             }
@@ -57,10 +57,9 @@ pub(crate) fn changes(
         up_to,
     )?);
     gone.remove(&window.user);
-    let joined: BTreeSet<RoomSerial> = window.joined().map(|(room, _)| room).collect();
     let mut left = BTreeSet::new();
     for user in gone {
-        if !shares(window.snapshot, user, &joined)? {
+        if !window.shares_room(user)? {
             changed.remove(&user);
             left.insert(user);
         }
@@ -206,20 +205,6 @@ fn joined_members(
         }
     }
     Ok(())
-}
-
-fn shares(
-    snapshot: &Snapshot,
-    user: UserSerial,
-    rooms: &BTreeSet<RoomSerial>,
-) -> Result<bool, SyncError> {
-    for row in snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(user,)) {
-        let ((_, room), record) = row?;
-        if record.membership == Membership::Join && rooms.contains(&room) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn names(snapshot: &Snapshot, users: BTreeSet<UserSerial>) -> Result<Vec<String>, SyncError> {

@@ -1,13 +1,12 @@
 //! Who is there, as `/sync` tells it (client-server API, "Presence").
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use accounts::Session;
-use model::{Membership, RoomSerial, UserSerial, tables};
+use model::UserSerial;
 use rooms::{Present, ShownPresence};
 use ruma_common::presence::PresenceState;
 use serde_json::json;
-use store::Read;
 
 use crate::{Sync, SyncError, v3::Question, window::Window};
 
@@ -37,10 +36,9 @@ impl Sync {
             return Ok(Vec::new());
         }
         let since = question.since.map(|token| token.ephemeral);
-        let own: HashSet<RoomSerial> = window.joined().map(|(room, _)| room).collect();
         let mut news = BTreeMap::new();
         for (user, presence) in rooms.presences_since(since) {
-            if user == window.user || shares_room(window, &own, user)? {
+            if user == window.user || window.shares_room(user)? {
                 news.insert(user, presence);
             }
         }
@@ -57,21 +55,6 @@ impl Sync {
         }
         Ok(events)
     }
-}
-
-/// Whether another user is in one of these rooms.
-fn shares_room(
-    window: &Window<'_>,
-    own: &HashSet<RoomSerial>,
-    other: UserSerial,
-) -> Result<bool, SyncError> {
-    for row in window.snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(other,)) {
-        let ((_, room), record) = row?;
-        if record.membership == Membership::Join && own.contains(&room) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn event(

@@ -1,5 +1,7 @@
 //! The parts of an answer of `/sync`.
 
+use std::collections::BTreeSet;
+
 use model::{DeviceSerial, Membership, MembershipRecord, RoomSerial, device_scope};
 use rooms::{Counts, EventReader, ReceiptViewer, Unread};
 use ruma_common::OwnedUserId;
@@ -28,7 +30,12 @@ impl Sync {
         rooms: &mut Composer,
     ) -> Result<(), SyncError> {
         let mut join = Composer::object();
+        let candidates = self.candidates(question, window);
         for (room, record) in window.joined() {
+            let is_candidate = |candidates: &BTreeSet<_>| candidates.contains(&room);
+            if !candidates.as_ref().is_none_or(is_candidate) && !window.is_new(record.last_join) {
+                continue;
+            }
             if let Some((room_id, json)) = self.joined_room(question, window, room, record)? {
                 join.field(&room_id, &json);
             }
@@ -37,6 +44,20 @@ impl Sync {
             rooms.field("join", &join.finish());
         }
         Ok(())
+    }
+
+    /// The rooms of which there may be something to tell, besides those that are new to the
+    /// user; `None` if of every room.
+    fn candidates(&self, question: &Question, window: &Window<'_>) -> Option<BTreeSet<RoomSerial>> {
+        let since = question.since?;
+        if question.view.full_state || window.recounts() {
+            return None;
+        }
+        let joined = window.joined().map(|(room, _)| room);
+        let typing = self.inner.rooms.typing_among(joined, since.ephemeral);
+        let changed = window.changed_rooms().iter().chain(&typing);
+        let own = window.room_data.keys().chain(&window.private_receipts);
+        Some(changed.chain(own).copied().collect())
     }
 
     /// A joined room's id and part; `None` if nothing happened there.
@@ -49,11 +70,7 @@ impl Sync {
     ) -> Result<Option<(String, String)>, SyncError> {
         let is_new = window.is_new(record.last_join) || question.view.full_state;
         let typing = self.typing(question, window, room, window.is_new(record.last_join))?;
-        let changed = window.since.is_none_or(|since| {
-            self.inner
-                .store
-                .changed_since(model::room_scope(room), since)
-        });
+        let changed = window.has_changed(room);
         let recounted = window.recounts()
             && self.inner.rooms.has_unread_events(
                 window.snapshot,

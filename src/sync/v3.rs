@@ -144,24 +144,30 @@ impl Sync {
             let snapshot = self.inner.store.snapshot();
             let scopes = scopes(&self.inner.rooms, &snapshot, user, device)?;
             drop(snapshot);
-            // Subscribe first, read second: what comes between is not missed.
-            if !immediate && watched.as_ref().is_none_or(|(of, _)| *of != scopes) {
-                watched = Some((scopes.clone(), self.inner.store.watch(&scopes)));
+            watched = watched.filter(|(of, _)| *of == scopes);
+            let mut told = None;
+            if immediate || !self.is_quiet(since, &scopes) {
+                let is_little = self.is_little_news(&question, &scopes);
+                let answer = self.answer(question.clone(), is_little).await?;
+                if immediate || answer.has_news {
+                    return Ok(Bytes::from(answer.json));
+                }
+                told = Some(answer);
             }
-            if let Some((_, watch)) = &mut watched
-                && self.is_quiet(since, &scopes)
-                && self.wait(watch, deadline).await
-            {
+            // Subscribe first, read second: what comes between is not missed. Who finds news
+            // at once need not subscribe.
+            let Some((_, watch)) = &mut watched else {
+                watched = Some((scopes.clone(), self.inner.store.watch(&scopes)));
+                continue;
+            };
+            if self.wait(watch, deadline).await {
                 continue;
             }
-            let is_little = self.is_little_news(&question, &scopes);
-            let answer = self.answer(question.clone(), is_little).await?;
-            let Some((_, watch)) = watched.as_mut().filter(|_| !answer.has_news) else {
-                return Ok(Bytes::from(answer.json));
+            let answer = match told {
+                Some(answer) => answer,
+                None => self.answer(question, true).await?,
             };
-            if !self.wait(watch, deadline).await {
-                return Ok(Bytes::from(answer.json));
-            }
+            return Ok(Bytes::from(answer.json));
         }
     }
 

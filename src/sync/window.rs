@@ -36,6 +36,7 @@ pub(crate) struct Window<'a> {
     /// What happened in rooms, as far as it was asked for.
     news: RefCell<HashMap<RoomSerial, Option<Arc<RoomNews>>>>,
     ignored: OnceCell<Arc<Ignored>>,
+    changed_rooms: OnceCell<Vec<RoomSerial>>,
 }
 
 impl<'a> Window<'a> {
@@ -71,6 +72,7 @@ impl<'a> Window<'a> {
             reader,
             news: RefCell::default(),
             ignored: OnceCell::new(),
+            changed_rooms: OnceCell::new(),
         };
         let Some(since) = since else {
             return Ok(window);
@@ -126,6 +128,30 @@ impl<'a> Window<'a> {
         self.since.is_none_or(|since| position > since.0)
     }
 
+    /// The joined rooms in which something may have happened, in their order: found by what
+    /// happened, not by looking at each room.
+    pub(crate) fn changed_rooms(&self) -> &[RoomSerial] {
+        self.changed_rooms.get_or_init(|| {
+            let joined = self.joined().map(|(room, _)| room);
+            let Some(since) = self.since else {
+                return joined.collect();
+            };
+            let changed = self
+                .reader
+                .store()
+                .changed_among(joined.map(room_scope), since);
+            changed
+                .iter()
+                .map(|scope| RoomSerial(scope.serial))
+                .collect()
+        })
+    }
+
+    /// Whether something may have happened in a joined room.
+    pub(crate) fn has_changed(&self, room: RoomSerial) -> bool {
+        self.changed_rooms().binary_search(&room).is_ok()
+    }
+
     /// Those whom the user ignores.
     pub(crate) fn ignored(&self) -> Result<&Ignored, SyncError> {
         if let Some(known) = self.ignored.get() {
@@ -154,6 +180,18 @@ impl<'a> Window<'a> {
         };
         let permission = accounts::invite_permission(self.snapshot, self.user, &other)?;
         Ok(permission == InvitePermission::Allow)
+    }
+
+    /// Whether another user is in a room that the user is joined to.
+    pub(crate) fn shares_room(&self, other: UserSerial) -> Result<bool, SyncError> {
+        let is_joined = |record: &MembershipRecord| record.membership == Membership::Join;
+        for row in self.snapshot.scan(&tables::MEMBERSHIP_BY_USER, &(other,)) {
+            let ((_, room), record) = row?;
+            if is_joined(&record) && self.rooms.get(&room).is_some_and(is_joined) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The rooms that the user is joined to.

@@ -33,6 +33,7 @@ mod health;
 mod json;
 mod limits;
 mod listener;
+mod logged;
 mod measures;
 mod multipart;
 mod options;

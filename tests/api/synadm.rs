@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use harness::{PASSWORD, Server};
+use harness::{PASSWORD, Server, python_with};
 use serde_json::{Value, json};
 
 /// What is installed from PyPI, the first time, into the target folder.
@@ -16,22 +16,9 @@ const SYNADM: &str = "synadm==0.49.2";
 fn synadm() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(SYNADM);
-        let complete = folder.join("complete");
-        if !complete.exists() {
-            let _ = fs::remove_dir_all(&folder);
-            run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-            let python = folder.join("bin/python");
-            run(Command::new(python).args(["-m", "pip", "install", "--quiet", SYNADM]));
-            fs::write(complete, "").unwrap();
-        }
-        folder.join("bin/synadm")
+        let python = python_with(Path::new(env!("CARGO_TARGET_TMPDIR")), SYNADM);
+        python.with_file_name("synadm")
     })
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().unwrap();
-    assert!(status.success(), "{command:?}: {status}");
 }
 
 struct Tool {

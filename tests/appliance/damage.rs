@@ -214,6 +214,14 @@ async fn a_damaged_file_is_named_and_put_back_from_a_backup() {
         failed += usize::from(alice_now.event(&room, event).await.status == 500);
     }
     assert!(failed > 0, "no message is damaged");
+    // Whoever looks into the log finds request, room and person, and no name.
+    let log = fs::read_to_string(server.log_file()).unwrap();
+    let entry = log.lines().find(|line| line.contains("failed with 500"));
+    let entry = entry.unwrap_or_else(|| panic!("no entry in {log}"));
+    for field in [" request_id=", " user_hash=", &format!(" room={room}")] {
+        assert!(entry.contains(field), "{field} in {entry}");
+    }
+    assert!(!log.contains("alice"), "{log}");
     let request = alice_now.request(reqwest::Method::GET, "/_cairn/health");
     let health = alice_now.send_request(request).await.body;
     let reasons = health["reasons"].to_string();
@@ -256,4 +264,51 @@ async fn a_damaged_file_is_named_and_put_back_from_a_backup() {
     );
     server.restart();
     again(&server, &alice).event(&room, &later).await.ok();
+}
+
+#[tokio::test]
+async fn a_damaged_list_of_files_is_named_and_the_way_out_leads_on() {
+    let mut server = Server::start();
+    let alice = server.api().register_as("alice").await;
+    let room = alice.public_room().await;
+    let said = talk(&alice, &room).await;
+    let backups = tempfile::tempdir().unwrap();
+    let to = backups.path().to_str().unwrap();
+    server.cairn_json(&["backup", "create", to]);
+    server.kill9();
+    let database = server.data_dir().join("database");
+    let current = fs::read_to_string(database.join("CURRENT")).unwrap();
+    let list = database.join(current.trim_end());
+    let whole = fs::read(&list).unwrap();
+    // The kind of its second record, which RocksDB would never come to the end of; and some byte.
+    let second = 7 + u64::from(u16::from_le_bytes([whole[4], whole[5]]));
+    for (at, bit) in [(second + 6, 4), (second + 9, 1)] {
+        let mut damaged = whole.clone();
+        damaged[usize::try_from(at).unwrap()] ^= bit;
+        fs::write(&list, &damaged).unwrap();
+        let doctor = words(&server.cairn(&["doctor", "--backups", to]));
+        for told in [refused(&server), doctor] {
+            for part in [
+                list.file_name().unwrap().to_str().unwrap(),
+                "the list of the database's files is damaged",
+                "cairn backup restore",
+            ] {
+                assert!(told.contains(part), "{part} in {told}");
+            }
+        }
+        assert!(fs::read(&list).unwrap() == damaged, "nothing was changed");
+    }
+    // Single files do not bring it back, and it is not said that they did.
+    let mended = server.cairn(&["backup", "mend", to]);
+    assert_eq!(mended.status.code(), Some(1), "{mended:?}");
+    assert!(
+        words(&mended).contains("cairn backup restore"),
+        "{mended:?}"
+    );
+
+    fs::remove_dir_all(server.data_dir()).unwrap();
+    server.cairn_json(&["backup", "restore", to]);
+    server.restart();
+    let alice = again(&server, &alice);
+    assert_eq!(there(&alice, &room, &said).await, MESSAGES);
 }

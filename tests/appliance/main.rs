@@ -8,5 +8,6 @@ mod damage;
 mod disk;
 mod first_run;
 mod service;
+mod terminal;
 mod tls;
 mod watching;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use harness::{Api, Config, Server};
+use harness::{Api, Config, Server, eventually};
 use tempfile::TempDir;
 
 /// A server with a service manager, as far as it can tell.
@@ -146,4 +146,44 @@ async fn a_socket_that_is_handed_over_is_served() {
     }
     assert!(answered);
     server.hear("READY=1");
+}
+
+#[tokio::test]
+async fn how_much_is_logged_changes_while_the_server_runs() {
+    let server = Server::with(Config {
+        more: "[log]\nlevel = \"info\"\n".into(),
+        ..Config::default()
+    });
+    let alice = server.api().register_as("alice").await;
+    let room = alice.public_room().await;
+    alice.say(&room, "nobody may read this").await;
+    let log = || std::fs::read_to_string(server.log_file()).unwrap();
+    // Nothing of anybody at the usual level.
+    for word in ["alice", "127.0.0.1 ", &room, "nobody may read this"] {
+        assert!(!log().contains(word), "{word} in {}", log());
+    }
+    let text = std::fs::read_to_string(server.config_file()).unwrap();
+    for (level, is_said) in [("debug", true), ("warn", false)] {
+        let changed = text.replace("level = \"info\"", &format!("level = \"{level}\""));
+        std::fs::write(server.config_file(), changed).unwrap();
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -HUP {}", server.process_id())])
+            .status();
+        assert!(sent.unwrap().success());
+        eventually(level, 10, async || {
+            let before = log().len();
+            alice.say(&room, "nobody may read this").await;
+            let new = log().split_off(before);
+            let has_entry = new.contains("DEBUG") && new.contains(&format!(" room={room}"));
+            (has_entry == is_said).then_some(())
+        })
+        .await;
+    }
+    // What people write is logged at no level.
+    assert!(!log().contains("nobody may read this"));
+    assert!(
+        log().contains("user=@alice:localhost user_hash="),
+        "{}",
+        log()
+    );
 }

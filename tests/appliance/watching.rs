@@ -1,10 +1,13 @@
 //! Metrics and health, as they are documented.
 
 use std::collections::BTreeSet;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
+use std::process::Output;
 
 use harness::{Config, Server, eventually};
 use reqwest::Method;
+use serde_json::Value;
 
 async fn metrics(server: &Server) -> String {
     let request = server.api().request(Method::GET, "/metrics");
@@ -123,22 +126,50 @@ async fn health_says_what_is_wrong() {
     assert_eq!(answer.unwrap().status().as_u16(), 404);
 }
 
+/// A server for calls that says that it is there, to whoever asks.
+fn calls() -> String {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            bytes[0] = 1;
+            let _ = socket.send_to(&bytes[..length], from);
+        }
+    });
+    format!("turn:{address}?transport=udp")
+}
+
+/// What the doctor says of one matter: its state and its words.
+fn finding(output: &Output, check: &str) -> (String, String) {
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = told["checks"].as_array().unwrap();
+    let found = checks.iter().find(|one| one["check"] == check);
+    let found = found.unwrap_or_else(|| panic!("no {check} in {told}"));
+    let field = |name: &str| found[name].as_str().unwrap().to_owned();
+    (field("state"), field("text"))
+}
+
+fn state(output: &Output, check: &str) -> String {
+    finding(output, check).0
+}
+
 #[tokio::test]
 async fn the_doctor_says_what_to_do() {
     let backups = tempfile::tempdir().unwrap();
     let folder = backups.path().to_str().unwrap();
     let words = ["doctor", "--backups", folder];
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
     let mut server = Server::with(Config {
-        more: "[well_known]\nclient = \"https://matrix.test\"\n[turn]\nuris = [\"turn:t.test\"]\n"
-            .into(),
+        more: format!(
+            "[well_known]\nclient = \"http://{address}\"\n[turn]\nuris = [{:?}]\n\
+             [[listener]]\naddress = \"{address}\"\nserves = [\"client\"]\n",
+            calls()
+        ),
         ..Config::default()
     });
-    let state = |output: &std::process::Output, check: &str| {
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let checks = told["checks"].as_array().unwrap().clone();
-        let found = checks.iter().find(|one| one["check"] == check);
-        found.unwrap_or_else(|| panic!("no {check} in {told}"))["state"].clone()
-    };
     let json = [words.as_slice(), &["--json"]].concat();
 
     let without = server.cairn(&json);
@@ -162,6 +193,10 @@ async fn the_doctor_says_what_to_do() {
         ("calls", "well"),
         ("data folder", "well"),
         ("disk", "well"),
+        ("listener", "well"),
+        ("media", "well"),
+        ("push", "not checked"),
+        ("certificate", "not checked"),
         ("backup", "well"),
         ("memory", "well"),
     ] {
@@ -171,8 +206,48 @@ async fn the_doctor_says_what_to_do() {
     let stopped = server.cairn(&json);
     assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
     assert_eq!(state(&stopped, "server"), "wrong");
+    assert_eq!(state(&stopped, "sign-in"), "wrong");
+    // Somebody else has its port.
+    let _taken = TcpListener::bind(address).unwrap();
+    let (found, told) = finding(&server.cairn(&json), "start-up");
+    assert!(
+        found == "wrong" && told.contains(&address.to_string()) && told.contains("in use"),
+        "{told}"
+    );
     std::fs::write(server.config_file(), "server_name = 1\n").unwrap();
     let mistaken = server.cairn(&json);
     assert_eq!(state(&mistaken, "configuration"), "wrong");
     assert_eq!(state(&mistaken, "memory"), "well");
+}
+
+#[tokio::test]
+async fn the_doctor_finds_that_nobody_gets_here() {
+    // Something answers, and it is no server of this kind; nobody takes calls.
+    let page = Server::with(Config {
+        serves: vec!["metrics".into()],
+        more: "[[listener]]\naddress = \"127.0.0.1:0\"\nserves = [\"client\"]\n".into(),
+        ..Config::default()
+    });
+    let other = page.addresses()[0].clone();
+    let server = Server::with(Config {
+        more: format!(
+            "[well_known]\nclient = \"http://{other}\"\n[turn]\nuris = [\"turn:127.0.0.1:1\", \"turn:nobody.invalid\"]\n"
+        ),
+        ..Config::default()
+    });
+    let found = server.cairn(&["doctor", "--json"]);
+    let (sign_in, told) = finding(&found, "sign-in");
+    assert!(
+        sign_in == "wrong" && told.contains("reverse proxy"),
+        "{told}"
+    );
+    let (calls, told) = finding(&found, "calls");
+    assert!(
+        calls == "wrong" && told.contains("turn:127.0.0.1:1"),
+        "{told}"
+    );
+    assert!(
+        String::from_utf8_lossy(&found.stdout).contains("nobody.invalid"),
+        "{found:?}"
+    );
 }

@@ -12,7 +12,7 @@
 //! - [`pictures`]: PNGs, and how large a picture is.
 //! - [`Gateway`]: a push gateway that keeps what it gets.
 //! - [`AppService`]: an application service that keeps what it is told and asked.
-//! - [`Synapse`]: another server, to be a neighbour.
+//! - [`Synapse`]: another server, to be a neighbour; [`python_with`]: what else comes from PyPI.
 //! - [`neighbours`]: servers that find each other over TLS, and a [`link`] that can be cut.
 //! - [`SmallDisk`]: a disk that can be filled without harm.
 //! - [`peer`]: a small server that behaves as a test says; [`visitors`]: its people in rooms of
@@ -30,6 +30,7 @@ pub mod neighbours;
 mod pages;
 pub mod peer;
 pub mod pictures;
+mod python;
 pub mod qr;
 mod rooms;
 mod server;
@@ -44,11 +45,24 @@ pub use appservice::{AppService, Asked};
 pub use config::{Config, Registration};
 pub use gateway::Gateway;
 pub use pages::{Page, Visitor};
+pub use python::python_with;
 pub use rooms::{Synced, event_ids, find_event};
 pub use server::{Server, shared};
 pub use small_disk::SmallDisk;
 pub use synapse::{Synapse, SynapseConfig, synapse_python};
 pub use user::{PASSWORD, User};
+
+/// Runs a command to its end; panics with what it said if it fails.
+pub fn run(command: &mut std::process::Command) {
+    let output = command.output().expect("a command that can be started");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
 
 /// Calls `attempt` every 50 ms until it gives `Some`, for at most `seconds`.
 ///

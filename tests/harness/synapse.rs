@@ -3,12 +3,11 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::Api;
+use crate::{Api, python_with};
 
 /// What is installed from PyPI.
 const SYNAPSE: &str = "matrix-synapse==1.163.0";
@@ -219,22 +218,5 @@ pub fn synapse_python(cache: &Path) -> PathBuf {
     if let Some(python) = std::env::var_os("CAIRN_SYNAPSE_PYTHON") {
         return python.into();
     }
-    // Tests run beside each other, and one installs for all.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _turn = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = cache.join(SYNAPSE.replace("==", "-"));
-    let python = folder.join("bin/python");
-    let complete = folder.join("complete");
-    if !complete.exists() {
-        let _ = fs::remove_dir_all(&folder);
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", SYNAPSE]));
-        fs::write(complete, "").expect("a mark that all is there");
-    }
-    python
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().expect("a command that can be started");
-    assert!(status.success(), "{command:?}: {status}");
+    python_with(cache, SYNAPSE)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use harness::run;
 use tempfile::TempDir;
 
 /// Whom PostgreSQL runs as where this program is root, whom it refuses.
@@ -141,14 +142,4 @@ fn give_away(folder: &Path) {
             .arg(format!("{USER}:{USER}"))
             .arg(folder));
     }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("a command that can be started");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::synapse_python;
+use harness::{run, synapse_python};
 use measuring::client::{Client, Failure};
 use measuring::process::family;
 use tempfile::TempDir;
@@ -184,14 +184,4 @@ root: { level: WARNING, handlers: [console] }
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("a command that can be started");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
 }

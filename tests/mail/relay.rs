@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
+use harness::python_with;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -152,21 +153,5 @@ fn certify(folder: &Path) {
 /// A Python that has the mail server, set up in the target folder if it is not there yet.
 fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(AIOSMTPD.replace("==", "-"));
-        let python = folder.join("bin/python");
-        let complete = folder.join("complete");
-        if !complete.exists() {
-            let _ = fs::remove_dir_all(&folder);
-            run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", AIOSMTPD]));
-            fs::write(complete, "").unwrap();
-        }
-        python
-    })
-}
-
-fn run(command: &mut Command) {
-    let status = command.status().unwrap();
-    assert!(status.success(), "{command:?}: {status}");
+    PYTHON.get_or_init(|| python_with(Path::new(env!("CARGO_TARGET_TMPDIR")), AIOSMTPD))
 }

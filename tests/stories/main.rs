@@ -14,6 +14,7 @@ mod pictures;
 mod recovery;
 mod relations;
 mod removed_device;
+mod restored;
 mod sliding;
 mod threads;
 mod verification;

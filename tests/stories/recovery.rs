@@ -11,7 +11,7 @@ use crate::device::{Device, PATIENCE};
 const MESSAGES: usize = 25;
 
 /// The texts that a device can read of what the server has.
-async fn readable(device: &Device, room: &RoomId) -> Vec<String> {
+pub(crate) async fn readable(device: &Device, room: &RoomId) -> Vec<String> {
     let text = |event: &TimelineEvent| {
         event.encryption_info()?;
         let content = event.raw().get_field::<serde_json::Value>("content");
@@ -23,7 +23,11 @@ async fn readable(device: &Device, room: &RoomId) -> Vec<String> {
 
 /// Two people who have talked; the first has made a recovery key, which is returned with
 /// what was said.
-async fn talk_and_prepare(alice: &Device, bob: &Device, room: &RoomId) -> (String, Vec<String>) {
+pub(crate) async fn talk_and_prepare(
+    alice: &Device,
+    bob: &Device,
+    room: &RoomId,
+) -> (String, Vec<String>) {
     let mut said = Vec::new();
     for number in 0..MESSAGES {
         let (speaker, listener) = if number % 2 == 0 {

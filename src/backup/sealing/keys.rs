@@ -66,7 +66,7 @@ impl Recipient {
         key.seal_in_place_append_tag(nonce(0, false), aead::Aad::empty(), &mut body)
             .map_err(|_| SealError::Failed)?;
         Ok(format!(
-            "{STANZA}{}\n{}\n",
+            "-> {STANZA} {}\n{}\n",
             BASE64.encode(share),
             BASE64.encode(body)
         ))
@@ -108,19 +108,25 @@ impl Identity {
     }
 
     /// A file's key from a stanza's share and body; none if it is for somebody else.
-    pub(super) fn unwrap(&self, share: &str, body: &str) -> Option<[u8; FILE_KEY]> {
-        let share: [u8; 32] = BASE64.decode(share).ok()?.try_into().ok()?;
-        let body = BASE64.decode(body).ok()?;
+    pub(super) fn unwrap(
+        &self,
+        share: &[u8; 32],
+        body: &[u8],
+    ) -> Result<Option<[u8; FILE_KEY]>, SealError> {
+        // Before a key is tried: a longer body could be made to open with several keys.
         if body.len() != FILE_KEY + TAG {
-            return None;
+            return Err(SealError::Foreign);
         }
-        self.0.iter().find_map(|secret| {
+        for secret in &self.0 {
             let public = MontgomeryPoint::mul_base_clamped(*secret).to_bytes();
-            let key = wrapping_key(*secret, &share, &share, &public).ok()?;
-            let mut body = body.clone();
+            let key = wrapping_key(*secret, share, share, &public)?;
+            let mut body = body.to_vec();
             let opened = key.open_in_place(nonce(0, false), aead::Aad::empty(), &mut body);
-            opened.ok().and_then(|plain| (&*plain).try_into().ok())
-        })
+            if let Ok(plain) = opened {
+                return Ok((&*plain).try_into().ok());
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -27,8 +27,8 @@ pub use self::{
 
 /// The first line.
 const VERSION: &str = "age-encryption.org/v1";
-/// What a stanza for a key of this kind begins with.
-const STANZA: &str = "-> X25519 ";
+/// What a stanza for a key of this kind is called.
+const STANZA: &str = "X25519";
 /// What names the wrapping of a file's key.
 const WRAPPING: &[u8] = b"age-encryption.org/v1/X25519";
 /// The plain bytes of each piece but the last.

@@ -12,6 +12,8 @@ use super::{
 /// The longest line of a header, and the longest header, in bytes.
 const MAX_LINE: usize = 4 << 10;
 const MAX_HEADER: usize = 64 << 10;
+/// The length of a full line of a stanza's body.
+const BODY_LINE: usize = 64;
 
 /// Gives the plain bytes of what is sealed. Bytes that were changed are never given out; that
 /// something is missing at the end shows where it ends.
@@ -98,44 +100,95 @@ impl<R: Read> Read for Opened<R> {
     }
 }
 
-/// Reads a header to its end, and finds the file's key.
+/// What a header has for one recipient, or for one kind of them.
+struct Stanza {
+    arguments: Vec<String>,
+    body: Vec<u8>,
+}
+
+/// Reads a header to its end, and finds the file's key. What is not as the format says is
+/// refused, for whomever it is meant.
 fn read_header(source: &mut impl Read, identity: &Identity) -> io::Result<[u8; FILE_KEY]> {
     let mut header = String::new();
     if read_line(source, &mut header)? != VERSION {
         return Err(SealError::Foreign.into());
     }
-    let (mut file_key, mut share) = (None, None::<String>);
+    let mut stanzas = Vec::new();
     loop {
-        if header.len() > MAX_HEADER {
-            return Err(SealError::Foreign.into());
-        }
         let before = header.len();
         let line = read_line(source, &mut header)?;
         if let Some(mac) = line.strip_prefix("--- ") {
-            let file_key = file_key.ok_or(SealError::OtherKey)?;
-            let mac = BASE64.decode(mac).map_err(|_| SealError::Foreign)?;
+            let mac: [u8; 32] = decoded(mac)?.try_into().map_err(|_| SealError::Foreign)?;
+            let file_key = find_key(&stanzas, identity)?.ok_or(SealError::OtherKey)?;
             let signed = header.get(..before + 3).unwrap_or_default();
             return match hmac::verify(&header_key(&file_key)?, signed.as_bytes(), &mac) {
                 Ok(()) => Ok(file_key),
                 Err(_) => Err(SealError::Damaged.into()),
             };
         }
-        if let Some(given) = line.strip_prefix(STANZA) {
-            share = Some(given.to_owned());
-        } else if line.starts_with("-> ") {
-            // For a key of another kind.
-            share = None;
-        } else if let Some(share) = share.take() {
-            // The body of such a stanza is one line.
-            file_key = file_key.or_else(|| identity.unwrap(&share, &line));
+        let arguments = line.strip_prefix("-> ").ok_or(SealError::Foreign)?;
+        let is_argument = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+        if !arguments
+            .iter()
+            .all(|text| !text.is_empty() && is_argument(text))
+        {
+            return Err(SealError::Foreign.into());
+        }
+        let body = read_body(source, &mut header)?;
+        stanzas.push(Stanza { arguments, body });
+    }
+}
+
+/// Reads the body of a stanza: full lines, and a shorter one, which may be empty.
+fn read_body(source: &mut impl Read, header: &mut String) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(source, header)?;
+        if line.len() > BODY_LINE {
+            return Err(SealError::Foreign.into());
+        }
+        body.extend(decoded(&line)?);
+        if line.len() < BODY_LINE {
+            return Ok(body);
         }
     }
+}
+
+/// The file's key, if one of the stanzas is for the identity.
+fn find_key(stanzas: &[Stanza], identity: &Identity) -> Result<Option<[u8; FILE_KEY]>, SealError> {
+    let mut file_key = None;
+    for stanza in stanzas {
+        match stanza.arguments.as_slice() {
+            [kind, share] if kind == STANZA => {
+                let share = decoded(share)?.try_into().map_err(|_| SealError::Foreign)?;
+                let found = identity.unwrap(&share, &stanza.body)?;
+                file_key = file_key.or(found);
+            }
+            [kind, ..] if kind == STANZA => return Err(SealError::Foreign),
+            // Whoever knows a passphrase is known to nobody else: it stands alone.
+            [kind, ..] if kind == "scrypt" && stanzas.len() > 1 => return Err(SealError::Foreign),
+            _ => {}
+        }
+    }
+    match stanzas {
+        [] => Err(SealError::Foreign),
+        _ => Ok(file_key),
+    }
+}
+
+/// Bytes in the one form of Base64 that the format knows.
+fn decoded(text: &str) -> Result<Vec<u8>, SealError> {
+    BASE64.decode(text).map_err(|_| SealError::Foreign)
 }
 
 /// Reads a line, which is added to `header` with its end.
 fn read_line(source: &mut impl Read, header: &mut String) -> io::Result<String> {
     let mut line = Vec::new();
     loop {
+        if header.len() + line.len() > MAX_HEADER {
+            return Err(SealError::Foreign.into());
+        }
         let mut byte = [0];
         source.read_exact(&mut byte).map_err(ends_early)?;
         match byte {

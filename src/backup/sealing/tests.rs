@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use runtime::Random;
 
 use super::*;
@@ -109,4 +110,80 @@ fn what_is_not_sealed_is_refused() {
     for bytes in [&b"manifest"[..], b"age-encryption.org/v2\n", &[0xff; 200]] {
         assert!(opened(bytes, &identity()).is_err());
     }
+}
+
+/// A sealed file with the header's stanzas as they are given; `OURS` stands for the one that
+/// opens it, and its body for `BODY`.
+fn with_stanzas(stanzas: &str) -> Vec<u8> {
+    let random = Random::seeded(2);
+    let file_key: [u8; FILE_KEY] = random.bytes();
+    let recipient: Recipient = KNOWN_PUBLIC.parse().unwrap();
+    let ours = recipient.wrap(&file_key, &random).unwrap();
+    let body = ours.lines().nth(1).unwrap();
+    let stanzas = stanzas.replace("OURS\n", &ours).replace("BODY", body);
+    let header = format!("{VERSION}\n{stanzas}---");
+    let mac = hmac::sign(&header_key(&file_key).unwrap(), header.as_bytes());
+    let mut file = format!("{header} {}\n", BASE64.encode(mac)).into_bytes();
+    file.extend_from_slice(&[7; 16]);
+    let mut piece = b"hush".to_vec();
+    payload_key(&file_key, &[7; 16])
+        .unwrap()
+        .seal_in_place_append_tag(nonce(0, true), aead::Aad::empty(), &mut piece)
+        .unwrap();
+    file.extend_from_slice(&piece);
+    file
+}
+
+#[test]
+fn stanzas_for_others_are_passed_over() {
+    let full = "A".repeat(64);
+    for stanzas in [
+        "OURS\n".to_owned(),
+        "-> other\n\nOURS\n".to_owned(),
+        format!("-> other some arguments !\n{full}\n{full}\nAAAA\nOURS\n-> last\n{full}\n\n"),
+        "OURS\nOURS\n".to_owned(),
+    ] {
+        let found = opened(&with_stanzas(&stanzas), &identity());
+        assert_eq!(found.unwrap(), b"hush", "{stanzas}");
+    }
+}
+
+#[test]
+fn headers_that_are_not_as_the_format_says_are_refused() {
+    let share = BASE64.encode([9; 32]);
+    let low_order = BASE64.encode([0; 32]);
+    let long = "A".repeat(65);
+    for stanzas in [
+        // Nobody can open it.
+        String::new(),
+        // No arguments, an empty one, one with what is none, lines that say nothing.
+        "-> \n\nOURS\n".to_owned(),
+        "-> other  argument\n\nOURS\n".to_owned(),
+        "-> other \targument\n\nOURS\n".to_owned(),
+        "->other\n\nOURS\n".to_owned(),
+        "other\nOURS\n".to_owned(),
+        // Bodies: too long a line, no last line, another form of Base64.
+        format!("-> other\n{long}\nOURS\n"),
+        format!("-> other\n{}\nOURS\n", "A".repeat(64)),
+        "-> other\nAA==\nOURS\n".to_owned(),
+        "-> other\nAB\nOURS\n".to_owned(),
+        "-> other\nAA\nAA\nOURS\n".to_owned(),
+        // Of our kind: another argument, none, one that is too short, a body that is too long,
+        // a point that makes a secret which everybody knows.
+        format!("-> X25519 {share} more\nBODY\nOURS\n"),
+        "-> X25519\nBODY\nOURS\n".to_owned(),
+        format!("-> X25519 {}\nBODY\nOURS\n", BASE64.encode([9; 31])),
+        format!("-> X25519 {share}\n{}\nOURS\n", BASE64.encode([1; 33])),
+        format!("-> X25519 {low_order}\nBODY\nOURS\n"),
+        // A passphrase beside a key.
+        "-> scrypt AAAAAAAAAAAAAAAAAAAAAA 10\nBODY\nOURS\n".to_owned(),
+    ] {
+        let error = opened(&with_stanzas(&stanzas), &identity()).unwrap_err();
+        let error = error.to_string();
+        assert_eq!(error, SealError::Foreign.to_string(), "{stanzas}");
+    }
+    // A header that never ends.
+    let mut endless = format!("{VERSION}\n").into_bytes();
+    endless.extend(b"-> other\n\n".repeat(1 << 16));
+    assert!(opened(&endless, &identity()).is_err());
 }

@@ -137,7 +137,7 @@ impl Plan {
         let is_asked = std::io::stdin().is_terminal();
         let server_name = match init.server_name {
             Some(name) => name,
-            None if is_asked => ask("Server name, for ever (for instance council.example)")?,
+            None if is_asked => ask_name()?,
             None => {
                 return Err(Failure::Other(
                     "Server name, for ever (for instance council.example): say it with --server-name, there is no terminal to ask on".to_owned(),
@@ -284,6 +284,24 @@ impl Plan {
             (true, _, None) => "\nNext: systemctl enable --now cairn.socket cairn".to_owned(),
             (false, ..) => format!("\nNext: cairn serve --config {}", file.display()),
         }
+    }
+}
+
+/// Asks for a server name until it is one; whoever says nothing goes away.
+fn ask_name() -> Result<String, Failure> {
+    loop {
+        let name = ask("Server name, for ever (for instance council.example)")?;
+        if name.is_empty() {
+            return Err(Failure::Other("no server name was given".to_owned()));
+        }
+        if ServerName::parse(&name).is_ok() {
+            return Ok(name);
+        }
+        // Nobody may be looking; what is read next tells.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{name:?} is not a server name: use a domain such as council.example"
+        );
     }
 }
 

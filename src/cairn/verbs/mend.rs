@@ -31,6 +31,8 @@ pub(super) fn mend(from: &Path, key: &SecretKey, common: &Common) -> Result<Answ
     let mut teller = Teller::new(common.json);
     let mended = backup::mend(&repository, folder, epoch, &missing(folder)?, &mut teller);
     let mended = mended.map_err(failed)?;
+    // Files that change are in no backup as they should be: the log, the list of files.
+    let broken = broken(folder)?;
     drop((held, teller));
     give_back(folder);
     let mut lines = vec![format!("Compared {} files", mended.compared)];
@@ -46,11 +48,17 @@ pub(super) fn mend(from: &Path, key: &SecretKey, common: &Common) -> Result<Answ
             .iter()
             .map(|name| format!("DAMAGED, and in no backup as it should be: {name}")),
     );
+    lines.extend(
+        broken
+            .iter()
+            .map(|reason| format!("The database still cannot be opened: {reason}")),
+    );
     let text = lines.join("\n");
     let json = json!({
         "compared": mended.compared, "put_back": mended.put_back, "beyond": mended.beyond,
+        "broken": broken,
     });
-    match mended.beyond.is_empty() {
+    match mended.beyond.is_empty() && broken.is_none() {
         true => Ok(Answer { text, json }),
         false => Err(Failure::Found { text, json }),
     }
@@ -59,14 +67,19 @@ pub(super) fn mend(from: &Path, key: &SecretKey, common: &Common) -> Result<Answ
 /// The files of the database that are not there and should be, by their names in the data
 /// folder: RocksDB names them when it cannot open it.
 fn missing(folder: &Path) -> Result<Vec<String>, Failure> {
-    let notes = temporary_folder()?;
-    let broken = store::broken(&store::database_folder(folder), &notes);
-    let _ = std::fs::remove_dir_all(&notes);
-    let Some(reason) = broken else {
+    let Some(reason) = broken(folder)? else {
         return Ok(Vec::new());
     };
     let words = reason.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.');
     let is_file = |word: &&str| word.ends_with(".sst") || word.ends_with(".blob");
     let names = words.filter(is_file).map(|name| format!("database/{name}"));
     Ok(names.filter(|name| !folder.join(name).exists()).collect())
+}
+
+/// Why the database cannot be opened; none if it can.
+fn broken(folder: &Path) -> Result<Option<String>, Failure> {
+    let notes = temporary_folder()?;
+    let broken = store::broken(&store::database_folder(folder), &notes);
+    let _ = std::fs::remove_dir_all(&notes);
+    Ok(broken)
 }

@@ -18,6 +18,7 @@ use store::{OpenError, Position, Store, StoreOptions};
 use super::{
     Answer, Failure,
     backup::{CONFIGURATION_FILE, failed, identity, temporary_folder},
+    serve,
 };
 use crate::{
     command_line::{BackupSource, Common},
@@ -29,8 +30,8 @@ use crate::{
 /// Accounts that are counted at once.
 const PAGE: usize = 500;
 
-/// Reads every byte of a backup, lays its database out in a scratch folder, opens it there
-/// and reads every row.
+/// Reads every byte of a backup, lays its database out in a scratch folder, reads every row
+/// there, and starts a server on it.
 pub(super) fn verify(source: &BackupSource, common: &Common) -> Result<Answer, Failure> {
     let mut teller = Teller::new(common.json);
     let mut origin = Origin::open(source)?;
@@ -59,7 +60,7 @@ pub(super) fn verify(source: &BackupSource, common: &Common) -> Result<Answer, F
     }
     Ok(Answer {
         text: format!(
-            "The backup of {} from {} is whole: {} files, {}. Its database opens: {} accounts, {} events, {} rows; it signs with {}",
+            "The backup of {} from {} is whole: {} files, {}. A server starts on it: {} accounts, {} events, {} rows; it signs with {}",
             about.server_name,
             about.made_at,
             manifest.files.len(),
@@ -229,7 +230,8 @@ struct Rehearsed {
     missing: Vec<String>,
 }
 
-/// Opens a laid out database as a restored server would, and reads every row.
+/// Opens a laid out database as a restored server would, reads every row, and starts a server
+/// on it.
 fn rehearse(folder: &Path, unpacked: &Unpacked, teller: &mut Teller) -> Result<Rehearsed, Failure> {
     let key = SigningKey::parse(&String::from_utf8_lossy(&unpacked.key)).map_err(failed)?;
     let name = &unpacked.manifest.about.server_name;
@@ -255,6 +257,11 @@ fn rehearse(folder: &Path, unpacked: &Unpacked, teller: &mut Teller) -> Result<R
         }
     })
     .map_err(failed)?;
+    drop((view, store));
+    teller.begin("starting a server");
+    let text = String::from_utf8_lossy(&unpacked.key);
+    write_private(folder, &folder.join(KEY), &text).map_err(failed)?;
+    serve::rehearse(folder, name)?;
     Ok(Rehearsed {
         accounts,
         events,

@@ -8,6 +8,7 @@ use accounts::Session;
 use proptest::prelude::*;
 use rooms::{CreateRoom, ReceiptKind};
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
+use runtime::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
@@ -72,6 +73,7 @@ impl Story {
                 self.synced.take_v3(&answer);
             }
             Step::Slide(slide) => self.slide(&slide).await,
+            Step::Clock { time } => self.set_clock(time).await,
             Step::Redact { who, event } => {
                 if let Some((room, event)) = self.event(event) {
                     let done = self.house.redact(&self.people[who], &room, &event).await;
@@ -129,6 +131,23 @@ impl Story {
             }
             other => self.act(other).await,
         }
+    }
+
+    /// Sets the clock, back or ahead. Nobody types then: how long somebody types is a matter of
+    /// the clock.
+    async fn set_clock(&mut self, time: u64) {
+        for (who, room) in self
+            .people
+            .iter()
+            .flat_map(|who| self.rooms.iter().map(move |room| (who, room)))
+        {
+            let _ = self
+                .house
+                .rooms
+                .set_typing(&sender(who), room, false, None)
+                .await;
+        }
+        self.house.clock.set(Timestamp(time));
     }
 
     async fn create(&mut self, who: usize, named: bool) {

@@ -21,6 +21,7 @@ pub(super) struct House {
     pub(super) accounts: Accounts,
     pub(super) rooms: Rooms,
     pub(super) sync: Sync,
+    pub(super) clock: Clock,
     random: Random,
     _tasks: Tasks,
     // The store ends before its folder.
@@ -58,11 +59,18 @@ impl House {
             RoomsOptions::default(),
         );
         let tasks = Tasks::new();
-        let sync = Sync::new(store, rooms.clone(), accounts.clone(), clock, tasks.stop());
+        let sync = Sync::new(
+            store,
+            rooms.clone(),
+            accounts.clone(),
+            clock.clone(),
+            tasks.stop(),
+        );
         Self {
             accounts,
             rooms,
             sync,
+            clock,
             random,
             _tasks: tasks,
             _folder: folder,

@@ -84,9 +84,16 @@ pub(super) enum Step {
     Direct {
         rooms: Vec<usize>,
     },
+    /// The machine's clock is set.
+    Clock {
+        time: u64,
+    },
     Sync,
     Slide(Slide),
 }
+
+/// What a machine's clock may show: a battery that is empty, the right time, years ahead.
+const TIMES: [u64; 4] = [0, 1_700_000_000_000, 1_700_000_600_000, 4_700_000_000_000];
 
 /// A sliding sync.
 #[derive(Clone, Debug)]
@@ -144,6 +151,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => (proptest::option::of(0..ROOMS), 0..2_u8, 0..3_u8)
             .prop_map(|(room, kind, value)| Step::Data { room, kind, value }),
         1 => proptest::collection::vec(0..ROOMS, 0..3).prop_map(|rooms| Step::Direct { rooms }),
+        1 => select(TIMES.to_vec()).prop_map(|time| Step::Clock { time }),
         6 => Just(Step::Sync),
         10 => slide().prop_map(Step::Slide),
     ]

@@ -68,6 +68,7 @@ pub(crate) async fn house(options: LimitsOptions) -> House {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         limits: limits.clone(),
         measures: Measures::new(&metrics),
+        secret: [3; 32],
         tasks: tasks.clone(),
         clock: clock.clone(),
         random: Random::seeded(1),
