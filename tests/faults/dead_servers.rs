@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 
 /// How many servers are gone.
 const GONE: usize = 1_000;
-/// How much more memory the server may take for them, in MiB: a task or a connection for each would take more.
-const MOST_MEMORY: f64 = 32.0;
+/// How much more memory the server may take for them and for what is said meanwhile, in MiB: 64 KiB
+/// for each, less than a connection kept open would take.
+const MOST_MEMORY: f64 = 64.0;
 /// How long the living wait for what is said, at most.
 const SOON: Duration = Duration::from_secs(2);
 
