@@ -7,7 +7,9 @@ use ruma_common::push::Ruleset;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{PushContext, canonical_email, matching_rule};
+use crate::{
+    MadePasskey, PushContext, SignedByPasskey, Site, canonical_email, cbor, matching_rule, webauthn,
+};
 
 /// An e-mail address as somebody has typed it.
 pub fn email(bytes: &[u8]) {
@@ -64,6 +66,38 @@ pub fn push_rules(bytes: &[u8]) {
     }
 }
 
+/// What a browser and an authenticator say of a new passkey: what the browser says up to the
+/// first zero byte, what the authenticator says behind it. Made for `a.test`, asked with no bytes.
+pub fn passkey(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == 0);
+    let client_data = parts.next().unwrap_or_default().to_vec();
+    let attestation = parts.next().unwrap_or_default().to_vec();
+    // No item is longer than what it was read from.
+    if let Some((_, rest)) = cbor::first(&attestation) {
+        assert!(rest.len() < attestation.len());
+    }
+    let site = Site {
+        host: "a.test".to_owned(),
+    };
+    let answer = MadePasskey {
+        client_data,
+        attestation,
+    };
+    let Ok(made) = webauthn::made(&answer, &site, &[]) else {
+        return;
+    };
+    assert!(!made.id.is_empty() && made.id.len() <= 1_023);
+    assert!([-7, -8, -257].contains(&made.algorithm));
+    // Nothing was signed.
+    let signed = SignedByPasskey {
+        id: made.id.clone(),
+        client_data: answer.client_data,
+        authenticator_data: answer.attestation,
+        signature: vec![0; 64],
+    };
+    assert!(webauthn::signed(&signed, &made, &site, &[]).is_err());
+}
+
 #[cfg(test)]
 mod tests {
     use crate::seeds::each;
@@ -71,6 +105,7 @@ mod tests {
     #[test]
     fn seeds() {
         each("email", super::email);
+        each("passkey", super::passkey);
         each("push_rules", super::push_rules);
     }
 }

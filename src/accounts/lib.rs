@@ -13,10 +13,15 @@ mod account_data;
 mod administration;
 mod audited;
 mod backed_up_keys;
+mod cbor;
+mod ceremonies;
+mod closing;
 mod confirmations;
+mod console_sessions;
 mod cross_signing;
 mod dehydrated_devices;
 mod deleted_data;
+mod departments;
 mod device_keys;
 mod device_lists;
 mod devices;
@@ -28,25 +33,33 @@ pub mod fuzzing;
 mod guests;
 mod hashing;
 mod ignored_users;
+mod import_plan;
+mod importing;
 mod invitations;
 mod invite_permission;
 mod json;
 mod key_backups;
 mod login_tokens;
 mod names;
+mod one_time_codes;
 mod one_time_keys;
 mod open_id;
 mod options;
 mod passwords;
+mod person;
 mod profiles;
+mod program_tokens;
 mod published_keys;
 mod push_matching;
 mod push_rules;
 mod pushers;
 mod received_messages;
+mod refreshing;
 mod registration;
 mod remote_devices;
 mod rendezvous;
+mod sealing;
+mod second_factors;
 #[cfg(test)]
 #[path = "../../tests/fuzz/seeds.rs"]
 mod seeds;
@@ -57,6 +70,7 @@ mod session_cache;
 mod sessions;
 mod shared_secret;
 mod signatures;
+mod signing_in;
 mod standing;
 mod tags;
 mod to_device;
@@ -64,6 +78,8 @@ mod tokens;
 mod turn;
 mod uia;
 mod user_directory;
+mod validity;
+mod webauthn;
 
 #[cfg(test)]
 mod tests;
@@ -84,13 +100,19 @@ pub use self::{
     },
     administration::{AccountSummary, AdministrationError, account_summary, accounts_after},
     backed_up_keys::{BackedUpKeys, BackupScope, BackupState, backed_up_key},
+    closing::{Closing, closer},
     confirmations::{
         BegunConfirmation, Confirmation, ConfirmationError, EmailProof, NewConfirmation, NewLetter,
     },
+    console_sessions::{ConsoleError, ConsoleLogin, ConsoleSession, ListedSession},
     cross_signing::{CrossSigningError, CrossSigningUpload},
     dehydrated_devices::{
         DehydratedDevice, DehydratedDeviceError, DehydratedEvents, NewDehydratedDevice,
         dehydrated_device, dehydrated_events,
+    },
+    departments::{
+        Department, DepartmentError, Placement, department, department_key, departments_after,
+        departments_of, people_of_department, placements,
     },
     device_keys::{QueriedKeys, UploadKeysError, query_keys},
     device_lists::{device_list_position, devices_changed, users_signed},
@@ -99,7 +121,10 @@ pub use self::{
     filters::{FilterError, filter},
     guests::GuestProof,
     ignored_users::{ignored_users, ignored_users_position},
-    invitations::{Invitation, InvitationError, NewInvitation},
+    importing::{Cell, ImportError, ImportedRow, RowOutcome, RowReport},
+    invitations::{
+        AcceptError, Invitation, InvitationError, InvitedTo, NewInvitation, PersonInvitation,
+    },
     invite_permission::{InvitePermission, invite_permission, matches_pattern},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
     login_tokens::{LoginToken, NewDevice},
@@ -110,7 +135,9 @@ pub use self::{
         AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
     },
     passwords::{ChangePasswordError, PasswordError},
+    person::{OwnRate, is_partner, limits_json, person},
     profiles::{ProfileError, avatars, display_name_and_avatar, profile, profile_field},
+    program_tokens::ProgramToken,
     published_keys::{PublishedDevices, published_devices, published_keys},
     push_matching::{PushContext, matching_rule},
     push_rules::{
@@ -118,17 +145,23 @@ pub use self::{
         stored_push_rules,
     },
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
+    refreshing::{RefreshError, Refreshed},
     registration::{NewAccount, RegisterError, Registered},
     remote_devices::{
         DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, announce_devices, kept_keys,
         shown_answer,
     },
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
+    sealing::SealingKey,
+    second_factors::{
+        Enrolled, Factor, NewCodes, PasskeyQuestion, Proof, SecondFactors, second_factors,
+    },
     server_messages::MAX_SERVER_ROWS,
     services::Asserted,
-    sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
+    sessions::{AuthenticateError, Session},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
+    signing_in::{Login, LoginError, SignedIn},
     standing::standing,
     tags::tags,
     to_device::{
@@ -137,6 +170,8 @@ pub use self::{
     turn::{TurnCredentials, TurnOptions, turn_credentials},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
     user_directory::{FoundUser, FoundUsers, UserSearch},
+    validity::{Barrier, EndingAccount, Renewal, barrier},
+    webauthn::{MadePasskey, PasskeyError, SignedByPasskey, Site},
 };
 use self::{
     hashing::Hasher, session_cache::SessionCache, sessions::SeenTimes, shared_secret::Nonces,
@@ -165,6 +200,8 @@ struct Inner {
     login_tokens: Mutex<login_tokens::LoginTokens>,
     nonces: Mutex<Nonces>,
     meetings: Mutex<rendezvous::Meetings>,
+    ceremonies: Mutex<ceremonies::Ceremonies>,
+    sealing: Mutex<SealingKey>,
     /// Whether there is a way to send e-mail.
     has_mail: AtomicBool,
 }
@@ -183,6 +220,7 @@ impl Accounts {
         options: AccountsOptions,
     ) -> Result<Self, OptionsError> {
         let hasher = Hasher::new(&options, &random)?;
+        let sealing = SealingKey::new(*store.secret());
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
@@ -200,6 +238,8 @@ impl Accounts {
                 login_tokens: Mutex::default(),
                 nonces: Mutex::default(),
                 meetings: Mutex::default(),
+                ceremonies: Mutex::default(),
+                sealing: Mutex::new(sealing),
                 has_mail: AtomicBool::new(false),
             }),
         })

@@ -64,11 +64,26 @@ runtime::options! {
         /// How long an access token works if the client can refresh it, in seconds. Tokens of
         /// clients that cannot have no end.
         pub access_token_lifetime: u64 = 3_600,
+        /// Whether all who have a role on the server administer only with sessions that a second
+        /// factor has raised: in the console, and with tokens that it makes for programs.
+        /// Otherwise this holds for those who have set a second factor up. The console asks
+        /// everybody for one.
+        pub second_factor_for_roles: bool = false,
+        /// After how many minutes without use a session in the console ends.
+        pub console_idle_minutes: u64 = 15,
+        /// After how many hours a session in the console ends, however much it is used.
+        pub console_session_hours: u64 = 8,
         /// Whom people find when they look for others by name. "everyone": all who have an
         /// account on this server; "shared_rooms": those of them who share a room with the
         /// searcher, or are in a room that anybody may join or read. Of other servers' people
         /// those are found who share a room with the searcher, or are in one of the room list.
         pub user_directory: UserDirectory = UserDirectory::Everyone,
+        /// After how many days an account ends that nobody renews; 0: never. It holds for
+        /// accounts that are made from then on, but for those of administrators and other roles.
+        pub validity_days: u64 = 0,
+        /// How many days before that its person is told, by a notice of the server and by
+        /// e-mail, with a link to renew it.
+        pub validity_notice_days: u64 = 14,
         /// Whether people are notified of what is said in a thread only if they follow it or are
         /// mentioned. For rooms whose members all use clients that can follow threads: with
         /// others, threads become silent.

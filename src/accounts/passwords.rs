@@ -7,7 +7,7 @@ use serde_json::json;
 use store::StoreError;
 
 use crate::{
-    Accounts, EmailError, Session, audited, confirmations, device_lists, devices,
+    Accounts, EmailError, Session, audited, confirmations, console_sessions, device_lists, devices,
     hashing::MAX_PASSWORD_BYTES, is_active,
 };
 
@@ -160,6 +160,8 @@ impl Accounts {
                 let deed = audited::deed(latest, &act, Verb::PasswordChanged, user)?
                     .after(json!({ "signed_out": logout.is_some() }));
                 audit::record(latest, batch, now, &[deed])?;
+                // Who is in the console proves anew who it is, with the new one.
+                console_sessions::remove_all(latest, batch, user, None)?;
                 if let Some(kept) = logout {
                     let mut changes = Changes::at(position);
                     if !devices::remove_all(latest, batch, &mut changes, user, kept)?.is_empty() {

@@ -50,6 +50,11 @@ impl Accounts {
 }
 
 impl Tokens {
+    /// What the access token is known by.
+    pub(crate) fn access_hash(&self) -> TokenHash {
+        self.access_hash
+    }
+
     /// The hashes of both, if there are both.
     pub(crate) fn hashes(&self) -> Option<(TokenHash, TokenHash)> {
         let (_, refresh) = self.refresh.as_ref()?;

@@ -175,7 +175,7 @@ fn page(view: &Snapshot, query: &ReportsQuery) -> Result<ReportsPage, StoreError
     Ok(found)
 }
 
-fn described(
+pub(crate) fn described(
     view: &Snapshot,
     position: Position,
     record: &ReportRecord,

@@ -53,6 +53,20 @@ rights! {
     ResetPassword: "set passwords", [Helpdesk];
     /// Closes an account for ever.
     DeactivatePerson: "close accounts", [Helpdesk];
+    /// Imports people from a table.
+    ImportPeople: "import people", [Helpdesk];
+    /// Sets when an account ends, and renews it.
+    ChangeEnd: "say when accounts end", [Helpdesk];
+    /// Makes somebody a partner or a member, and says for whom they work.
+    ChangeKind: "make people partners", [Helpdesk];
+    /// Gives people limits of their own.
+    ChangeLimits: "give people limits of their own", [Helpdesk];
+    /// Lists the departments, their people and rooms.
+    ListDepartments: "look at departments", [Moderator, Helpdesk, Auditor];
+    /// Makes departments and ends them, and says which rooms they have.
+    ChangeDepartments: "make departments and give them rooms", [Moderator];
+    /// Puts people into departments, and takes them out.
+    PlacePeople: "put people into departments", [Moderator, Helpdesk];
     /// Sets the name and picture of somebody.
     ChangeProfile: "change people's profiles", [Moderator, Helpdesk];
     /// Sets the e-mail addresses of somebody.
@@ -61,6 +75,10 @@ rights! {
     RestrainPerson: "lock and suspend accounts", [Moderator, Helpdesk];
     /// Says whether an account is restrained.
     ShowRestraint: "see whether an account is locked or suspended", [Moderator, Helpdesk, Auditor];
+    /// Removes the second factors of somebody who has lost them.
+    ResetSecondFactor: "reset second factors", [];
+    /// Makes tokens with which programs administer in somebody's name.
+    MakeProgramTokens: "make tokens for programs of others", [];
     /// Gives and takes roles.
     ChangeRoles: "give and take roles", [];
     /// Makes invitations.
@@ -84,6 +102,8 @@ rights! {
     BlockRoom: "block rooms", [Moderator];
     /// Brings people into rooms, and takes them out.
     ChangeMembers: "bring people into rooms and take them out", [Moderator];
+    /// Opens rooms to partners, and closes them.
+    OpenRoom: "open rooms to partners", [Moderator];
     /// Gives somebody the power that this server has in a room.
     TakeOverRoom: "take rooms over", [Moderator];
 
@@ -141,6 +161,12 @@ pub enum Denied {
     /// None of their roles has the right.
     #[error("your role on this server does not let you {}", .0.words())]
     Right(Right),
+    /// Their session was not raised by a second factor.
+    #[error(
+        "your role needs a second factor: use a token that the console (/console/) or \
+         `cairn user token` made for this program"
+    )]
+    SecondFactor,
     /// They mean somebody who has a role, and are no administrator.
     #[error("only administrators can do this to somebody who has a role on this server")]
     HasRole,
@@ -153,6 +179,8 @@ pub struct Administrator {
     act: Act,
     /// None for the operator.
     person: Option<(UserSerial, Roles)>,
+    /// Whether the person's roles need a second factor that was not given.
+    lacks_second_factor: bool,
 }
 
 impl Administrator {
@@ -161,6 +189,7 @@ impl Administrator {
         Self {
             act: Act::operator(),
             person: None,
+            lacks_second_factor: false,
         }
     }
 
@@ -169,6 +198,7 @@ impl Administrator {
         Self {
             act: Act::person(session.user_id.as_str(), from),
             person: Some((session.user, session.roles)),
+            lacks_second_factor: session.lacks_second_factor,
         }
     }
 
@@ -206,6 +236,7 @@ impl Administrator {
     pub fn may(&self, right: Right) -> bool {
         match self.person {
             None => true,
+            Some(_) if self.lacks_second_factor => false,
             Some((_, roles)) => roles.iter().any(|role| right.is_of(role)),
         }
     }
@@ -215,8 +246,10 @@ impl Administrator {
     /// # Errors
     /// [`Denied`].
     pub fn must(&self, right: Right) -> Result<(), Denied> {
+        let has_role = self.person.is_some_and(|(_, roles)| !roles.is_empty());
         match self.may(right) {
             true => Ok(()),
+            false if self.lacks_second_factor && has_role => Err(Denied::SecondFactor),
             false => Err(Denied::Right(right)),
         }
     }
@@ -260,6 +293,7 @@ mod tests {
         let with = |roles: Roles| Administrator {
             act: Act::person("@a:b", None),
             person: Some((UserSerial(1), roles)),
+            lacks_second_factor: false,
         };
         let nobody = with(Roles::NONE);
         assert!(Right::ALL.iter().all(|right| !nobody.may(*right)));
@@ -276,5 +310,12 @@ mod tests {
                 .iter()
                 .all(|right| Administrator::operator().may(*right))
         );
+        let lowered = Administrator {
+            lacks_second_factor: true,
+            ..with(Roles::ADMINISTRATOR)
+        };
+        for right in Right::ALL {
+            assert_eq!(lowered.must(*right), Err(Denied::SecondFactor));
+        }
     }
 }

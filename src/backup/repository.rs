@@ -141,6 +141,12 @@ impl Repository {
         }
     }
 
+    /// The folder as somebody sees it who only looks, and waits for nobody who makes a backup
+    /// there.
+    pub fn look(folder: &Path) -> Self {
+        Self::new(folder, None)
+    }
+
     /// With the secret key that opens what is sealed.
     #[must_use]
     pub fn with_identity(mut self, identity: Option<Identity>) -> Self {

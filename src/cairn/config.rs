@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use certificates::CertificateOptions;
 use client_api::{RtcOptions, WellKnownOptions};
-use console::JoiningOptions;
+use console::{ConsoleOptions, JoiningOptions};
 use delivery::{AppservicesOptions, PushOptions};
 use mail::MailOptions;
 use media::MediaOptions;
@@ -121,6 +121,8 @@ runtime::options! {
         rtc: RtcOptions = RtcOptions::default(),
         /// What newcomers are told.
         joining: JoiningOptions = JoiningOptions::default(),
+        /// The console at /console/.
+        console: ConsoleOptions = ConsoleOptions::default(),
         /// The log.
         log: LogOptions = LogOptions::default(),
     }
@@ -174,6 +176,8 @@ pub(crate) struct Config {
     pub(crate) rtc: RtcOptions,
     /// What newcomers are told.
     pub(crate) joining: JoiningOptions,
+    /// The console at /console/.
+    pub(crate) console: ConsoleOptions,
     /// The log.
     pub(crate) log: LogOptions,
 }
@@ -248,6 +252,7 @@ impl Config {
             turn: document.turn,
             rtc: document.rtc,
             joining: document.joining,
+            console: document.console,
             log: document.log,
         })
     }
@@ -288,7 +293,10 @@ fn no_name(document: &Document) -> String {
 fn resolve_paths(document: &mut Document, folder: &Path) {
     let paths = [&mut document.data_dir]
         .into_iter()
-        .chain([&mut document.mail.password_file])
+        .chain([
+            &mut document.mail.password_file,
+            &mut document.console.backups,
+        ])
         .chain(&mut document.outgoing.trusted_roots)
         .chain(&mut document.application_services.registrations)
         .chain(

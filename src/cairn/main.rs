@@ -18,6 +18,7 @@ mod progress;
 #[cfg(test)]
 #[path = "../../tests/fuzz/seeds.rs"]
 mod seeds;
+mod sight;
 mod signals;
 mod socket;
 mod systemd;

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use accounts::{Accounts, OptionsError};
+use accounts::{Accounts, ConsoleError, OptionsError, SealingKey};
 use actions::Actions;
 use graph::SigningKey;
 use media::{Media, MediaParts};
@@ -38,6 +38,9 @@ pub(crate) enum PartsError {
     /// What the configuration says of other servers.
     #[error(transparent)]
     Peers(#[from] PeersError),
+    /// The secrets of second factors.
+    #[error("second factors cannot be sealed anew: {0}")]
+    Factors(ConsoleError),
     /// The signing key's file cannot be read or written.
     #[error("the signing key {} cannot be used: {reason}", path.display())]
     KeyFile {
@@ -97,6 +100,7 @@ impl Parts {
             config.registration.clone(),
             config.accounts.clone(),
         )?;
+        accounts.seal_with(sealing_key(&key));
         let rooms = Rooms::new(
             store.clone(),
             clock.clone(),
@@ -146,6 +150,12 @@ impl Parts {
             random,
         })
     }
+}
+
+/// What second factors are sealed with: made of the server's own key, which is not in the
+/// database.
+fn sealing_key(key: &SigningKey) -> SealingKey {
+    SealingKey::new(key.secret_for("second factors"))
 }
 
 /// Makes what root has written into a data folder that belongs to somebody else theirs, so
@@ -205,6 +215,12 @@ pub(crate) async fn rotate_key(config: &Config) -> Result<(String, String), Part
     };
     let old = signing_key(&config.data_dir, &path, &parts.random)?;
     let new = new_key(&parts.random).map_err(|error| failed(error.to_string()))?;
+    // Until the new key is written the old one opens them still.
+    parts
+        .accounts
+        .seal_also_with(sealing_key(&new))
+        .await
+        .map_err(PartsError::Factors)?;
     peers::rotate(&parts.store, &old, parts.clock.now())
         .await
         .map_err(PeersError::from)?;

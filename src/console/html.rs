@@ -2,7 +2,7 @@
 //! code; everything else is a text or an attribute's value, and escaped.
 
 /// Elements without content and end tag.
-const VOID: [&str; 3] = ["input", "link", "meta"];
+const VOID: [&str; 4] = ["input", "link", "meta", "wbr"];
 
 /// Something within an element.
 #[derive(Clone, Debug)]

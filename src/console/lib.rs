@@ -1,15 +1,19 @@
-//! Pages for people: the one at `/`, those of an invitation, and of an e-mail address that is
-//! confirmed.
+//! Pages for people: the one at `/`, those of an invitation, of an e-mail address that is
+//! confirmed, of an account that is renewed, and the console at `/console/`.
 //!
-//! Floor: doors. Handlers and the pages they answer with, made on the server: no
-//! script runs on any of them, and nothing is loaded from anywhere.
+//! Floor: doors. Handlers and the pages they answer with, made on the server. Nothing is loaded
+//! from anywhere else. On the pages for everybody no script runs; the console ([`Desk`]) has a
+//! small one of its own, without which all but passkeys and a chart works.
 //!
 //! What comes from outside gets into a page through `html.rs` alone, which escapes
-//! it. Every word that a person reads stands in `texts.rs`, for translation.
+//! it. Every word that a person reads stands in `texts.rs` and `words.rs`, for translation.
 //!
-//! Never here: a rule about who may join, a session or a cookie, a token in a page.
+//! Never here: a rule about who may join or do something; on the pages for everybody a session,
+//! a cookie, or a token.
 
+mod accepting;
 mod confirming;
+mod desk;
 mod html;
 mod joining;
 mod landing;
@@ -17,14 +21,17 @@ mod options;
 mod page;
 mod pages;
 mod qr;
+mod renewing;
 mod same_origin;
 mod sheet;
 mod texts;
+mod words;
 
+pub use desk::{ConsoleOptions, Desk, Oversight, routes as desk_routes};
 pub use landing::Support;
 pub use options::{ClientLink, JoiningOptions};
 pub use qr::QrCode;
-pub use sheet::{SheetInvitation, sheet};
+pub use sheet::{SheetInvitation, sheet, sheet_frame, sheets};
 pub use texts::moment;
 
 use std::sync::Arc;
@@ -52,6 +59,7 @@ pub struct Console {
 pub fn routes() -> Routes<Console> {
     joining::routes()
         .merge(confirming::routes())
+        .merge(renewing::routes())
         .merge(landing::routes())
 }
 

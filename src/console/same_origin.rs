@@ -37,7 +37,7 @@ impl FromRequestParts<Console> for SameOrigin {
 
 /// `authority` is the host and port of the request's own address, `configured` the
 /// server's address.
-fn is_same(headers: &HeaderMap, authority: Option<&str>, configured: &str) -> bool {
+pub(crate) fn is_same(headers: &HeaderMap, authority: Option<&str>, configured: &str) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     if let Some(site) = text(header::HeaderName::from_static("sec-fetch-site")) {
         // "none": a person did it, not a page.

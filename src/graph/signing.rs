@@ -8,6 +8,7 @@ use ruma_common::{
     serde::{Base64, base64::Standard},
 };
 use ruma_signatures::{Ed25519KeyPair, KeyPair as _, to_canonical_json_string_for_signing};
+use sha2::{Digest as _, Sha256};
 
 use crate::Reason;
 
@@ -105,6 +106,17 @@ impl SigningKey {
     /// The signature of a text in unpadded base64: for what is signed as it was written.
     pub fn sign_text(&self, text: &str) -> String {
         self.pair.sign(text.as_bytes()).base64()
+    }
+
+    /// A secret for one purpose that whoever has the key can make again, and nobody else: it
+    /// tells nothing of the key, nor of the secrets for other purposes.
+    pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(purpose.as_bytes())
+            .chain_update([0])
+            .chain_update(self.seed)
+            .finalize()
+            .into()
     }
 
     pub(crate) fn pair(&self) -> &Ed25519KeyPair {

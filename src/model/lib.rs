@@ -7,6 +7,7 @@
 mod account;
 mod audit;
 mod change;
+mod console;
 mod delayed;
 mod destination;
 mod email;
@@ -15,6 +16,7 @@ mod ids;
 mod intern;
 mod media;
 mod peer;
+mod person;
 mod preview;
 mod push;
 mod record;
@@ -43,6 +45,7 @@ pub use change::{
     device_scope, media_scope, neighbours_scope, occupancy_scope, publication_scope, pushers_scope,
     rewriting_scope, room_of_scope, room_scope, user_scope,
 };
+pub use console::{CodeGeneratorRecord, ConsoleSessionRecord, PasskeyRecord, ProgramTokenRecord};
 pub use delayed::{DelayedCountsRecord, DelayedEventRecord, DelayedFailure, DelayedOutcome};
 pub use destination::{
     EduQueueRecord, PublishedDevicesRecord, RoomServerRecord, ServerEdu, ServerTransaction,
@@ -57,6 +60,10 @@ pub use media::{
     RemoteMediaRecord, StoredContent, ThumbnailRecord,
 };
 pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
+pub use person::{
+    ClosingRecord, DepartmentRecord, DepartmentRoomRecord, OpenedRoomRecord, PersonKind,
+    PersonLimits, PersonRecord, PlacementRecord, RenewalRecord,
+};
 pub use preview::PreviewRecord;
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};

@@ -37,6 +37,7 @@ mod identities;
 mod ignored;
 mod import;
 mod known;
+mod listing;
 mod members;
 mod membership;
 mod mutual;
@@ -51,6 +52,7 @@ mod outliers;
 mod outside;
 mod overview;
 mod partial;
+mod partners;
 mod place;
 mod placing;
 mod plain;
@@ -82,6 +84,7 @@ mod state;
 mod state_map;
 mod stays;
 mod sticky;
+mod succession;
 mod summary;
 mod thread_subscriptions;
 mod timeline;
@@ -112,6 +115,7 @@ pub use handshake::{Invitation, Threshold};
 pub use hierarchy::{HierarchyPage, HierarchyRequest, OtherRoom, OtherRooms};
 pub use ignored::Ignored;
 pub use import::ImportedRoom;
+pub use listing::{ListedMember, ListedRoom, members_after, rooms_after, servers_after};
 pub use members::MembershipFilter;
 pub use membership::joined_rooms;
 pub use mutual::{MutualRooms, mutual_rooms};
@@ -127,6 +131,7 @@ pub use overview::{
     most_powerful_here, room_overview, rooms_page, servers_met, state_of_room,
 };
 pub use partial::{MembersOmitted, PartialRoom, is_partial};
+pub use partners::{is_open_to_partners, may_see_directory, rooms_open_to_partners};
 pub use place::PlaceToken;
 pub use policy::{POLICY_KEY, PolicyError, PolicyServer, PolicyServers, Signing};
 pub use presence::{Present, RemotePresence, ShownPresence};
@@ -151,6 +156,7 @@ pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
 pub use sticky::sticky_since;
+pub use succession::{RoomRunAlone, rooms_run_alone};
 pub use thread_subscriptions::{
     SubscriptionError, SubscriptionsPage, ThreadSubscription, changed_subscriptions, follows_thread,
 };

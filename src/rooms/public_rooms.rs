@@ -37,6 +37,8 @@ pub struct PublicRoomsRequest {
     pub networks: Networks,
     /// Whether another server asks, which is not shown rooms in which it cannot take part.
     pub for_others: bool,
+    /// Who looks, if that is known.
+    pub viewer: Option<UserSerial>,
 }
 
 /// Which networks' rooms are wanted: those of application services have lists of their own.

@@ -112,6 +112,7 @@ async fn search_rooms(
             _ => Networks::Matrix,
         },
         for_others: true,
+        viewer: None,
     };
     public_rooms(rooms, wanted).await
 }

@@ -112,6 +112,11 @@ const OF_FAMILIES: [(&str, &PropName); 4] = [
 ];
 
 impl Store {
+    /// How many rooms, users and devices are waited for, each as often as somebody does.
+    pub fn watches(&self) -> u64 {
+        self.shared().watchers.count()
+    }
+
     /// How the database is now.
     ///
     /// # Errors

@@ -99,7 +99,7 @@ pub enum Serves {
     Client,
     /// `/_matrix/federation`, `/_matrix/key`, `/.well-known/matrix/server`.
     Federation,
-    /// `/_synapse/admin` and `/_cairn/admin`.
+    /// `/_synapse/admin`, and the console at `/console/`.
     Admin,
     /// `/metrics`, for Prometheus, and `/_cairn/health`.
     Metrics,

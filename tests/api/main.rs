@@ -7,6 +7,7 @@
 
 mod account_data;
 mod accounts;
+mod administered;
 mod aliases;
 mod appservices;
 mod archived;
@@ -14,6 +15,7 @@ mod audit;
 mod calls;
 mod capabilities;
 mod command;
+mod console;
 mod create_room;
 mod cross_signing;
 mod database;
@@ -45,7 +47,9 @@ mod notifications;
 mod old_syncs;
 mod operator;
 mod pagination;
+mod partners;
 mod passwords;
+mod people;
 mod presence;
 mod previews;
 mod profiles;

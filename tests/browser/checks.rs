@@ -56,7 +56,8 @@ return { pale, seen };
 
 /// What can be tapped and is smaller than 44 pixels in height (a finger).
 const SMALL: &str = r#"
-return [...document.querySelectorAll("input, button, a.button, .clients a")]
+return [...document.querySelectorAll("input, select, button, .act > summary, .menu > summary, a.button, .clients a, nav a")]
+    .filter((element) => element.type !== "checkbox" && element.checkVisibility())
     .map((element) => [element.id || element.textContent, element.getBoundingClientRect().height])
     .filter(([, height]) => height < 44)
     .map(([name, height]) => `${name}: ${height}`);

@@ -53,6 +53,16 @@ impl Browser {
     /// A browser with the screen of a phone (390 by 844), in light colours, which
     /// reaches this machine only.
     pub(crate) async fn phone() -> Self {
+        Self::with(json!({})).await
+    }
+
+    /// The same that runs no scripts of pages.
+    pub(crate) async fn without_scripts() -> Self {
+        let blocked = 2;
+        Self::with(json!({ "profile.managed_default_content_settings.javascript": blocked })).await
+    }
+
+    async fn with(preferences: Value) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -76,7 +86,7 @@ impl Browser {
         let driver_url = format!("http://127.0.0.1:{port}");
         let answer = client
             .post(format!("{driver_url}/session"))
-            .json(&capabilities(profile.path()))
+            .json(&capabilities(profile.path(), &preferences))
             .send()
             .await
             .expect("the driver's answer");
@@ -129,6 +139,36 @@ impl Browser {
         .await;
     }
 
+    /// Has the screen of a desk from here on.
+    pub(crate) async fn at_desk(&self) {
+        self.screen(1280, 900, false).await;
+    }
+
+    /// Has a phone's screen from here on.
+    pub(crate) async fn on_phone(&self) {
+        self.screen(390, 844, true).await;
+    }
+
+    async fn screen(&self, width: u32, height: u32, is_mobile: bool) {
+        let screen = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_mobile,
+        });
+        self.tell_engine("Emulation.setDeviceMetricsOverride", screen)
+            .await;
+    }
+
+    /// Has a device that makes passkeys, whose person is there and is made sure of.
+    pub(crate) async fn with_authenticator(&self) {
+        let authenticator = json!({
+            "protocol": "ctap2",
+            "transport": "internal",
+            "hasResidentKey": true,
+            "hasUserVerification": true,
+            "isUserVerified": true,
+        });
+        self.post("webauthn/authenticator", authenticator).await;
+    }
+
     /// Opens an address.
     pub(crate) async fn open(&self, url: &str) {
         self.post("url", json!({ "url": url })).await;
@@ -170,6 +210,13 @@ impl Browser {
         let keys =
             json!({ "type": "key", "id": "keys", "actions": [press("keyDown"), press("keyUp")] });
         self.post("actions", json!({ "actions": [keys] })).await;
+    }
+
+    /// Whether a CSS selector finds anything.
+    pub(crate) async fn has(&self, selector: &str) -> bool {
+        let body = json!({ "using": "css selector", "value": selector });
+        let found = self.post("elements", body).await;
+        found.as_array().is_some_and(|found| !found.is_empty())
     }
 
     /// What a function of the driver's own finds out about the page.
@@ -268,6 +315,12 @@ impl<'a> Found<'a> {
         self.browser.post(&path, json!({})).await;
     }
 
+    /// Taps what leads to no other page.
+    pub(crate) async fn touch(&self) {
+        let path = format!("element/{}/click", self.id);
+        self.browser.post(&path, json!({})).await;
+    }
+
     /// Taps it, and waits for the page that it leads to. The driver's own answer can come
     /// before that page has begun to load.
     pub(crate) async fn tap(&self) {
@@ -285,7 +338,7 @@ impl<'a> Found<'a> {
     }
 }
 
-fn capabilities(profile: &Path) -> Value {
+fn capabilities(profile: &Path, preferences: &Value) -> Value {
     let arguments = [
         "--headless",
         "--no-sandbox",
@@ -297,7 +350,7 @@ fn capabilities(profile: &Path) -> Value {
         "--disable-component-update",
         "--disable-sync",
         // No name is looked up.
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
         &format!("--user-data-dir={}", profile.display()),
     ];
     let screen = json!({
@@ -309,6 +362,7 @@ fn capabilities(profile: &Path) -> Value {
         "goog:chromeOptions": {
             "binary": "/usr/bin/chromium",
             "args": arguments,
+            "prefs": preferences,
             "mobileEmulation": { "deviceMetrics": screen },
         },
     } } })

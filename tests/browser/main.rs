@@ -3,7 +3,9 @@
 //!
 //! Each test leaves its screenshots in the target folder's `tmp/pages`.
 
+mod axe;
 mod checks;
+mod console;
 mod driver;
 mod joining;
 mod landing;

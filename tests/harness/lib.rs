@@ -9,6 +9,7 @@
 //!   judged by [`Answer::ok`] or [`Answer::refused`], which say in full what came
 //!   instead.
 //! - [`Visitor`]: pages for people, and [`qr`]: the codes on them.
+//! - [`Clerk`]: somebody with a role at the desk of the console.
 //! - [`pictures`]: PNGs, and how large a picture is.
 //! - [`Gateway`]: a push gateway that keeps what it gets.
 //! - [`AppService`]: an application service that keeps what it is told and asked.
@@ -22,6 +23,7 @@
 
 mod api;
 mod appservice;
+mod clerk;
 mod config;
 mod gateway;
 pub mod hosted;
@@ -42,6 +44,7 @@ pub mod visitors;
 
 pub use api::{Answer, Api, escape};
 pub use appservice::{AppService, Asked};
+pub use clerk::{Clerk, one_time_code};
 pub use config::{Config, Registration};
 pub use gateway::Gateway;
 pub use pages::{Page, Visitor};

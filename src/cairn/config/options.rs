@@ -12,8 +12,8 @@ options! {
         /// IP address and port. Port 0 takes any free one.
         pub(crate) address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8008)),
         /// What is served there, any of: "client" (apps, and the page that an invitation's
-        /// link opens), "federation" (other servers), "admin" (administration), "metrics"
-        /// (/metrics for Prometheus, and /_cairn/health).
+        /// link opens), "federation" (other servers), "admin" (the console at /console/, and
+        /// programs that administer), "metrics" (/metrics for Prometheus, and /_cairn/health).
         pub(crate) serves: Vec<Serves> = vec![Serves::Client],
         /// Networks of the reverse proxies in front of this listener, for instance
         /// "127.0.0.1/32". Only their X-Forwarded-For header is believed.

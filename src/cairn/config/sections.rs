@@ -3,7 +3,7 @@
 use accounts::{AccountsOptions, RegistrationOptions, TurnOptions};
 use certificates::CertificateOptions;
 use client_api::{RtcOptions, WellKnownOptions};
-use console::JoiningOptions;
+use console::{ConsoleOptions, JoiningOptions};
 use delivery::{AppservicesOptions, PushOptions};
 use mail::MailOptions;
 use media::MediaOptions;
@@ -82,6 +82,7 @@ pub(super) fn all() -> Vec<Section> {
         section!(TurnOptions),
         section!(RtcOptions),
         section!(JoiningOptions),
+        section!(ConsoleOptions),
         clients(),
         section!(LogOptions),
     ]

@@ -21,6 +21,7 @@ use crate::{
     health::Overseer,
     oversight::{keep_certificate, oversee},
     parts::Parts,
+    sight::Settings,
     signals::Signals,
     systemd::Manager,
 };
@@ -55,6 +56,8 @@ struct Server {
     tls: Vec<Tls>,
     /// Who sees to the certificate, if that is this server.
     keeper: Option<Arc<Keeper>>,
+    /// What the console shows of the configuration.
+    settings: Settings,
 }
 
 async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
@@ -78,6 +81,7 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         limits,
         tls: Vec::new(),
         keeper: keeper.map(Arc::new),
+        settings: Settings::default(),
     };
     let manager = Manager::from_environment();
     audit::begin(&parts.store, &parts.clock)
@@ -164,6 +168,7 @@ impl Server {
         }
         self.limits.change(config.limits.clone());
         runtime::log::set_level(config.log.level.into());
+        self.settings.show_changed(&config);
         let comparable = |config: &Config| {
             let mut value = serde_json::to_value(config).unwrap_or(Value::Null);
             value["limits"] = Value::Null;

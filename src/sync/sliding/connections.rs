@@ -323,7 +323,9 @@ mod tests {
             device: DeviceSerial(device),
             roles: model::Roles::NONE,
             is_guest: false,
+            lacks_second_factor: false,
             service: None,
+            own_rate: None,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     health::Overseer,
     parts::Parts,
+    sight::Sight,
     systemd,
     verbs::{Failure, administer::SOCKET},
 };
@@ -135,7 +136,9 @@ fn contacts(config: &Config, parts: &Parts, metrics: &Metrics) -> Result<Contact
         metrics,
     });
     let mailer = mailer.map_err(|error| Failure::Other(error.to_string()))?;
-    Ok(Contacts::new(parts.accounts.clone(), mailer))
+    let contacts = Contacts::new(parts.accounts.clone(), mailer);
+    parts.actions.write_by(contacts.clone());
+    Ok(contacts)
 }
 
 impl Server {
@@ -188,6 +191,7 @@ impl Server {
             front(administration, Vec::new(), &self.tasks, &self.limits),
             &self.tasks,
         );
+        let sight = Sight::new(&overseer, &self.settings, &self.config);
         // Nothing is announced before everything is bound.
         for (listener, options) in bound {
             announce(&listener, &options, json);
@@ -199,6 +203,11 @@ impl Server {
             }
             let console = self.console(parts, bound, options.tls.is_some());
             let mut served = router(&serves, parts_of_doors, console, metrics);
+            if serves.contains(&Serves::Admin) {
+                let address = self.config.address_on(bound, options.tls.is_some());
+                let desk = sight.desk(parts, &self.limits, address);
+                served = served.merge(console::desk_routes().into_router(desk));
+            }
             if serves.contains(&Serves::Metrics) {
                 served = served.merge(health_routes(&overseer));
             }

@@ -10,6 +10,7 @@ use super::{STOP_DEADLINE, Server, doors::Served};
 use crate::{
     config::Config,
     parts::Parts,
+    sight::Settings,
     socket,
     verbs::{
         Failure,
@@ -67,6 +68,7 @@ fn answers(config: Config) -> Result<(), Failure> {
             limits,
             tls: Vec::new(),
             keeper: None,
+            settings: Settings::default(),
         };
         let overseer = server.listen(&parts, &served, &metrics, true).await?;
         let health = socket::get(&path, "/_cairn/health").await;

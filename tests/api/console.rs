@@ -1,0 +1,781 @@
+//! The console at `/console/`: sessions, forms, roles, headers, and what its pages do.
+
+use harness::{Clerk, Config, PASSWORD, Server, User};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const ROLES: [&str; 4] = ["administrator", "moderator", "helpdesk", "auditor"];
+
+/// A server with one person of each role, and anna without.
+async fn house() -> (Server, User) {
+    let server = Server::start();
+    for role in ROLES {
+        server.api().register_as(role).await;
+        server.cairn_json(&["user", "promote", role, "--role", role]);
+    }
+    let anna = server.api().register_as("anna").await;
+    (server, anna)
+}
+
+async fn clerk(server: &Server, role: &str) -> Clerk {
+    Clerk::at_desk(server.visitor(), role).await
+}
+
+fn audit(server: &Server, verb: &str) -> Vec<Value> {
+    let shown = server.cairn_json(&["audit", "show", "--verb", verb]);
+    shown["entries"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn nothing_is_open_before_a_second_factor_was_set_up_and_given() {
+    let (server, _anna) = house().await;
+    let mut clerk = Clerk::new(server.visitor(), "helpdesk");
+    let page = clerk.open("/console/people?q=an").await;
+    assert_eq!(page.status, 303);
+    let way = "/console/sign-in?next=%2Fconsole%2Fpeople%3Fq%3Dan";
+    assert_eq!(page.header("location"), way);
+    clerk.open(way).await.shows(200, &["/console/people?q=an"]);
+
+    clerk
+        .sign_in("wrong")
+        .await
+        .shows(403, &["The user name or the password is wrong."]);
+    let page = clerk.sign_in(PASSWORD).await;
+    assert_eq!(page.status, 303);
+    for path in [
+        "/console/",
+        "/console/people",
+        "/console/account",
+        "/console/second-factor",
+    ] {
+        let page = clerk.open(path).await;
+        assert_eq!(
+            (page.status, page.header("location")),
+            (303, "/console/set-up"),
+            "{path}"
+        );
+    }
+    let page = clerk.open("/console/set-up").await;
+    let page = page.shows(200, &["Set up a second factor", "<svg"]);
+    assert!(page.header("cache-control").contains("no-store"));
+    let wrong = [("code", "000000"), ("password", PASSWORD)];
+    clerk
+        .submit("/console/set-up/codes", &wrong)
+        .await
+        .shows(400, &["This code is wrong"]);
+    let before = clerk.cookies.clone();
+    clerk.set_up().await;
+    assert_eq!(clerk.recovery.len(), 10);
+    clerk
+        .open("/console/")
+        .await
+        .shows(200, &["Overview", "Health"]);
+    // The token of before was given another.
+    let mut earlier = Clerk::new(server.visitor(), "helpdesk");
+    earlier.cookies = before;
+    assert_eq!(earlier.open("/console/").await.status, 303);
+
+    // From then on the code is asked for; used codes count no more.
+    let mut again = Clerk::new(server.visitor(), "helpdesk");
+    again.sign_in(PASSWORD).await;
+    let page = again.open("/console/people").await;
+    assert_eq!(page.header("location"), "/console/second-factor");
+    assert_eq!(
+        again.open("/console/set-up").await.header("location"),
+        "/console/second-factor"
+    );
+    again.open("/console/second-factor").await;
+    let used = clerk.used.clone();
+    again
+        .submit("/console/second-factor", &[("code", &used)])
+        .await
+        .shows(400, &["used before"]);
+    let code = clerk.recovery[0].clone();
+    let fields = [("code", code.as_str()), ("next", "/console/people")];
+    let page = again.submit("/console/second-factor", &fields).await;
+    assert_eq!(
+        (page.status, page.header("location")),
+        (303, "/console/people")
+    );
+    again
+        .open("/console/people")
+        .await
+        .shows(200, &["@anna:localhost"]);
+    assert_eq!(audit(&server, "console.opened").len(), 2);
+    // The first is told at once, the others as a number later.
+    let refused = audit(&server, "session.refused");
+    assert_eq!(refused[0]["on"], "@helpdesk:localhost");
+
+    // Signed in elsewhere: ended from there.
+    let page = clerk
+        .open("/console/account")
+        .await
+        .shows(200, &["Where you are signed in"]);
+    let other = page.text.split("name=\"session\" value=\"").nth(1).unwrap();
+    let other = other.split('"').next().unwrap().to_owned();
+    clerk
+        .submit("/console/account/end-session", &[("session", &other)])
+        .await;
+    assert_eq!(again.open("/console/people").await.status, 303);
+    let page = clerk.submit("/console/sign-out", &[]).await;
+    assert_eq!(page.header("location"), "/console/sign-in");
+    assert!(page.header("set-cookie").contains("Max-Age=0"));
+    assert_eq!(clerk.open("/console/").await.status, 303);
+    assert_eq!(audit(&server, "console.closed").len(), 2);
+}
+
+#[tokio::test]
+async fn who_has_no_role_is_sent_away_and_told_so_only_with_the_password() {
+    let (server, _anna) = house().await;
+    let mut anna = Clerk::new(server.visitor(), "anna");
+    anna.sign_in("wrong")
+        .await
+        .shows(403, &["The user name or the password is wrong."]);
+    anna.sign_in(PASSWORD)
+        .await
+        .shows(403, &["no role on this server"]);
+    let mut nobody = Clerk::new(server.visitor(), "nobody");
+    nobody
+        .sign_in(PASSWORD)
+        .await
+        .shows(403, &["The user name or the password is wrong."]);
+    // A role that is taken ends at once.
+    let mut clerk = clerk(&server, "helpdesk").await;
+    clerk.open("/console/people").await.shows(200, &["People"]);
+    server.cairn_json(&["user", "demote", "helpdesk"]);
+    assert_eq!(clerk.open("/console/people").await.status, 303);
+}
+
+#[tokio::test]
+async fn forms_count_from_our_own_pages_and_for_whom_they_were_shown() {
+    let (server, _anna) = house().await;
+    let mut helpdesk = clerk(&server, "helpdesk").await;
+    let mut administrator = clerk(&server, "administrator").await;
+    helpdesk.open("/console/people/@anna:localhost").await;
+    let lock = "/console/people/@anna:localhost/lock";
+    let reason = ("reason", "lost phone");
+    // Without what ties it to the session, with that of another session, from another site.
+    let number = std::mem::take(&mut helpdesk.form);
+    helpdesk
+        .submit(lock, &[reason])
+        .await
+        .shows(403, &["another session"]);
+    administrator.open("/console/").await;
+    helpdesk.form = administrator.form.clone();
+    helpdesk
+        .submit(lock, &[reason])
+        .await
+        .shows(403, &["another session"]);
+    helpdesk.form = number.clone();
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
+        let body = format!("form={number}&reason=x");
+        let request = helpdesk.request(Method::POST, lock);
+        let request = request.header(name, value).body(body);
+        helpdesk.send(request).await.shows(403, &["another site"]);
+    }
+    let form = helpdesk.form.clone();
+    let mut stranger = Clerk::new(server.visitor(), "helpdesk");
+    stranger.form = form;
+    let page = stranger.submit(lock, &[reason]).await;
+    assert_eq!(page.header("location"), "/console/sign-in");
+    let shown = server.cairn_json(&["user", "show", "anna"]);
+    assert_eq!(shown["locked"], json!(false));
+    // Rightly; and not without a reason.
+    helpdesk
+        .submit(lock, &[("reason", " ")])
+        .await
+        .shows(400, &["Say why"]);
+    let page = helpdesk.submit(lock, &[reason]).await;
+    assert_eq!(page.status, 303);
+    let shown = server.cairn_json(&["user", "show", "anna"]);
+    assert_eq!(shown["locked"], json!(true));
+    let told = audit(&server, "person.lock");
+    assert_eq!(told[0]["by"], "@helpdesk:localhost");
+    assert_eq!(told[0]["reason"], "lost phone");
+    assert_eq!(told[0]["from"], "127.0.0.1");
+}
+
+#[tokio::test]
+async fn each_role_opens_its_own_pages_and_no_others() {
+    let (server, anna) = house().await;
+    let room = anna.create_room(json!({ "name": "Allotments" })).await;
+    // Each page, and who opens it.
+    let pages: [(String, &[&str]); 14] = [
+        ("".into(), &ROLES),
+        ("account".into(), &ROLES),
+        ("people".into(), &ROLES),
+        ("people/@anna:localhost".into(), &ROLES),
+        (
+            "invitations".into(),
+            &["administrator", "helpdesk", "auditor"],
+        ),
+        ("rooms".into(), &["administrator", "moderator", "auditor"]),
+        (
+            format!("rooms/{room}"),
+            &["administrator", "moderator", "auditor"],
+        ),
+        (
+            "register".into(),
+            &["administrator", "moderator", "auditor"],
+        ),
+        ("reports".into(), &["administrator", "moderator"]),
+        ("media".into(), &["administrator", "moderator"]),
+        (
+            "federation".into(),
+            &["administrator", "moderator", "auditor"],
+        ),
+        ("audit".into(), &["administrator", "auditor"]),
+        ("settings".into(), &["administrator", "auditor"]),
+        ("backups".into(), &["administrator", "auditor"]),
+    ];
+    // Each act, and who may.
+    let acts: [(String, &[&str]); 9] = [
+        (
+            "people/@anna:localhost/unlock".into(),
+            &["administrator", "moderator", "helpdesk"],
+        ),
+        (
+            "people/@anna:localhost/unsuspend".into(),
+            &["administrator", "moderator", "helpdesk"],
+        ),
+        (
+            "people/@anna:localhost/sign-out".into(),
+            &["administrator", "helpdesk"],
+        ),
+        ("people/@anna:localhost/role".into(), &["administrator"]),
+        ("people".into(), &["administrator", "helpdesk"]),
+        ("invitations".into(), &["administrator", "helpdesk"]),
+        (
+            format!("rooms/{room}/unblock"),
+            &["administrator", "moderator"],
+        ),
+        ("audit/verify".into(), &["administrator", "auditor"]),
+        ("federation/other.example/retry".into(), &["administrator"]),
+    ];
+    for role in ROLES {
+        let mut clerk = clerk(&server, role).await;
+        let overview = clerk.open("/console/").await;
+        for (path, may) in &pages {
+            let page = clerk.open(&format!("/console/{path}")).await;
+            let expected = if may.contains(&role) { 200 } else { 403 };
+            assert_eq!(page.status, expected, "{role} {path}: {page:?}");
+            // What they may not open is not shown either.
+            let is_top = !path.contains('/') && !path.is_empty();
+            if is_top {
+                let link = format!("href=\"/console/{path}\"");
+                assert_eq!(
+                    overview.text.contains(&link),
+                    may.contains(&role),
+                    "{role} {path}"
+                );
+            }
+        }
+        let user = format!("new-{role}");
+        let fields = [
+            ("reason", "x"),
+            ("user", user.as_str()),
+            ("typed", "anna"),
+            ("role", "take auditor"),
+            ("device", "NONE"),
+            ("count", "1"),
+            ("uses", "1"),
+            ("days", "1"),
+        ];
+        for (path, may) in &acts {
+            clerk.open("/console/").await;
+            let page = clerk.submit(&format!("/console/{path}"), &fields).await;
+            match may.contains(&role) {
+                true => assert!([200, 303].contains(&page.status), "{role} {path}: {page:?}"),
+                false => assert_eq!(page.status, 403, "{role} {path}: {page:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_keep_to_themselves() {
+    let (server, _anna) = house().await;
+    let mut clerk = clerk(&server, "administrator").await;
+    let paths = [
+        "",
+        "account",
+        "people",
+        "people/@anna:localhost",
+        "invitations",
+        "rooms",
+        "register",
+        "reports",
+        "media",
+        "federation",
+        "audit",
+        "settings",
+        "backups",
+        "sign-in",
+        "set-up",
+    ];
+    for path in paths {
+        let page = clerk.open(&format!("/console/{path}")).await;
+        let policy = page.header("content-security-policy").to_owned();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'nonce-"),
+            "{path}: {policy}"
+        );
+        for part in ["unsafe", "*", "http:", "https:", "data:"] {
+            assert!(!policy.contains(part), "{path}: {policy}");
+        }
+        for part in [
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+        ] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("x-frame-options", "DENY"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+        ] {
+            assert_eq!(page.header(name), value, "{path}");
+        }
+        let text = page.text.to_lowercase();
+        for part in [" style=\"", " onclick", "<style", "javascript:"] {
+            assert!(!text.contains(part), "{path}: {part}");
+        }
+        assert!(
+            !page.text.contains(&clerk.cookies["cairn-console"]),
+            "{path}"
+        );
+    }
+    let page = clerk.open("/console/settings").await;
+    let script = page
+        .text
+        .split("src=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let script = clerk.open(script).await;
+    assert_eq!(
+        script.header("content-type"),
+        "text/javascript; charset=utf-8"
+    );
+    assert!(script.header("cache-control").contains("immutable"));
+    // Each answer has a number of its own.
+    let (one, two) = (clerk.open("/console/").await, clerk.open("/console/").await);
+    let policy = "content-security-policy";
+    assert_ne!(one.header(policy), two.header(policy));
+}
+
+#[tokio::test]
+async fn over_tls_the_cookie_is_for_this_host_alone() {
+    let server = Server::with(Config {
+        more: "[well_known]\nclient = \"https://chat.example\"\n".into(),
+        ..Config::default()
+    });
+    let visitor = server.visitor();
+    let page = visitor.open("/console/sign-in").await;
+    let cookie = page.header("set-cookie");
+    assert!(cookie.starts_with("__Host-cairn-form="), "{cookie}");
+    for part in ["Secure", "HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!cookie.contains("Domain"), "{cookie}");
+    let server = Server::with(Config {
+        serves: vec!["client".into()],
+        ..Config::default()
+    });
+    assert_eq!(server.visitor().open("/console/sign-in").await.status, 404);
+}
+
+#[tokio::test]
+async fn without_tls_nobody_signs_in_from_another_machine() {
+    let server = Server::with(Config {
+        listener: "trusted_proxies = [\"127.0.0.1/32\"]".into(),
+        ..Config::default()
+    });
+    let visitor = server.visitor();
+    let request = visitor.request(Method::GET, "/console/sign-in");
+    let page = visitor
+        .send(request.header("x-forwarded-for", "192.0.2.7"))
+        .await;
+    page.shows(403, &["encrypted connection"]);
+    visitor
+        .open("/console/sign-in")
+        .await
+        .shows(200, &["Password"]);
+}
+
+#[tokio::test]
+async fn programs_of_those_with_a_second_factor_need_a_token_made_for_them() {
+    let (server, _anna) = house().await;
+    let api = server.api();
+    let administrator = api.login("administrator").await;
+    let people = "/_synapse/admin/v2/users";
+    administrator.get(people).await.ok();
+    let mut clerk = clerk(&server, "administrator").await;
+    let refused = administrator.get(people).await.refused(403, "M_FORBIDDEN");
+    let text = refused["error"].as_str().unwrap();
+    assert!(
+        text.contains("second factor") && text.contains("/console/"),
+        "{text}"
+    );
+    let lock = "v1/admin/lock/@anna:localhost";
+    administrator.get(lock).await.refused(403, "M_FORBIDDEN");
+    // What everybody may do with their own account they may still.
+    administrator.get("v3/account/whoami").await.ok();
+
+    clerk.open("/console/account").await;
+    let fields = [("name", "synadm"), ("days", "30")];
+    let page = clerk.submit("/console/account/programs", &fields).await;
+    let page = page.shows(200, &["shown only now"]);
+    let token = page.text.split("<code id=\"token\">").nth(1).unwrap();
+    let token = token.split('<').next().unwrap();
+    let program = api.with_token(token);
+    program.get(people).await.ok();
+    clerk
+        .open("/console/account")
+        .await
+        .shows(200, &["synadm"])
+        .hides(&[token]);
+    let made = server.cairn_json(&["user", "token", "administrator", "--name", "script"]);
+    api.with_token(made["token"].as_str().unwrap())
+        .get(people)
+        .await
+        .ok();
+    assert_eq!(audit(&server, "session.program").len(), 2);
+
+    let page = clerk.open("/console/account").await;
+    let device = page.text.split("name=\"device\" value=\"").nth(2).unwrap();
+    let device = device.split('"').next().unwrap().to_owned();
+    clerk
+        .submit("/console/account/end-program", &[("device", &device)])
+        .await;
+    program.get(people).await.refused(401, "M_UNKNOWN_TOKEN");
+
+    // The operator resets it: sessions end, a new one is asked for.
+    server.cairn_json(&[
+        "user",
+        "reset-second-factor",
+        "administrator",
+        "--reason",
+        "lost",
+    ]);
+    assert_eq!(clerk.open("/console/").await.status, 303);
+    clerk.sign_in(PASSWORD).await;
+    assert_eq!(
+        clerk.open("/console/").await.header("location"),
+        "/console/set-up"
+    );
+    let told = audit(&server, "person.factor_removed");
+    assert_eq!(
+        (&told[0]["by"], &told[0]["reason"]),
+        (&json!("operator"), &json!("lost"))
+    );
+}
+
+#[tokio::test]
+async fn the_configuration_can_demand_a_second_factor_of_all_with_a_role() {
+    let server = Server::with(Config {
+        more: "[accounts]\nsecond_factor_for_roles = true\n".into(),
+        ..Config::default()
+    });
+    let administrator = server.api().register_as("administrator").await;
+    server.cairn_json(&["user", "promote", "administrator"]);
+    let people = "/_synapse/admin/v2/users";
+    administrator.get(people).await.refused(403, "M_FORBIDDEN");
+    let made = server.cairn_json(&["user", "token", "administrator", "--name", "synadm"]);
+    let token = made["token"].as_str().unwrap();
+    server.api().with_token(token).get(people).await.ok();
+}
+
+#[tokio::test]
+async fn guessing_codes_and_passwords_is_limited() {
+    let server = Server::with(Config {
+        limits: true,
+        ..Config::default()
+    });
+    server.api().register_as("helpdesk").await;
+    server.cairn_json(&["user", "promote", "helpdesk", "--role", "helpdesk"]);
+    let mut clerk = clerk(&server, "helpdesk").await;
+    clerk.sign_in(PASSWORD).await;
+    clerk.open("/console/second-factor").await;
+    for _ in 0..5 {
+        let page = clerk
+            .submit("/console/second-factor", &[("code", "000000")])
+            .await;
+        page.shows(400, &["This code is wrong"]);
+    }
+    let good = clerk.recovery[0].clone();
+    let page = clerk
+        .submit("/console/second-factor", &[("code", &good)])
+        .await;
+    page.shows(429, &["Too many codes were wrong"]);
+    let mut found = Vec::new();
+    for _ in 0..12 {
+        found.push(clerk.sign_in("wrong").await.status);
+    }
+    assert!(
+        found.contains(&403) && found.last() == Some(&429),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn people_are_found_looked_at_and_helped() {
+    let (server, anna) = house().await;
+    let mut helpdesk = clerk(&server, "helpdesk").await;
+    helpdesk
+        .open("/console/people?q=ann")
+        .await
+        .shows(200, &["@anna:localhost"])
+        .hides(&["@auditor:"]);
+    helpdesk
+        .open("/console/people?which=roles")
+        .await
+        .shows(200, &["@auditor:"])
+        .hides(&["@anna:"]);
+    let page = helpdesk.open("/console/people/anna").await;
+    page.shows(
+        200,
+        &["@anna:localhost", &anna.device_id, "Set a new password"],
+    );
+    // One who has a role is out of reach.
+    helpdesk
+        .open("/console/people/auditor")
+        .await
+        .shows(200, &["Auditor"])
+        .hides(&["Set a new password"]);
+    let path = "/console/people/@auditor:localhost/password";
+    let fields = [("reason", "x"), ("typed", "auditor")];
+    helpdesk
+        .submit(path, &fields)
+        .await
+        .shows(403, &["administrators can do this"]);
+
+    let path = "/console/people/@anna:localhost/password";
+    helpdesk.open("/console/people/anna").await;
+    let fields = [("reason", "forgot it"), ("typed", "ben")];
+    helpdesk
+        .submit(path, &fields)
+        .await
+        .shows(400, &["another one"]);
+    let fields = [("reason", "forgot it"), ("typed", "anna")];
+    let page = helpdesk
+        .submit(path, &fields)
+        .await
+        .shows(200, &["new password of"]);
+    let password = page.text.split("<code id=\"secret\">").nth(1).unwrap();
+    let password = password.split('<').next().unwrap();
+    let answer = server.api().try_login("anna", password, json!({})).await;
+    answer.ok();
+    let fields = [("user", "ben"), ("reason", "new colleague")];
+    let page = helpdesk.submit("/console/people", &fields).await;
+    page.shows(200, &["The account @ben:localhost was made"]);
+    helpdesk
+        .submit("/console/people", &fields)
+        .await
+        .shows(400, &["This was not done"]);
+    helpdesk
+        .open("/console/people/@nobody:localhost")
+        .await
+        .shows(404, &["There is nothing here"]);
+}
+
+#[tokio::test]
+async fn lists_go_on_where_a_page_ended() {
+    let server = Server::start();
+    server.api().register_as("administrator").await;
+    server.cairn_json(&["user", "promote", "administrator"]);
+    for number in 0..60 {
+        server
+            .api()
+            .register_as(&format!("person-{number:03}"))
+            .await;
+    }
+    let mut clerk = clerk(&server, "administrator").await;
+    let mut path = "/console/people?q=person".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let page = clerk.open(&path).await.shows(200, &[]);
+        let ids = page.text.split("<th scope=\"row\"><a href=\"").skip(1);
+        let ids: Vec<String> = ids
+            .map(|rest| rest.split('"').next().unwrap().to_owned())
+            .collect();
+        assert!(ids.len() <= 50);
+        seen.extend(ids);
+        let Some(next) = page.text.split("class=\"pager\"><a href=\"").nth(1) else {
+            break;
+        };
+        path = next.split('"').next().unwrap().replace("&amp;", "&");
+    }
+    let mut sorted = seen.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!((seen.len(), sorted), (60, seen));
+}
+
+#[tokio::test]
+async fn rooms_are_looked_at_and_the_register_answers() {
+    let (server, anna) = house().await;
+    let room = anna.create_room(json!({ "name": "Allotments <b>" })).await;
+    let mut moderator = clerk(&server, "moderator").await;
+    let page = moderator.open("/console/rooms?q=allot").await;
+    page.shows(200, &["Allotments &lt;b&gt;"]).hides(&["<b>"]);
+    let here = format!("/console/rooms/{room}");
+    moderator
+        .open(&here)
+        .await
+        .shows(200, &["Allotments", "@anna:localhost", "Not encrypted"]);
+    let fields = [("user", "auditor"), ("reason", "asked by the mayor")];
+    let page = moderator.submit(&format!("{here}/add"), &fields).await;
+    assert_eq!(page.status, 303, "{page:?}");
+    moderator
+        .open(&here)
+        .await
+        .shows(200, &["@auditor:localhost"]);
+    let page = moderator
+        .submit(&format!("{here}/take-over"), &fields)
+        .await;
+    assert_eq!(page.status, 303, "{page:?}");
+    let page = moderator
+        .submit(&format!("{here}/block"), &[("reason", "x")])
+        .await;
+    assert_eq!(page.status, 303, "{page:?}");
+    moderator
+        .open(&here)
+        .await
+        .shows(200, &["Blocked", "Let people in again"]);
+
+    let mut auditor = clerk(&server, "auditor").await;
+    let page = auditor
+        .open(&format!("/console/register?room={room}"))
+        .await;
+    page.shows(200, &["@anna:localhost", "@auditor:localhost", "creator"]);
+    let page = auditor
+        .open(&format!(
+            "/console/register?room={room}&at=2020-01-01&as=csv"
+        ))
+        .await;
+    assert!(
+        page.header("content-disposition").starts_with("attachment"),
+        "{page:?}"
+    );
+    assert_eq!(
+        page.text.lines().count(),
+        1,
+        "nobody was there then: {page:?}"
+    );
+    let page = auditor
+        .open(&format!("/console/register?room={room}&as=json"))
+        .await;
+    let told: Value = serde_json::from_str(&page.text).unwrap();
+    assert_eq!(told["members"].as_array().unwrap().len(), 2);
+    let page = auditor.open("/console/register?person=anna").await;
+    page.shows(200, &["Allotments", "still there"]);
+    auditor
+        .open("/console/register?room=!x:y&at=soon")
+        .await
+        .shows(400, &["2026-03-03"]);
+    auditor
+        .open("/console/register?room=!x:y")
+        .await
+        .shows(404, &["This was not done"]);
+    assert!(audit(&server, "register.read").len() >= 4);
+}
+
+#[tokio::test]
+async fn the_trail_is_searched_checked_and_copied() {
+    let (server, _anna) = house().await;
+    let mut auditor = clerk(&server, "auditor").await;
+    let page = auditor
+        .open("/console/audit?verb=person.roles&on=auditor")
+        .await;
+    page.shows(200, &["person.roles", "operator"])
+        .hides(&["console.opened"]);
+    let page = auditor.submit("/console/audit/verify", &[]).await;
+    page.shows(200, &["The trail is whole"]);
+    let page = auditor.submit("/console/audit/export", &[]).await;
+    let file = server.data_dir().join("copy.jsonl");
+    std::fs::write(&file, &page.text).unwrap();
+    let checked = server.cairn_json(&["audit", "verify", "--file", file.to_str().unwrap()]);
+    assert!(checked["entries"].as_u64().unwrap() > 5, "{checked}");
+    assert_eq!(audit(&server, "audit.exported").len(), 1);
+}
+
+#[tokio::test]
+async fn invitations_become_links_and_sheets() {
+    let (server, _anna) = house().await;
+    let mut helpdesk = clerk(&server, "helpdesk").await;
+    helpdesk.open("/console/invitations").await;
+    let fields = [
+        ("count", "2"),
+        ("uses", "1"),
+        ("days", "7"),
+        ("as", "links"),
+    ];
+    let page = helpdesk.submit("/console/invitations", &fields).await;
+    let page = page.shows(200, &["An invitation"]);
+    let link = page
+        .text
+        .split("/join/")
+        .nth(1)
+        .unwrap()
+        .split('<')
+        .next()
+        .unwrap();
+    server
+        .visitor()
+        .open(&format!("/join/{link}"))
+        .await
+        .shows(200, &["Join localhost"]);
+    let fields = [
+        ("count", "2"),
+        ("uses", "1"),
+        ("days", "7"),
+        ("as", "sheet"),
+    ];
+    let page = helpdesk.submit("/console/invitations", &fields).await;
+    assert_eq!(page.text.matches("<svg").count(), 2, "{page:?}");
+    let name: String = link.chars().take(8).collect();
+    helpdesk
+        .open("/console/invitations")
+        .await
+        .shows(200, &[&name]);
+    helpdesk
+        .submit("/console/invitations/end", &[("invitation", &name)])
+        .await;
+    server
+        .visitor()
+        .open(&format!("/join/{link}"))
+        .await
+        .shows(404, &[]);
+    let fields = [("count", "0"), ("uses", "1"), ("days", "7")];
+    helpdesk
+        .submit("/console/invitations", &fields)
+        .await
+        .shows(400, &["1 to 100"]);
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_without_its_secrets() {
+    let server = Server::with(Config {
+        registration_more: "shared_secret = \"very secret words\"".into(),
+        ..Config::default()
+    });
+    server.api().register_as("administrator").await;
+    server.cairn_json(&["user", "promote", "administrator"]);
+    let mut clerk = clerk(&server, "administrator").await;
+    let page = clerk.open("/console/settings").await;
+    page.shows(200, &["shared_secret", "(hidden)", "server_name"])
+        .hides(&["very secret"]);
+    let page = clerk.open("/console/backups").await;
+    page.shows(200, &["/var/backups/cairn"]);
+}
