@@ -149,7 +149,8 @@ pub use self::{
     refreshing::{RefreshError, Refreshed},
     registration::{NewAccount, RegisterError, Registered},
     remote_devices::{
-        DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, kept_keys, shown_answer,
+        DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, announce_devices, kept_keys,
+        shown_answer,
     },
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
     room_data::forget_room_data,
@@ -170,7 +171,7 @@ pub use self::{
     },
     turn::{TurnCredentials, TurnOptions, turn_credentials},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
-    user_directory::{FoundUser, FoundUsers, search_users},
+    user_directory::{FoundUser, FoundUsers, UserSearch},
     validity::{Barrier, EndingAccount, Renewal, barrier},
     webauthn::{MadePasskey, PasskeyError, SignedByPasskey, Site},
 };

@@ -75,7 +75,8 @@ runtime::options! {
         pub console_session_hours: u64 = 8,
         /// Whom people find when they look for others by name. "everyone": all who have an
         /// account on this server; "shared_rooms": those of them who share a room with the
-        /// searcher, or are in a room that anybody may join or read.
+        /// searcher, or are in a room that anybody may join or read. Of other servers' people
+        /// those are found who share a room with the searcher, or are in one of the room list.
         pub user_directory: UserDirectory = UserDirectory::Everyone,
         /// After how many days an account ends that nobody renews; 0: never. It holds for
         /// accounts that are made from then on, but for those of administrators and other roles.

@@ -13,8 +13,8 @@ pub use fetching::{DeviceListToFetch, DeviceListsToFetch};
 pub use shown::{KeptKeys, RemoteKeySet, kept_keys, shown_answer};
 
 use model::{
-    Changes, DeviceListRecord, LogEntry, Membership, RemoteDeviceListRecord, StaleDeviceList,
-    UserSerial,
+    Changes, DeviceListRecord, LogEntry, Membership, RemoteDeviceListRecord, RoomSerial,
+    StaleDeviceList, UserSerial,
     tables::{
         DEVICE_CHANGE_BY_USER, MEMBERSHIP_BY_USER, REMOTE_DEVICE_LIST_BY_USER,
         STALE_DEVICE_LIST_BY_TIME,
@@ -32,14 +32,32 @@ fn announce(
     batch: &mut Batch,
     user: UserSerial,
 ) -> Result<(), StoreError> {
+    announce_devices(latest, position, batch, user, None)
+}
+
+/// Records that the devices or keys of another server's user changed, for each room that the user is joined to, and the one into which this commit brings the user.
+/// Once in a commit.
+///
+/// # Errors
+/// If the database fails.
+pub fn announce_devices(
+    latest: &Latest,
+    position: Position,
+    batch: &mut Batch,
+    user: UserSerial,
+    entered: Option<RoomSerial>,
+) -> Result<(), StoreError> {
     let mut changes = Changes::at(position);
     let earlier = latest.get(&DEVICE_CHANGE_BY_USER, &user)?;
+    let earlier = earlier.map(|record| record.position());
     for row in latest.scan(&MEMBERSHIP_BY_USER, &(user,)) {
         let ((_, room), record) = row?;
-        if record.membership == Membership::Join {
-            let before = earlier.map(|record| record.position());
-            changes.device_list(batch, room, user, before);
+        if record.membership == Membership::Join && entered != Some(room) {
+            changes.device_list(batch, room, user, earlier);
         }
+    }
+    if let Some(room) = entered {
+        changes.device_list(batch, room, user, earlier);
     }
     changes.log(batch, &LogEntry::RemoteDeviceList { user });
     // No row of the user's own: that is for this server's users.

@@ -1,4 +1,5 @@
-//! The user directory: people of this server by the words of their names and ids (client-server API, "User Directory").
+//! The user directory: people by the words of their names and ids (client-server API, "User Directory"). Those of this server stand in an index; who of other servers is
+//! meant is for the caller to say.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -118,6 +119,8 @@ struct Term {
     /// In lower case, as a whole.
     whole: String,
     words: Vec<String>,
+    /// The beginning of the name of the server whose users alone are meant.
+    server: Option<String>,
 }
 
 impl Term {
@@ -127,14 +130,19 @@ impl Term {
             return None;
         }
         let whole = typed.trim().to_lowercase();
-        let name = match whole.split_once(':') {
+        let is_id =
+            |server: &str| whole.starts_with('@') || server_name.as_str().starts_with(server);
+        let (name, server) = match whole.split_once(':') {
             // A whole user id, or the beginning of one.
-            Some((local, server)) if server_name.as_str().starts_with(server) => local,
-            Some(_) if whole.starts_with('@') => return None,
-            _ => &whole,
+            Some((local, server)) if is_id(server) => (local, Some(server.to_owned())),
+            _ => (&*whole, None),
         };
         let words: Vec<String> = words(name).collect();
-        (!words.is_empty()).then_some(Self { whole, words })
+        (!words.is_empty()).then_some(Self {
+            words,
+            server,
+            whole,
+        })
     }
 
     /// The word to look up: the longest finds the fewest.
@@ -145,6 +153,12 @@ impl Term {
 
     /// How well somebody fits, 0 being the best; `None` for who does not.
     fn rank(&self, user_id: &str, display_name: Option<&str>) -> Option<u8> {
+        if let Some(server) = &self.server {
+            let (_, theirs) = user_id.split_once(':')?;
+            if !theirs.to_lowercase().starts_with(server) {
+                return None;
+            }
+        }
         let name = display_name.unwrap_or_default().to_lowercase();
         if [user_id, localpart(user_id), &name].contains(&self.whole.as_str()) {
             return Some(0);
@@ -158,21 +172,74 @@ impl Term {
     }
 }
 
-/// Looks for people of this server by the beginnings of the words of their names and ids. Only those are found whom `may_see` allows, and no accounts that
-/// are locked or closed.
-///
-/// # Errors
-/// If the database fails.
-pub fn search_users(
+/// A search of the user directory.
+pub struct UserSearch<'a, V, O> {
+    /// This server's name.
+    pub server_name: &'a ServerName,
+    /// What somebody typed.
+    pub typed: &'a str,
+    /// How many are wanted.
+    pub limit: usize,
+    /// Whom of this server the searcher may find.
+    pub may_see: V,
+    /// Shows the people of other servers whom the searcher may find, perhaps by several names. Returns whether these are all.
+    pub others: O,
+}
+
+impl<V, O> UserSearch<'_, V, O>
+where
+    V: FnMut(UserSerial) -> Result<bool, StoreError>,
+    O: FnOnce(&mut dyn FnMut(FoundUser)) -> Result<bool, StoreError>,
+{
+    /// Looks for people by the beginnings of the words of their names and ids. No accounts are found that are locked or closed.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn run(self, view: &impl Read) -> Result<FoundUsers, StoreError> {
+        let Some(term) = Term::parse(self.typed, self.server_name) else {
+            return Ok(FoundUsers::default());
+        };
+        let (mut found, mut are_all) = of_this_server(view, &term, self.may_see)?;
+        are_all &= (self.others)(&mut |user| found.extend(ranked(&term, user)))?;
+        // Of several names of one user the one that fits best is shown.
+        found.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
+        let mut shown = HashSet::new();
+        found.retain(|ranked| shown.insert(ranked.user.user_id.clone()));
+        let limit = self.limit.clamp(1, MAX_LIMIT);
+        let limited = found.len() > limit || !are_all;
+        found.truncate(limit);
+        Ok(FoundUsers {
+            users: found.into_iter().map(|ranked| ranked.user).collect(),
+            limited,
+        })
+    }
+}
+
+/// Somebody whom a term fits, and how well.
+struct Ranked {
+    rank: u8,
+    user: FoundUser,
+}
+
+impl Ranked {
+    /// Sorts as the answer does: how well the user fits, whether there is no name to show, the user's id.
+    fn order(&self) -> (u8, bool, &str) {
+        let user = &self.user;
+        (self.rank, user.display_name.is_none(), &user.user_id)
+    }
+}
+
+fn ranked(term: &Term, user: FoundUser) -> Option<Ranked> {
+    let rank = term.rank(&user.user_id, user.display_name.as_deref())?;
+    Some(Ranked { rank, user })
+}
+
+/// The people of this server whom a term fits, and whether these are all.
+fn of_this_server(
     view: &impl Read,
-    server_name: &ServerName,
-    typed: &str,
-    limit: usize,
+    term: &Term,
     mut may_see: impl FnMut(UserSerial) -> Result<bool, StoreError>,
-) -> Result<FoundUsers, StoreError> {
-    let Some(term) = Term::parse(typed, server_name) else {
-        return Ok(FoundUsers::default());
-    };
+) -> Result<(Vec<Ranked>, bool), StoreError> {
     let from = indexed(term.key());
     let length = term.key().len().min(from.len());
     let (mut found, mut seen, mut examined) = (Vec::new(), HashSet::new(), 0);
@@ -185,44 +252,28 @@ pub fn search_users(
         if !seen.insert(user) {
             continue;
         }
-        if let Some(ranked) = ranked(view, &term, user)?
+        if let Some(profile) = profile(view, user)?
+            && let Some(ranked) = ranked(term, profile)
             && may_see(user)?
         {
             found.push(ranked);
         }
     }
-    found.sort();
-    let limit = limit.clamp(1, MAX_LIMIT);
-    let limited = found.len() > limit || examined == MAX_EXAMINED;
-    let best = found.into_iter().take(limit);
-    let users = best.map(|(_, _, user_id, user)| profile(view, user_id, user));
-    Ok(FoundUsers {
-        users: users.collect::<Result<_, _>>()?,
-        limited,
-    })
+    Ok((found, examined < MAX_EXAMINED))
 }
 
-/// Sorts as the answer does: how well the user fits, whether there is no name to show, the user's id.
-type Ranked = (u8, bool, String, UserSerial);
-
-fn ranked(view: &impl Read, term: &Term, user: UserSerial) -> Result<Option<Ranked>, StoreError> {
+/// How somebody of this server is shown; none for accounts that nobody finds.
+fn profile(view: &impl Read, user: UserSerial) -> Result<Option<FoundUser>, StoreError> {
     let account = account(view, user)?;
     if account.is_none_or(|account| account.is_locked || account.deactivated_at.is_some()) {
         return Ok(None);
     }
-    let user_id = model::user_id(view, user)?.unwrap_or_default();
-    let (name, _) = display_name_and_avatar(view, user)?;
-    let rank = term.rank(&user_id, name.as_deref());
-    Ok(rank.map(|rank| (rank, name.is_none(), user_id, user)))
-}
-
-fn profile(view: &impl Read, user_id: String, user: UserSerial) -> Result<FoundUser, StoreError> {
     let (display_name, avatar_url) = display_name_and_avatar(view, user)?;
-    Ok(FoundUser {
-        user_id,
+    Ok(Some(FoundUser {
+        user_id: model::user_id(view, user)?.unwrap_or_default(),
         display_name,
         avatar_url,
-    })
+    }))
 }
 
 #[cfg(test)]

@@ -137,15 +137,21 @@ impl Actions {
             Said::ToDevice(messages) => self.take_to_device(origin, messages).await?,
             Said::Device(update) => {
                 let is_its_own = update.user_id.server_name() == origin;
-                if is_its_own && self.accounts.remote_device_changed(update).await? {
-                    self.stale_devices.notify_one();
+                if is_its_own {
+                    self.rooms.note_changed_devices(&update.user_id).await?;
+                    if self.accounts.remote_device_changed(update).await? {
+                        self.stale_devices.notify_one();
+                    }
                 }
                 is_its_own
             }
             Said::SigningKeys(update) => {
                 let is_its_own = update.user_id.server_name() == origin;
-                if is_its_own && self.accounts.remote_signing_keys_changed(update).await? {
-                    self.stale_devices.notify_one();
+                if is_its_own {
+                    self.rooms.note_changed_devices(&update.user_id).await?;
+                    if self.accounts.remote_signing_keys_changed(update).await? {
+                        self.stale_devices.notify_one();
+                    }
                 }
                 is_its_own
             }

@@ -1,7 +1,7 @@
 //! Who finds whom: people are the accounts', who knows whom is the rooms'.
 
-use accounts::{FoundUsers, Session, UserDirectory, search_users};
-use rooms::Acquaintances;
+use accounts::{FoundUser, FoundUsers, Session, UserDirectory, UserSearch};
+use rooms::{Acquaintances, Neighbour};
 use store::{Snapshot, StoreError};
 
 use crate::Actions;
@@ -18,7 +18,7 @@ pub enum FindPeopleError {
 }
 
 impl Actions {
-    /// Looks for people of this server by name, as far as the server's configuration lets them be found.
+    /// Looks for people by name: those of this server, as far as its configuration lets them be found, and those of other servers whom the caller may know of.
     ///
     /// # Errors
     /// [`FindPeopleError`].
@@ -29,28 +29,37 @@ impl Actions {
         limit: usize,
     ) -> Result<FoundUsers, FindPeopleError> {
         let (accounts, searcher) = (self.accounts.clone(), session.user);
-        let search =
-            move |view: &Snapshot| {
-                if accounts::is_partner(view, searcher)? {
-                    return Err(FindPeopleError::Partner);
-                }
-                let server_name = accounts.server_name();
-                let found =
-                    match accounts.user_directory() {
-                        UserDirectory::Everyone => {
-                            search_users(view, server_name, &typed, limit, |user| {
-                                Ok(user != searcher)
-                            })
-                        }
-                        UserDirectory::SharedRooms => {
-                            let mut known = Acquaintances::of(view, searcher)?;
-                            search_users(view, server_name, &typed, limit, |user| {
-                                Ok(user != searcher && known.include(user)?)
-                            })
-                        }
-                    };
-                Ok(found?)
+        let search = move |view: &Snapshot| {
+            if accounts::is_partner(view, searcher)? {
+                return Err(FindPeopleError::Partner);
+            }
+            let server_name = accounts.server_name();
+            let finds_all = accounts.user_directory() == UserDirectory::Everyone;
+            let mut known = Acquaintances::of(view, searcher)?;
+            let search = UserSearch {
+                server_name,
+                typed: &typed,
+                limit,
+                may_see: |user| match finds_all {
+                    true => Ok(user != searcher),
+                    false => known.include(user),
+                },
+                others: |visit: &mut dyn FnMut(FoundUser)| {
+                    rooms::visit_neighbours(view, server_name, searcher, |neighbour| {
+                        visit(found(neighbour));
+                    })
+                },
             };
+            Ok(search.run(view)?)
+        };
         self.rooms.store().read_long(search).await
+    }
+}
+
+fn found(neighbour: Neighbour) -> FoundUser {
+    FoundUser {
+        user_id: neighbour.user_id,
+        display_name: neighbour.display_name,
+        avatar_url: neighbour.avatar_url,
     }
 }

@@ -5,6 +5,7 @@
 //! - `push`: notifications for push gateways ([`Push`]).
 //! - `appservice`: events for application services, and what they are asked ([`Appservices`]).
 //! - `federation`: events and all else for other servers ([`Federation`]).
+//! - `following`: how each of them follows the log.
 //!
 //! What goes out is stored before it is sent, in the same commit as the place in the
 //! log up to which everything was looked at: after a crash nothing is lost and what was
@@ -14,6 +15,7 @@
 
 mod appservice;
 mod federation;
+mod following;
 mod push;
 
 pub use appservice::{Appservices, AppservicesOptions, AppservicesParts, AskError, PingError};

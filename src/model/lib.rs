@@ -74,8 +74,8 @@ pub use remote_devices::{
 pub use role::{Role, Roles};
 pub use room::{
     AliasRecord, AnnotationRecord, Membership, MembershipRecord, OutsideRecord, PartialEventRecord,
-    PartialRoomRecord, ReceiptRecord, RoomHead, RoomRecord, SentBy, SentTransaction, UnreadCount,
-    UnreadRecord,
+    PartialRoomRecord, ReceiptRecord, RoomHead, RoomRecord, SentBy, SentTransaction,
+    UnplacedDevicesRecord, UnreadCount, UnreadRecord,
 };
 pub use room_task::{
     BanListRecord, ClosedRoomRecord, PurgedRoomRecord, RemovalStage, RoomRedaction, RoomRemoval,

@@ -139,6 +139,39 @@ pub struct PartialEventRecord {
     pub given: Vec<(String, StateRoot)>,
 }
 
+/// The most users that [`UnplacedDevicesRecord`] names.
+const MOST_UNPLACED: usize = 100;
+
+/// Whose devices changed, of one server, while nobody knew whether they are in a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnplacedDevicesRecord {
+    /// Their ids; none if there were too many.
+    users: Vec<String>,
+    /// Whether it may be anybody of the server.
+    is_anybody: bool,
+}
+
+impl UnplacedDevicesRecord {
+    /// Notes that devices of a user changed. Returns whether that is news.
+    pub fn note(&mut self, user_id: &str) -> bool {
+        if self.includes(user_id) {
+            return false;
+        }
+        if self.users.len() < MOST_UNPLACED {
+            self.users.push(user_id.to_owned());
+        } else {
+            self.users.clear();
+            self.is_anybody = true;
+        }
+        true
+    }
+
+    /// Whether devices of this user of the server may have changed.
+    pub fn includes(&self, user_id: &str) -> bool {
+        self.is_anybody || self.users.iter().any(|user| user == user_id)
+    }
+}
+
 /// A user's membership of a room, as the spec's `membership` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Membership {
@@ -298,6 +331,7 @@ stored! {
     RoomHead = 4 or RoomHead3 = 3 or RoomHead2 = 2 or RoomHead1 = 1,
     PartialRoomRecord = 1,
     PartialEventRecord = 1,
+    UnplacedDevicesRecord = 1,
     MembershipRecord = 1,
     ReceiptRecord = 1,
     AliasRecord = 1,
@@ -332,6 +366,19 @@ mod tests {
     use store::Value;
 
     use super::*;
+
+    #[test]
+    fn too_many_changed_devices_are_those_of_anybody() {
+        let mut record = UnplacedDevicesRecord::default();
+        for number in 0..MOST_UNPLACED {
+            assert!(record.note(&format!("@{number}:b.test")));
+        }
+        assert!(!record.note("@0:b.test"));
+        assert!(record.includes("@99:b.test") && !record.includes("@x:b.test"));
+        assert!(record.note("@x:b.test"));
+        assert!(record.includes("@anybody:b.test") && record.users.is_empty());
+        assert!(!record.note("@y:b.test"));
+    }
 
     #[test]
     fn a_room_head_of_before_is_read() {

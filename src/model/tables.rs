@@ -1,7 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79, 129, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
 //! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
-//! push, 174 to 181 and 183 to 199 other servers, 200 to 234 administration.
+//! push, 174 to 181, 183 to 199 and 235 other servers, 200 to 234 administration.
 
 use store::{Family, Position, tables};
 
@@ -37,7 +37,7 @@ use crate::{
 use crate::{IndexedRecord, SearchProgressRecord};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
-use crate::{PartialEventRecord, PartialRoomRecord};
+use crate::{PartialEventRecord, PartialRoomRecord, UnplacedDevicesRecord};
 use crate::{PreviewRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 use crate::{RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord};
@@ -392,6 +392,9 @@ tables! {
     GAP_BY_EVENT: (RoomSerial, String, Depth) => (), 191, Family::Scan;
     /// The redactions of events that are not held here yet, by the missing event.
     REDACTION_BY_MISSING: (RoomSerial, String, EventSerial) => (), 192, Family::Scan;
+    /// Whose devices changed, by room known in part and server, of those of whom nobody knows
+    /// whether they are in the room.
+    UNPLACED_DEVICES_BY_ROOM: (RoomSerial, String) => UnplacedDevicesRecord, 235, Family::Scan;
 
     // Administration.
 
@@ -411,6 +414,20 @@ tables! {
     REGISTER_PROGRESS: () => RegisterProgressRecord, 205, Family::Index;
     /// The rooms into which nobody of this server may come, by room id, known here or not.
     BLOCKED_ROOM: String => BlockedRoomRecord, 206, Family::Index;
+
+    // The second factor, and the console.
+
+    /// What makes a person's one-time codes.
+    CODE_GENERATOR_BY_USER: UserSerial => CodeGeneratorRecord, 207, Family::Index;
+    /// A person's recovery codes that were not used yet, by their SHA-256.
+    RECOVERY_CODE_BY_USER: (UserSerial, TokenHash) => (), 209, Family::Scan;
+    /// The sessions in the console, by the SHA-256 of their token.
+    CONSOLE_SESSION_BY_HASH: TokenHash => ConsoleSessionRecord, 210, Family::Index;
+    /// A person's sessions in the console.
+    CONSOLE_SESSION_BY_USER: (UserSerial, TokenHash) => (), 211, Family::Scan;
+    /// The access tokens with which programs administer in a person's name; a second factor
+    /// was given when each was made.
+    PROGRAM_TOKEN_BY_USER: (UserSerial, TokenHash) => ProgramTokenRecord, 212, Family::Scan;
 
     // People beyond their accounts.
 
@@ -434,19 +451,9 @@ tables! {
     PLACEMENT_BY_USER: (UserSerial, RoomSerial) => PlacementRecord, 223, Family::Scan;
     /// The accounts that are being closed.
     CLOSING_BY_USER: UserSerial => ClosingRecord, 224, Family::Index;
-    /// What makes a person's one-time codes.
-    CODE_GENERATOR_BY_USER: UserSerial => CodeGeneratorRecord, 207, Family::Index;
-    /// A person's passkeys, by the SHA-256 of their id.
-    PASSKEY_BY_USER: (UserSerial, [u8; 32]) => PasskeyRecord, 208, Family::Scan;
-    /// A person's recovery codes that were not used yet, by their SHA-256.
-    RECOVERY_CODE_BY_USER: (UserSerial, TokenHash) => (), 209, Family::Scan;
-    /// The sessions in the console, by the SHA-256 of their token.
-    CONSOLE_SESSION_BY_HASH: TokenHash => ConsoleSessionRecord, 210, Family::Index;
-    /// A person's sessions in the console.
-    CONSOLE_SESSION_BY_USER: (UserSerial, TokenHash) => (), 211, Family::Scan;
-    /// The access tokens with which programs administer in a person's name; a second factor
-    /// was given when each was made.
-    PROGRAM_TOKEN_BY_USER: (UserSerial, TokenHash) => ProgramTokenRecord, 212, Family::Scan;
+
+    // What administrators do with rooms.
+
     /// What administrators have begun with rooms and takes long, and what became of it, by its id.
     ROOM_TASK_BY_ID: String => RoomTaskRecord, 225, Family::Index;
     /// The rooms that were removed, of which the register still tells.

@@ -1,6 +1,10 @@
 //! Servers that do not answer are left alone for a while, each for itself.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use model::{PeerRecord, tables::PEER_BY_NAME};
 use parking_lot::Mutex;
@@ -16,8 +20,21 @@ const REASON_CHARACTERS: usize = 200;
 /// The most failing servers that are remembered. Names can be invented, and one more or
 /// less that is tried too early harms nobody.
 const MOST: usize = 50_000;
+/// The most servers of which it is remembered that they were heard from.
+const MOST_HEARD: usize = 20_000;
 /// Servers that came back and that a listener has not heard of yet; older ones it misses.
 const KEPT_RETURNS: usize = 1_024;
+
+/// What was seen of a server last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has answered, or asked something itself, since this server started.
+    Answers,
+    /// Nothing.
+    Unknown,
+    /// It did not answer.
+    Fails,
+}
 
 /// A server that does not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +56,8 @@ pub(crate) struct BackOff {
     clock: Clock,
     longest: Duration,
     failing: Mutex<HashMap<OwnedServerName, State>>,
+    /// Those that were heard from and have not failed since.
+    heard: Mutex<HashSet<OwnedServerName>>,
     /// Told of those that need not be left alone any longer.
     returned: broadcast::Sender<OwnedServerName>,
 }
@@ -70,6 +89,7 @@ impl BackOff {
             clock,
             longest,
             failing: Mutex::new(failing),
+            heard: Mutex::default(),
             returned: broadcast::Sender::new(KEPT_RETURNS),
         })
     }
@@ -81,12 +101,19 @@ impl BackOff {
         (until > self.clock.now()).then_some(until)
     }
 
-    /// Whether the last that is known of a server is that it did not answer.
-    pub(crate) fn is_failing(&self, server: &ServerName) -> bool {
-        let failing = self.failing.lock();
-        let state = failing.get(server);
-        // Who asked for a pause does answer.
-        state.is_some_and(|state| state.failing.failures > 0)
+    /// What was seen of a server last.
+    pub(crate) fn standing(&self, server: &ServerName) -> Standing {
+        let failures = {
+            let failing = self.failing.lock();
+            failing.get(server).map(|state| state.failing.failures)
+        };
+        match failures {
+            // Who asked for a pause does answer.
+            Some(0) => Standing::Answers,
+            Some(_) => Standing::Fails,
+            None if self.heard.lock().contains(server) => Standing::Answers,
+            None => Standing::Unknown,
+        }
     }
 
     pub(crate) fn returned(&self) -> broadcast::Receiver<OwnedServerName> {
@@ -119,6 +146,7 @@ impl BackOff {
     /// The server did not answer.
     pub(crate) async fn failed(&self, server: &ServerName, reason: &str) {
         let now = self.clock.now();
+        self.heard.lock().remove(server);
         let record = {
             let mut failing = self.failing.lock();
             if failing.len() >= MOST && !failing.contains_key(server) {
@@ -175,6 +203,22 @@ impl BackOff {
 
     /// The server answered, or asked something itself.
     pub(crate) async fn heard_from(&self, server: &ServerName) {
+        self.note_heard(server);
+        self.forgive(server).await;
+    }
+
+    fn note_heard(&self, server: &ServerName) {
+        let mut heard = self.heard.lock();
+        if !heard.contains(server) {
+            if heard.len() >= MOST_HEARD {
+                heard.clear();
+            }
+            heard.insert(server.to_owned());
+        }
+    }
+
+    /// The server need not be left alone any longer.
+    async fn forgive(&self, server: &ServerName) {
         let Some(state) = self.failing.lock().remove(server) else {
             return;
         };
@@ -192,7 +236,7 @@ impl BackOff {
     /// Somebody wants a server to be tried now, whatever is known of it.
     pub(crate) async fn try_again(&self, server: &ServerName) {
         let is_known = self.failing.lock().contains_key(server);
-        self.heard_from(server).await;
+        self.forgive(server).await;
         if !is_known {
             let _ = self.returned.send(server.to_owned());
         }

@@ -38,7 +38,7 @@ mod well_known;
 #[cfg(test)]
 mod tests;
 
-pub use back_off::Failing;
+pub use back_off::{Failing, Standing};
 pub use check::{CheckStep, Status};
 pub use discovery::DiscoveryError;
 pub use incoming::{Claim, Unauthorized};
@@ -248,9 +248,9 @@ impl Peers {
         self.0.back_off.until(server)
     }
 
-    /// Whether the last that is known of a server is that it did not answer.
-    pub fn is_failing(&self, server: &ServerName) -> bool {
-        self.0.back_off.is_failing(server)
+    /// What was seen of a server last.
+    pub fn standing(&self, server: &ServerName) -> Standing {
+        self.0.back_off.standing(server)
     }
 
     /// The servers that need not be left alone any longer, from now on: they were heard

@@ -38,6 +38,9 @@ impl Lookups for Peers {
 
 impl crate::keys::Sources for Peers {
     async fn fetch(&self, server: &ServerName) -> Result<Document, String> {
+        // Of those that this server does not speak to, nobody else is asked either.
+        self.may_speak_to(server)
+            .map_err(|error| error.to_string())?;
         let mut reason = match self.keys_of(server).await {
             Ok(document) => return Ok(document),
             Err(reason) => reason,

@@ -11,6 +11,7 @@ use store::{Read, StoreError};
 /// The users that one user may know of (client-server API, "User Directory").
 pub struct Acquaintances<'a, R> {
     view: &'a R,
+    user: UserSerial,
     /// The rooms that the user is in.
     rooms: HashSet<RoomSerial>,
     /// Whether anybody may join or read a room, as far as it was asked.
@@ -25,19 +26,21 @@ impl<'a, R: Read> Acquaintances<'a, R> {
     pub fn of(view: &'a R, user: UserSerial) -> Result<Self, StoreError> {
         Ok(Self {
             view,
+            user,
             rooms: joined(view, user).collect::<Result<_, _>>()?,
             open: HashMap::new(),
         })
     }
 
-    /// Whether `other` is one of them.
+    /// Whether `other` is one of them. The user is, too, as anybody who is in an open room.
     ///
     /// # Errors
     /// If the database fails.
     pub fn include(&mut self, other: UserSerial) -> Result<bool, StoreError> {
         for room in joined(self.view, other) {
             let room = room?;
-            if self.rooms.contains(&room) || self.is_open(room)? {
+            let is_shared = other != self.user && self.rooms.contains(&room);
+            if is_shared || self.is_open(room)? {
                 return Ok(true);
             }
         }

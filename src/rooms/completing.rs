@@ -28,6 +28,7 @@ use crate::{
     relations::{RelationKeys, Tallies},
     rows::{self, Extra, Progress},
     staging::Staging,
+    unplaced_devices,
 };
 
 /// What came of the states that another server told.
@@ -83,6 +84,8 @@ struct Rest {
     redacted: Vec<(EventSerial, EventSerial)>,
     /// Servers of which nobody knew that they were in the room.
     found: Vec<String>,
+    /// Users of whom nobody knew that they are.
+    newcomers: Vec<String>,
 }
 
 impl Rooms {
@@ -165,6 +168,7 @@ impl Rooms {
             events,
             redacted,
             found,
+            newcomers: unplaced_devices::newcomers(&staging),
         };
         let (staging, written) = self.write_completed(writing, staging, &rest)?;
         *end = Some(staging.into_end());
@@ -187,6 +191,8 @@ impl Rooms {
             let room = staging.room;
             let root = staging.head.state;
             rest.event_rows(room, &context, position, latest, batch)?;
+            let newcomers = &rest.newcomers;
+            unplaced_devices::tell(room, newcomers, &context, &mut progress, latest, batch)?;
             unmark(room, &mut progress, latest, batch)?;
             forget_events(batch, room);
             batch.put(&tables::COMPLETED_BY_ROOM, &room, &position);
@@ -439,15 +445,30 @@ fn found_servers(
             }
         }
     }
-    let joins = events.iter().filter(|event| {
-        event.is_accepted()
-            && event.event.event_type() == "m.room.member"
-            && membership_of(&event.event) == Some(Membership::Join)
-    });
-    joins
-        .filter_map(|event| event.event.state_key())
-        .for_each(add);
+    for event in events.iter().filter(|event| event.is_accepted()) {
+        if let Some(user_id) = comer_or_goer(known, event)? {
+            add(user_id);
+        }
+    }
     Ok(found.into_iter().collect())
+}
+
+/// Who came into the room with an event, or was there before it.
+fn comer_or_goer<'a>(
+    known: &KnownEvents<'_, Latest>,
+    replayed: &'a Replayed,
+) -> Result<Option<&'a str>, AppendError> {
+    let Some(("m.room.member", user_id)) = replayed.key() else {
+        return Ok(None);
+    };
+    let before = match replayed.after.replaces {
+        Some(before) => known.by_serial(before)?,
+        None => None,
+    };
+    let before = before.and_then(|before| membership_of(&before.event));
+    let memberships = [before, membership_of(&replayed.event)];
+    let is_there = memberships.contains(&Some(Membership::Join));
+    Ok(is_there.then_some(user_id))
 }
 
 /// What those redact that are part of the room only now: (target, redaction).

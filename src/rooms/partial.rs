@@ -308,5 +308,6 @@ pub(crate) fn unmark(
         progress.count_server(room, server, Ordering::Less, latest, batch)?;
     }
     batch.delete(&tables::PARTIAL_ROOM, &room);
+    batch.delete_prefix(&tables::UNPLACED_DEVICES_BY_ROOM, &(room,));
     Ok(Some(before))
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use store::{Read, Snapshot, StoreError};
 
-use crate::{EventReader, ReadError, Rooms, StateAt, Viewer, directory_order::Place};
+use crate::{EventReader, ReadError, Rooms, StateAt, Viewer, directory_order::Place, federates};
 
 /// Rooms of a page when the client does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -35,6 +35,8 @@ pub struct PublicRoomsRequest {
     pub room_types: Vec<Option<String>>,
     /// Of which networks.
     pub networks: Networks,
+    /// Whether another server asks, which is not shown rooms in which it cannot take part.
+    pub for_others: bool,
     /// Who looks, if that is known.
     pub viewer: Option<UserSerial>,
 }
@@ -205,6 +207,7 @@ struct Filter {
     /// In lower case.
     term: Option<String>,
     room_types: Vec<Option<String>>,
+    for_others: bool,
 }
 
 impl Filter {
@@ -216,10 +219,14 @@ impl Filter {
         Ok(Self {
             term: Some(term.to_lowercase()).filter(|term| !term.is_empty()),
             room_types: request.room_types.clone(),
+            for_others: request.for_others,
         })
     }
 
     fn allows<R: Read>(&self, facts: &Facts<'_, R>) -> Result<bool, ReadError> {
+        if self.for_others && !federates(facts.reader.view, facts.reader.room)? {
+            return Ok(false);
+        }
         if !self.room_types.is_empty() && !self.room_types.contains(&facts.room_type()?) {
             return Ok(false);
         }

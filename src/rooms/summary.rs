@@ -11,7 +11,7 @@ use store::Read;
 use crate::{
     MARKING, ReadError, Rooms, acl_allows,
     client_event::load_event,
-    is_server_in, resolve_alias,
+    federates, is_server_in, resolve_alias,
     restricted::{Admission, JoinRules},
     room_record, room_serial,
 };
@@ -195,7 +195,7 @@ impl Told {
         view: &impl Read,
         server: &ServerName,
     ) -> Result<bool, ReadError> {
-        if !acl_allows(view, self.room, server)? {
+        if !federates(view, self.room)? || !acl_allows(view, self.room, server)? {
             return Ok(false);
         }
         if self.is_world_readable() || is_server_in(view, self.room, server.as_str())? {

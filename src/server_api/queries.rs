@@ -87,6 +87,7 @@ async fn list_rooms(
     let wanted = PublicRoomsRequest {
         limit: limit(request.limit),
         since: request.since,
+        for_others: true,
         ..PublicRoomsRequest::default()
     };
     public_rooms(rooms, wanted).await
@@ -110,6 +111,7 @@ async fn search_rooms(
             RoomNetwork::ThirdParty(instance) => Networks::One(instance),
             _ => Networks::Matrix,
         },
+        for_others: true,
         viewer: None,
     };
     public_rooms(rooms, wanted).await

@@ -139,6 +139,7 @@ fn moved_members(
         .get(&tables::HEAD_BY_ROOM, &room)?
         .unwrap_or_default();
     let maps = rooms::StateMaps::new(snapshot, room, store.secret());
+    let completed = completed_without_encryption(snapshot, room)?;
     let mut moved = Vec::new();
     for (event_type, state_key, _) in maps.changed(root, head.state)? {
         if event_type != "m.room.member" {
@@ -150,11 +151,26 @@ fn moved_members(
         let record = snapshot.get(&tables::MEMBERSHIP_BY_USER, &(user, room))?;
         if let Some(record) = record
             && (record.last_join > since.0 || record.left_at > since.0)
+            && completed.is_none_or(|at| record.last_join != at.0 || record.left_at > since.0)
         {
             moved.push((user, record.membership));
         }
     }
     Ok(moved)
+}
+
+/// The commit by which all members of a room were known at last, if nobody needs their keys
+/// there. Those who were found to be there then have not come into view by it: whose devices
+/// had changed meanwhile is told by name.
+fn completed_without_encryption(
+    snapshot: &Snapshot,
+    room: RoomSerial,
+) -> Result<Option<Position>, SyncError> {
+    let encryption = (room, "m.room.encryption".to_owned(), String::new());
+    if snapshot.contains(&tables::STATE_BY_ROOM, &encryption)? {
+        return Ok(None);
+    }
+    Ok(snapshot.get(&tables::COMPLETED_BY_ROOM, &room)?)
 }
 
 /// The state of a room after everything up to `since`; `None` if nothing happened since.

@@ -25,6 +25,9 @@ const ENDPOINTS: &[(&Method, &str)] = &[
     (&Method::GET, "media/thumbnail/{server_name}/{media_id}"),
     // Saying something.
     (&Method::POST, "rooms/{room_id}/join"),
+    // Not listed by the specification, but the only way to name servers that give the room, whose
+    // id says nothing of them since room version 12.
+    (&Method::POST, "join/{room_id_or_alias}"),
     (&Method::POST, "rooms/{room_id}/leave"),
     (&Method::PUT, "rooms/{room_id}/send/{event_type}/{txn_id}"),
     (
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guests_may_ask_what_the_specification_lists() {
+    fn guests_may_ask_what_is_listed_alone() {
         for (method, path, expected) in [
             (Method::GET, "/_matrix/client/v3/sync", true),
             (Method::POST, "/_matrix/client/v3/sync", false),
@@ -82,6 +85,16 @@ mod tests {
             (
                 Method::POST,
                 "/_matrix/client/v3/rooms/{room_id}/invite",
+                false,
+            ),
+            (
+                Method::POST,
+                "/_matrix/client/v3/join/{room_id_or_alias}",
+                true,
+            ),
+            (
+                Method::POST,
+                "/_matrix/client/v3/knock/{room_id_or_alias}",
                 false,
             ),
             (Method::POST, "/_matrix/client/v3/createRoom", false),

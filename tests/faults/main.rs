@@ -1,4 +1,4 @@
-//! What a server does when the machine or its clients misbehave: what was acknowledged is
+//! What a server does when the machine, its clients or other servers misbehave: what was acknowledged is
 //! there, what cannot be done is said, and who is not concerned notices nothing.
 //!
 //! `strace` makes system calls of the server fail or last long, `prlimit` leaves it few files, and a
@@ -6,6 +6,7 @@
 
 mod clients;
 mod crowds;
+mod dead_servers;
 mod disks;
 mod files;
 mod read_only;

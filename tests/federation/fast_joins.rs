@@ -109,7 +109,7 @@ async fn a_room_can_be_used_before_its_members_are_known() {
 async fn members_come_when_somebody_tells_them() {
     let (_world, a, peer) = with_peer("").await;
     let alice = a.api.register("alice").await;
-    let resident = Resident::with_members(&peer, 600);
+    let resident = Resident::in_private(&peer, 600);
     resident.lets_in(&alice.user_id);
     let nothing = json!({ "errcode": "M_UNKNOWN", "error": "later" });
     resident.is_asked_for_members(Behaviour::Json(400, nothing));
@@ -128,7 +128,7 @@ async fn members_come_when_somebody_tells_them() {
         synced.joined(&room)["summary"]["m.joined_member_count"],
         602
     );
-    // Everybody is somebody whose devices nobody knows.
+    // Everybody is somebody whose keys are needed, and whose devices nobody knows.
     let since = before.next_batch();
     let after = alice.sync_filtered(&lazily(), since).await;
     let changed = after.0["device_lists"]["changed"].as_array().unwrap();
@@ -138,6 +138,32 @@ async fn members_come_when_somebody_tells_them() {
     let path = format!("v3/rooms/{}/members", escape(&room));
     let members = alice.get(path).await.ok();
     assert_eq!(members["chunk"].as_array().unwrap().len(), 602);
+}
+
+#[tokio::test]
+async fn devices_that_change_meanwhile_are_told_when_members_are_known() {
+    let (_world, a, peer) = with_peer("").await;
+    let alice = a.api.register("alice").await;
+    let resident = Resident::with_members(&peer, 5);
+    resident.lets_in(&alice.user_id);
+    let nothing = json!({ "errcode": "M_UNKNOWN", "error": "later" });
+    resident.is_asked_for_members(Behaviour::Json(400, nothing));
+    let room = resident.room.clone();
+    join(&alice, &room, PEER).await;
+    let before = lazy_sync(&alice).await;
+    let update = |user: &str| {
+        json!({ "edu_type": "m.device_list_update", "content": {
+            "user_id": format!("@{user}:{PEER}"), "device_id": "D", "stream_id": 7,
+        } })
+    };
+    let edus = json!([update("member-3"), update("nobody")]);
+    let taken = peer.transact(&a.door, "a.test", "t", (json!([]), edus));
+    taken.await.ok();
+    resident.tells_members();
+    assert_eq!(joined_members(&alice, &room).await, 7);
+    // Nobody's keys are needed here: only who is known of may have other devices than before.
+    let after = alice.sync_filtered(&lazily(), before.next_batch()).await;
+    assert_eq!(after.changed(), [format!("@member-3:{PEER}")]);
 }
 
 #[tokio::test]

@@ -23,10 +23,9 @@ async fn guest(api: &Api) -> User {
     api.user_of(made.ok())
 }
 
-async fn room(host: &User, rules: &[Value]) -> String {
-    // Guests can name no server to ask: the room's id must.
+async fn room(host: &User, version: &str, rules: &[Value]) -> String {
     let options = json!({
-        "room_version": "11", "preset": "public_chat", "initial_state": rules,
+        "room_version": version, "preset": "public_chat", "initial_state": rules,
     });
     host.create_room(options).await
 }
@@ -53,9 +52,9 @@ async fn guests_go_where_they_may_and_out_when_they_may_no_more() {
     let path = |room: &str| format!("v3/rooms/{}/join", escape(room));
     let join = async |room: &str| visitor.post(path(room), json!({})).await;
 
-    let open = room(&alice, &[takes_guests("can_join")]).await;
-    let shut = room(&alice, &[takes_guests("forbidden")]).await;
-    let unsaid = room(&alice, &[]).await;
+    let open = room(&alice, "11", &[takes_guests("can_join")]).await;
+    let shut = room(&alice, "11", &[takes_guests("forbidden")]).await;
+    let unsaid = room(&alice, "11", &[]).await;
     join(&shut).await.refused(403, "M_GUEST_ACCESS_FORBIDDEN");
     join(&unsaid).await.refused(403, "M_GUEST_ACCESS_FORBIDDEN");
     assert_eq!(membership(&alice, &shut, &visitor).await, Value::Null);
@@ -76,4 +75,25 @@ async fn guests_go_where_they_may_and_out_when_they_may_no_more() {
         (membership(&alice, &open, &visitor).await == "leave").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn guests_name_the_servers_that_give_a_room() {
+    let world = World::of(&["a.test", "b.test"]);
+    let (a, b) = (world.start("a.test"), with_guests(&world, "b.test"));
+    let alice = a.api.register("alice").await;
+    let visitor = guest(&b.api).await;
+    // The id of such a room names no server.
+    let open = room(&alice, "12", &[takes_guests("can_join")]).await;
+    let shut = room(&alice, "12", &[takes_guests("forbidden")]).await;
+    let join = async |room: &str, via: &str| {
+        let path = format!("v3/join/{}{via}", escape(room));
+        visitor.post(path, json!({})).await
+    };
+    join(&open, "").await.refused(404, "M_NOT_FOUND");
+    join(&shut, "?via=a.test")
+        .await
+        .refused(403, "M_GUEST_ACCESS_FORBIDDEN");
+    join(&open, "?via=a.test").await.ok();
+    assert_eq!(membership(&alice, &open, &visitor).await, "join");
 }

@@ -84,6 +84,30 @@ async fn talk(users: [&User; 2], room: &str, round: &str, said: &mut Vec<String>
     }
 }
 
+/// More than one transaction brings, as if the link had been cut for a month: somebody comes in,
+/// and the room's state changes again and again.
+async fn talk_for_long(
+    users: [&User; 2],
+    newcomers: [&User; 2],
+    room: &str,
+    said: &mut Vec<String>,
+) {
+    for newcomer in newcomers {
+        newcomer.join(&escape(room)).await;
+    }
+    let room = escape(room);
+    for number in 0..30 {
+        for user in users.iter().chain(&newcomers) {
+            let text = format!("long ago {number} of {}", user.user_id);
+            said.push(user.say(&room, &text).await);
+        }
+        let topic = json!({ "topic": format!("long ago {number}") });
+        users[number % 2]
+            .set_state(&room, "m.room.topic", "", topic)
+            .await;
+    }
+}
+
 /// Neither side has heard what the other said last.
 async fn are_apart(users: [&User; 2], room: &str, said: &[String]) {
     for user in users {
@@ -161,6 +185,39 @@ async fn two_servers_agree_though_each_starts_again_in_the_middle() {
     agree(both, &room, &said).await;
 }
 
+/// How many events a server left out for others because newer ones stood for them.
+async fn left_out(server: &Neighbour) -> u64 {
+    let metrics = server.api.get("/metrics").await.text;
+    let line = "cairn_federation_events_total{outcome=\"left_out\"} ";
+    let found = metrics.lines().find_map(|found| found.strip_prefix(line));
+    found.map_or(0, |number| number.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_catch_up_after_they_were_apart_for_long() {
+    let (_world, links, a, b) = two_cairns().await;
+    let (alice, bob) = (a.api.register("alice").await, b.api.register("bob").await);
+    let newcomers = [
+        &a.api.register("anton").await,
+        &b.api.register("berta").await,
+    ];
+    let room = shared_room(&alice, &bob, "a.test").await;
+    let (both, mut said) = ([&alice, &bob], Vec::new());
+    talk(both, &room, "before", &mut said).await;
+    agree(both, &room, &said).await;
+    links.cut();
+    talk_for_long(both, newcomers, &room, &mut said).await;
+    are_apart(both, &room, &said).await;
+    links.heal();
+    agree(both, &room, &said).await;
+    // Each has told the newest, and the other has fetched the rest itself.
+    for server in [&a, &b] {
+        assert!(left_out(server).await > 50);
+    }
+    talk(both, &room, "after", &mut said).await;
+    agree(both, &room, &said).await;
+}
+
 /// A Cairn and a Synapse with links before them, and somebody on each.
 struct Pair {
     _world: World,
@@ -227,4 +284,25 @@ async fn synapse_agrees_though_each_starts_again_in_the_middle() {
     are_apart([&pair.anna, &pair.sven], &room, &said).await;
     pair.links.heal();
     agree([&pair.anna, &pair.sven], &room, &said).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn synapse_catches_up_after_it_was_away_for_long() {
+    let pair = pair().await;
+    let newcomers = [
+        &pair.cairn.api.register("anton").await,
+        &pair.synapse.api().register("sigrid").await,
+    ];
+    let via = pair.cairn.server.name().to_owned();
+    let room = shared_room(&pair.anna, &pair.sven, &via).await;
+    let both = [&pair.anna, &pair.sven];
+    let mut said = Vec::new();
+    talk(both, &room, "before", &mut said).await;
+    agree(both, &room, &said).await;
+    pair.links.cut();
+    talk_for_long(both, newcomers, &room, &mut said).await;
+    are_apart(both, &room, &said).await;
+    pair.links.heal();
+    agree(both, &room, &said).await;
+    assert!(left_out(&pair.cairn).await > 50);
 }

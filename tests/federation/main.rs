@@ -1,8 +1,10 @@
 //! Servers that speak with each other over TLS, on this machine, and with hostile ones.
 
 mod asking;
+mod closed;
 mod fast_joins;
 mod files;
+mod finding;
 mod guests;
 mod hostile;
 mod hostile_events;
@@ -10,6 +12,7 @@ mod keys;
 mod links;
 mod memberships;
 mod operating;
+mod operations;
 mod peer_lists;
 mod policy_servers;
 mod recognising;
@@ -18,6 +21,7 @@ mod restoring;
 mod rooms_kept;
 mod sending;
 mod synapse;
+mod synapse_people;
 mod telling;
 mod third_parties;
 mod transactions;

@@ -20,6 +20,15 @@ pub(crate) struct Resident<'a> {
 impl<'a> Resident<'a> {
     /// A room in which so many others are beside its creator.
     pub(crate) fn with_members(peer: &'a Peer, count: usize) -> Self {
+        Self::made(peer, count, false)
+    }
+
+    /// The same, and the room is encrypted.
+    pub(crate) fn in_private(peer: &'a Peer, count: usize) -> Self {
+        Self::made(peer, count, true)
+    }
+
+    fn made(peer: &'a Peer, count: usize, is_encrypted: bool) -> Self {
         let name = &peer.name;
         let mut made = Self {
             peer,
@@ -42,6 +51,10 @@ impl<'a> Resident<'a> {
         made.add("m.room.power_levels", "", &creator, levels, &[0, 1]);
         let public = json!({ "join_rule": "public" });
         made.add("m.room.join_rules", "", &creator, public, &[0, 1, 2]);
+        if is_encrypted {
+            let encryption = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
+            made.add("m.room.encryption", "", &creator, encryption, &[0, 1, 2]);
+        }
         for number in 0..count {
             let member = format!("@member-{number}:{name}");
             made.add("m.room.member", &member, &member, join.clone(), &[0, 2, 3]);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::peer::{Behaviour, Peer, Writer, now};
-use crate::visitors::{event_id, sign};
+use crate::visitors::{event_id, sign, sign_as};
 
 /// The room's version. Events name the create event among those that allow them.
 const VERSION: &str = "11";
@@ -47,7 +47,8 @@ impl Making<'_> {
             "content": content, "auth_events": auth, "prev_events": last,
             "depth": self.events.len() + 1, "origin_server_ts": now(),
         });
-        sign(self.peer, &mut event);
+        let (_, server) = sender.split_once(':').expect("a user id");
+        sign_as(self.peer, server, &mut event);
         let id = event_id(&event);
         self.events.push((id.clone(), event.to_string().into()));
         id
@@ -58,6 +59,11 @@ impl<'a> HostedRoom<'a> {
     /// Makes a public room of so many members, all of the peer, and gives it from now on to
     /// who joins: without its members, if they may be left out.
     pub fn serve(peer: &'a Peer, members: usize) -> Self {
+        Self::serve_with(peer, members, &[])
+    }
+
+    /// The same with somebody of each of these servers beside, which have the peer's key.
+    pub fn serve_with(peer: &'a Peer, members: usize, others: &[String]) -> Self {
         let id = format!("!hosted{}:{}", members, peer.name);
         let user = |number: usize| format!("@member{number}:{}", peer.name);
         let creator = user(0);
@@ -87,6 +93,10 @@ impl<'a> HostedRoom<'a> {
                 json!({ "membership": "join", "displayname": format!("Member {number}") });
             making.add(&user, ("m.room.member", &user), &to_join, content);
         }
+        for server in others {
+            let user = format!("@member:{server}");
+            making.add(&user, ("m.room.member", &user), &to_join, join());
+        }
         let (last, _) = making.events.last().expect("events");
         let room = Self {
             peer,
@@ -96,12 +106,17 @@ impl<'a> HostedRoom<'a> {
             end: (last.clone(), making.events.len() as u64),
             joined: Arc::default(),
         };
-        room.give(&making.events, needed, &to_join);
+        room.give(&making.events, needed, (&to_join, others));
         room
     }
 
     /// Answers who asks for the room; the first `needed` events are those that allow others.
-    fn give(&self, events: &[(String, Arc<str>)], needed: usize, to_join: &[String]) {
+    fn give(
+        &self,
+        events: &[(String, Arc<str>)],
+        needed: usize,
+        (to_join, others): (&[String], &[String]),
+    ) {
         let list = |events: &[(String, Arc<str>)]| -> String {
             let texts: Vec<&str> = events.iter().map(|(_, text)| &**text).collect();
             format!("[{}]", texts.join(","))
@@ -110,8 +125,11 @@ impl<'a> HostedRoom<'a> {
         let name = &self.peer.name;
         let whole: Arc<str> =
             format!(r#"{{"origin":"{name}","auth_chain":{chain},"state":{all}}}"#).into();
+        let mut servers = others.to_vec();
+        servers.push(name.clone());
+        let servers = json!(servers);
         let partial: Arc<str> = format!(
-            r#"{{"origin":"{name}","auth_chain":{chain},"state":{chain},"members_omitted":true,"servers_in_room":["{name}"]}}"#
+            r#"{{"origin":"{name}","auth_chain":{chain},"state":{chain},"members_omitted":true,"servers_in_room":{servers}}}"#
         )
         .into();
         // Asked for at the newest event: what was before it.

@@ -1,5 +1,8 @@
 //! A link between servers that a test can cut.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -8,6 +11,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Link {
     is_whole: watch::Sender<bool>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Link {
@@ -17,12 +21,23 @@ impl Link {
             .await
             .expect("the port of a link");
         let (is_whole, state) = watch::channel(true);
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let made = connections.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                made.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(pass(stream, to, state.clone()));
             }
         });
-        Self { is_whole }
+        Self {
+            is_whole,
+            connections,
+        }
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Ends all connections; new ones are ended as soon as they are made.

@@ -132,7 +132,7 @@ impl World {
     }
 
     /// The port at which a server listens itself.
-    fn listening(&self, name: &str) -> u16 {
+    pub(crate) fn listening(&self, name: &str) -> u16 {
         let behind = self.behind.iter().find(|place| place.0 == name);
         behind.map_or_else(|| self.port(name), |place| place.1)
     }

@@ -101,8 +101,12 @@ pub struct Peer {
     pub key: Key,
     behaviours: Arc<Mutex<HashMap<String, Behaviour>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    called: Called,
     transactions: Arc<Mutex<Vec<Transaction>>>,
 }
+
+/// For each request, the name for which TLS asked and the `Host`.
+type Called = Arc<Mutex<Vec<(String, String)>>>;
 
 /// The time, in ms since the Unix epoch.
 pub fn now() -> u64 {
@@ -124,7 +128,7 @@ impl Peer {
             .with_single_cert(certificates, key)
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind(("127.0.0.1", world.port(name)))
+        let listener = TcpListener::bind(("127.0.0.1", world.listening(name)))
             .await
             .unwrap();
         let peer = Self {
@@ -132,18 +136,21 @@ impl Peer {
             key: Key::new(),
             behaviours: Arc::default(),
             asked: Arc::default(),
+            called: Arc::default(),
             transactions: Arc::default(),
         };
         let (behaviours, asked) = (peer.behaviours.clone(), peer.asked.clone());
-        let transactions = peer.transactions.clone();
+        let (called, transactions) = (peer.called.clone(), peer.transactions.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 let (behaviours, asked) = (behaviours.clone(), asked.clone());
-                let transactions = transactions.clone();
+                let (called, transactions) = (called.clone(), transactions.clone());
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        let _ = serve(stream, &behaviours, &asked, &transactions).await;
+                        let name = stream.get_ref().1.server_name().unwrap_or_default();
+                        let call = (name.to_owned(), called);
+                        let _ = serve(stream, &behaviours, &asked, &transactions, &call).await;
                     }
                 });
             }
@@ -182,6 +189,11 @@ impl Peer {
     /// The paths that were asked for, with their queries.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// For each request, the name for which TLS asked and the `Host`.
+    pub fn called(&self) -> Vec<(String, String)> {
+        self.called.lock().unwrap().clone()
     }
 
     /// How often the keys were asked for.
@@ -291,6 +303,7 @@ async fn serve(
     behaviours: &Mutex<HashMap<String, Behaviour>>,
     asked: &Mutex<Vec<String>>,
     transactions: &Mutex<Vec<Transaction>>,
+    (tls_name, called): &(String, Called),
 ) -> std::io::Result<()> {
     let mut read = Vec::new();
     loop {
@@ -304,16 +317,21 @@ async fn serve(
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            let is_length = name.eq_ignore_ascii_case("content-length");
-            is_length.then(|| value.trim().parse::<usize>().unwrap())
-        });
+        let header = |wanted: &str| {
+            head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                let is_it = name.eq_ignore_ascii_case(wanted);
+                is_it.then(|| value.trim().to_owned())
+            })
+        };
+        let length = header("content-length").map(|length| length.parse::<usize>().unwrap());
         if body.len() < length.unwrap_or(0) {
             continue;
         }
         let uri = head.split(' ').nth(1).unwrap_or_default().to_owned();
         asked.lock().unwrap().push(uri.clone());
+        let host = header("host").unwrap_or_default();
+        called.lock().unwrap().push((tls_name.clone(), host));
         let path = if uri.starts_with(SEND) {
             let transaction = transaction(head, body, &uri);
             transactions.lock().unwrap().push(transaction);

@@ -88,10 +88,15 @@ pub fn event_id(event: &Value) -> String {
 
 /// Adds the hash and the peer's signature.
 pub fn sign(peer: &Peer, event: &mut Value) {
+    sign_as(peer, &peer.name, event);
+}
+
+/// Adds the hash and the signature of a server that has the peer's key.
+pub fn sign_as(peer: &Peer, server: &str, event: &mut Value) {
     let hash = hash(event, &["hashes", "signatures", "unsigned"]);
     event["hashes"] = json!({ "sha256": STANDARD_NO_PAD.encode(hash) });
     let mut signed = redacted(event);
-    peer.key.sign(&mut signed, &peer.name, "1");
+    peer.key.sign(&mut signed, server, "1");
     event["signatures"] = signed["signatures"].clone();
 }
 

@@ -8,14 +8,11 @@ use runtime::Tasks;
 use serde_json::json;
 use store::{Read as _, StoreError};
 
-use super::house::House;
-use crate::search_users;
+use super::{house::House, user_directory::search};
 
 /// The ids of those who are found.
 fn found(house: &House, typed: &str) -> Vec<String> {
-    let snapshot = house.accounts.store().snapshot();
-    let server = house.accounts.server_name();
-    let found = search_users(&snapshot, server, typed, 100, |_| Ok(true)).unwrap();
+    let found = search(house, typed, 100);
     found.users.into_iter().map(|user| user.user_id).collect()
 }
 

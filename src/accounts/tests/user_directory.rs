@@ -11,12 +11,36 @@ use serde_json::json;
 use store::{Read as _, StoreError};
 
 use super::house::House;
-use crate::{FoundUsers, search_users, user_directory};
+use crate::{FoundUser, FoundUsers, UserSearch, user_directory};
 
-fn search(house: &House, typed: &str, limit: usize) -> FoundUsers {
-    let snapshot = house.accounts.store().snapshot();
-    let server = house.accounts.server_name();
-    search_users(&snapshot, server, typed, limit, |_| Ok(true)).unwrap()
+pub(super) fn search(house: &House, typed: &str, limit: usize) -> FoundUsers {
+    search_with(house, typed, limit, &[])
+}
+
+/// Finds everybody of this server, and these others: (user id, name).
+fn search_with(
+    house: &House,
+    typed: &str,
+    limit: usize,
+    others: &[(&str, Option<&str>)],
+) -> FoundUsers {
+    let search = UserSearch {
+        server_name: house.accounts.server_name(),
+        typed,
+        limit,
+        may_see: |_| Ok(true),
+        others: |visit: &mut dyn FnMut(FoundUser)| {
+            for (user_id, name) in others {
+                visit(FoundUser {
+                    user_id: (*user_id).to_owned(),
+                    display_name: name.map(str::to_owned),
+                    avatar_url: None,
+                });
+            }
+            Ok(true)
+        },
+    };
+    search.run(&house.accounts.store().snapshot()).unwrap()
 }
 
 fn ids(found: &FoundUsers) -> Vec<&str> {
@@ -114,10 +138,52 @@ async fn the_best_come_first_and_no_more_than_wanted() {
     assert!(found.limited);
     assert!(!search(&house, "ann", 4).limited);
     // Whom the searcher may not see is as if they were not there.
-    let snapshot = house.accounts.store().snapshot();
-    let server = house.accounts.server_name();
-    let found = search_users(&snapshot, server, "ann", 10, |_| Ok(false)).unwrap();
+    let search = UserSearch {
+        server_name: house.accounts.server_name(),
+        typed: "ann",
+        limit: 10,
+        may_see: |_| Ok(false),
+        others: |_: &mut dyn FnMut(FoundUser)| Ok(true),
+    };
+    let found = search.run(&house.accounts.store().snapshot()).unwrap();
     assert_eq!(found, FoundUsers::default());
+    let search = UserSearch {
+        server_name: house.accounts.server_name(),
+        typed: "ann",
+        limit: 10,
+        may_see: |_| Ok(false),
+        others: |_: &mut dyn FnMut(FoundUser)| Ok(false),
+    };
+    let found = search.run(&house.accounts.store().snapshot()).unwrap();
+    assert!(found.limited, "not all were looked at");
+}
+
+#[tokio::test]
+async fn people_of_other_servers_stand_among_the_own() {
+    let house = House::open();
+    house.person("ann", "PHONE").await;
+    let others = [
+        ("@ann:b.test", Some("Ann of B")),
+        ("@x:b.test", Some("Annabel")),
+        ("@x:b.test", Some("Ann")),
+        ("@y:c.test", None),
+    ];
+    for (typed, expected) in [
+        ("ann", vec!["@ann:b.test", "@x:b.test", "@ann:a.test"]),
+        ("ann of", vec!["@ann:b.test"]),
+        ("@ann:b.test", vec!["@ann:b.test", "@x:b.test"]),
+        ("@ann:a", vec!["@ann:a.test"]),
+        ("annab", vec!["@x:b.test"]),
+        ("@y:C", vec!["@y:c.test"]),
+        ("@y:b", vec![]),
+    ] {
+        let found = search_with(&house, typed, 10, &others);
+        assert_eq!(ids(&found), expected, "{typed}");
+    }
+    // Of several names the best is shown.
+    let found = search_with(&house, "ann", 2, &others);
+    assert_eq!(found.users[1].display_name.as_deref(), Some("Ann"));
+    assert!(found.limited);
 }
 
 /// Ten thousand people, with rows as registration and renaming write them.

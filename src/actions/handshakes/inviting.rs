@@ -13,6 +13,7 @@ use ruma_common::{
 use runtime::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use store::Snapshot;
 
 use super::{
     HandshakeError,
@@ -99,6 +100,14 @@ impl Actions {
             .rooms
             .propose_invitation(sender, room_id, target, content)
             .await?;
+        let room = invitation.room;
+        let federates = move |view: &Snapshot| rooms::federates(view, room);
+        let federates = self.rooms.store().read(federates).await;
+        // The rules of rooms keep people of other servers out, and their invitations not.
+        if !federates.map_err(rooms::AppendError::from)? {
+            let text = "this room is for people of this server alone";
+            return Err(rooms::AppendError::Forbidden(text.to_owned()).into());
+        }
         if let Some(policy) = self.rooms.policy_server(invitation.room).await? {
             invitation.event = self
                 .rooms

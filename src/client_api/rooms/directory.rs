@@ -131,6 +131,7 @@ async fn search_rooms(
             RoomNetwork::ThirdParty(instance) => Networks::One(instance),
             _ => Networks::Matrix,
         },
+        for_others: false,
     };
     page(rooms, actions, wanted).await
 }

@@ -1,6 +1,6 @@
 //! From the log to the services' queues.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use model::{
     LogEntry, RoomSerial, ServiceNews, UserSerial,
@@ -9,26 +9,14 @@ use model::{
 use ruma_common::UserId;
 use runtime::Stop;
 use services::Service;
-use store::{Consumer, LogRecord, Position, Read as _, Snapshot, StoreError, Value as _};
+use store::{Consumer, LogRecord, Position, Read as _, Snapshot, Store, StoreError, Value as _};
+use tokio::sync::watch;
 
 use super::{
     Appservices, TellError,
     interest::{Interested, of_user},
 };
-
-/// The consumer's name in the log.
-const NAME: &str = "application services";
-/// Records that are looked at in one go.
-const BATCH: usize = 64;
-/// How many records that nobody is interested in are passed before the place is stored,
-/// and…
-const STORE_AFTER: usize = 1_024;
-/// …how long it may take when nothing happens.
-const STORE_EVERY: Duration = Duration::from_secs(5);
-/// How often the place is stored when there are no services.
-const STORE_WITHOUT: Duration = Duration::from_secs(60);
-/// How long to wait after a failure.
-const PAUSE: Duration = Duration::from_secs(5);
+use crate::following::{Follower, follow};
 
 /// A row for a service's queue.
 struct Wanted {
@@ -38,6 +26,62 @@ struct Wanted {
     news: ServiceNews,
 }
 
+/// Follows the log for the services that there are.
+struct ServiceFollower {
+    appservices: Appservices,
+    changes: watch::Receiver<u64>,
+}
+
+impl Follower for ServiceFollower {
+    type Error = TellError;
+    const NAME: &'static str = "application services";
+    const BATCH: usize = 64;
+
+    fn store(&self) -> &Store {
+        self.appservices.store()
+    }
+
+    /// It is never trimmed past them, unless the database was used by a version that knows no
+    /// application services.
+    fn has_missed(&self, since: u64) {
+        log::error!("application services miss events: the log no longer reaches back to {since}");
+    }
+
+    async fn begin(&mut self) -> Result<(), TellError> {
+        Ok(self.appservices.begin_anew().await?)
+    }
+
+    async fn unwanted(&mut self) -> Result<Option<Position>, TellError> {
+        if self.changes.has_changed().unwrap_or(false) {
+            self.changes.mark_unchanged();
+            self.begin().await?;
+        }
+        let has_none = self.appservices.services().all().is_empty();
+        Ok(has_none.then(|| self.store().snapshot().position()))
+    }
+
+    async fn changed(&mut self) {
+        // Noted here, looked at before the next records are.
+        if self.changes.changed().await.is_ok() {
+            self.changes.mark_changed();
+        }
+    }
+
+    async fn take(
+        &mut self,
+        consumer: &mut Consumer,
+        records: Vec<LogRecord>,
+        last: Position,
+    ) -> Result<bool, TellError> {
+        let wanted = self.appservices.wanted(records).await?;
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        self.appservices.queue(consumer, last, wanted).await?;
+        Ok(true)
+    }
+}
+
 impl Appservices {
     /// Follows the log until the server stops.
     pub async fn run(self, stop: Stop) {
@@ -45,98 +89,11 @@ impl Appservices {
         let (typing, presence) = (self.clone(), self.clone());
         tasks.spawn("appservice-typing", |stop| typing.follow_typing(stop));
         tasks.spawn("appservice-presence", |stop| presence.follow_presence(stop));
-        while !stop.is_stopping() {
-            match self.follow(&stop).await {
-                Ok(()) => return,
-                Err(error) => {
-                    log::error!("application services are not told, it is tried again: {error}");
-                }
-            }
-            tokio::select! {
-                () = stop.stopped() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
-    }
-
-    async fn follow(&self, stop: &Stop) -> Result<(), TellError> {
-        let mut changes = self.services().changes();
-        let mut consumer = self.consumer().await?;
-        self.begin_anew().await?;
-        // Records that nobody is interested in since the place was stored last.
-        let mut passed = 0;
-        let mut stored = Position(0);
-        loop {
-            if changes.has_changed().unwrap_or(false) {
-                changes.mark_unchanged();
-                self.begin_anew().await?;
-            }
-            if passed > 0 && (passed >= STORE_AFTER || stop.is_stopping()) {
-                consumer.store().await?;
-                passed = 0;
-            }
-            if stop.is_stopping() {
-                return Ok(());
-            }
-            if self.services().all().is_empty() {
-                self.skip(&mut consumer, &mut stored).await?;
-                passed = 0;
-                tokio::select! {
-                    () = stop.stopped() => {}
-                    _ = changes.changed() => changes.mark_changed(),
-                    () = tokio::time::sleep(STORE_WITHOUT) => {}
-                }
-                continue;
-            }
-            let records = consumer.next(BATCH)?;
-            let Some(last) = records.last().map(|record| record.position) else {
-                tokio::select! {
-                    () = consumer.changed() => {}
-                    () = stop.stopped() => {}
-                    _ = changes.changed() => changes.mark_changed(),
-                    // Quiet: a good time.
-                    () = tokio::time::sleep(STORE_EVERY), if passed > 0 => passed = STORE_AFTER,
-                }
-                continue;
-            };
-            let count = records.len();
-            let wanted = self.wanted(records).await?;
-            if wanted.is_empty() {
-                consumer.pass(last);
-                passed += count;
-            } else {
-                self.queue(&mut consumer, last, wanted).await?;
-                passed = 0;
-            }
-        }
-    }
-
-    /// The consumer of the log. It is never trimmed past it, unless the database was used
-    /// by a version that knows no application services.
-    async fn consumer(&self) -> Result<Consumer, StoreError> {
-        match Consumer::open(self.store(), NAME).await {
-            Err(StoreError::Trimmed(position)) => {
-                log::error!(
-                    "application services miss events: the log no longer reaches back to {position}"
-                );
-                let now = self.store().snapshot().position();
-                Consumer::restart(self.store(), NAME, now).await
-            }
-            other => other,
-        }
-    }
-
-    /// Passes everything: without services it is of no interest, and the log must not be
-    /// kept for it.
-    async fn skip(&self, consumer: &mut Consumer, stored: &mut Position) -> Result<(), StoreError> {
-        let now = self.store().snapshot().position();
-        // Storing the place is a commit itself.
-        if now.0 > stored.0 + 1 {
-            consumer.pass(now);
-            consumer.store().await?;
-            *stored = now;
-        }
-        Ok(())
+        let follower = ServiceFollower {
+            changes: self.services().changes(),
+            appservices: self,
+        };
+        follow(follower, stop, "application services are not told").await;
     }
 
     /// Sends couriers for all services, and forgets what was kept for others.

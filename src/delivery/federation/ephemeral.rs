@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use model::{RoomSerial, UserSerial};
 use parking_lot::Mutex;
+use peers::Standing;
 use ruma_common::OwnedUserId;
 use store::Position;
 
@@ -134,7 +135,7 @@ impl Federation {
             let Some(name) = self.may_tell(server) else {
                 continue;
             };
-            let is_away = self.peers().is_failing(&name);
+            let is_away = self.peers().standing(&name) == Standing::Fails;
             if is_away || !self.inner.ephemerals.add(server, notice.clone()) {
                 self.inner.dropped.inc();
             } else {

@@ -9,7 +9,7 @@
 //!
 //! The `schedule` knows which servers have something waiting, and lets a few couriers
 //! work at a time: there is no task for a server that does not answer, and none of these
-//! keeps others waiting. A `courier` makes a `transaction` of what waits, stores it before
+//! keeps others waiting. Those that answer have places that nobody else takes. A `courier` makes a `transaction` of what waits, stores it before
 //! it is sent, and sends the same until it is confirmed. A server that was away gets the
 //! newest events of each room alone, and fetches what lies between when it wants to.
 

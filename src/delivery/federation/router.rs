@@ -1,9 +1,6 @@
 //! From the log to what waits for each server.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use accounts::MAX_SERVER_ROWS;
 use model::{
@@ -16,23 +13,13 @@ use model::{
 };
 use ruma_common::{OwnedUserId, UserId};
 use runtime::Stop;
-use store::{Batch, Consumer, Latest, LogRecord, Position, Read, Snapshot, StoreError, Value as _};
+use store::{
+    Batch, Consumer, Latest, LogRecord, Position, Read, Snapshot, Store, StoreError, Value as _,
+    Watch,
+};
 
 use super::{Federation, destinations::Told, device_news, ephemeral::Notice, waiting};
-
-/// The consumer's name in the log.
-const NAME: &str = "federation";
-/// Records that are looked at in one go.
-const BATCH: usize = 32;
-/// How many records that concern no other server are passed before the place is stored,
-/// and…
-const STORE_AFTER: usize = 1_024;
-/// …how long it may take when nothing happens.
-const STORE_EVERY: Duration = Duration::from_secs(5);
-/// How often the place is stored when this server speaks to no others.
-const STORE_WITHOUT: Duration = Duration::from_secs(60);
-/// How long to wait after a failure.
-const PAUSE: Duration = Duration::from_secs(5);
+use crate::following::{Follower, follow};
 
 /// What records ask for.
 #[derive(Default)]
@@ -112,6 +99,90 @@ impl Routed {
     }
 }
 
+/// Follows the log for the servers that this one has met.
+struct ServerFollower {
+    federation: Federation,
+    neighbours: Watch,
+    /// Whether it had met none when that was looked at last.
+    is_alone: bool,
+}
+
+impl Follower for ServerFollower {
+    type Error = StoreError;
+    const NAME: &'static str = "federation";
+    const BATCH: usize = 32;
+
+    fn store(&self) -> &Store {
+        self.federation.store()
+    }
+
+    /// It is never trimmed past it, unless the database was used by a version without it.
+    fn has_missed(&self, since: u64) {
+        log::warn!("other servers are told from now on: the log no longer reaches back to {since}");
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        if !self.federation.inner.options.enabled {
+            return Ok(());
+        }
+        for server in self.store().read_long(waiting::names).await? {
+            self.federation.ring_or_forget(&server).await?;
+        }
+        Ok(())
+    }
+
+    /// While this server has met no other one, or speaks to none, nothing that happens is of
+    /// interest.
+    async fn unwanted(&mut self) -> Result<Option<Position>, StoreError> {
+        if !self.federation.inner.options.enabled {
+            self.federation.discard().await?;
+            return Ok(Some(self.store().snapshot().position()));
+        }
+        if !self.is_alone {
+            return Ok(None);
+        }
+        let read = |view: &Snapshot| {
+            let has_met = view.scan(&SERVER_BY_ROOM, &()).next().transpose()?;
+            let is_alone = has_met.is_none() && waiting::names(view)?.is_empty();
+            Ok::<_, StoreError>(is_alone.then_some(view.position()))
+        };
+        let now = self.store().read(read).await?;
+        self.is_alone = now.is_some();
+        Ok(now)
+    }
+
+    async fn changed(&mut self) {
+        self.neighbours.changed().await;
+    }
+
+    async fn take(
+        &mut self,
+        consumer: &mut Consumer,
+        records: Vec<LogRecord>,
+        last: Position,
+    ) -> Result<bool, StoreError> {
+        let federation = &self.federation;
+        let mut routed = federation.routed(records).await?;
+        let notices = std::mem::take(&mut routed.notices);
+        let mut rings = std::mem::take(&mut routed.rings);
+        rings.extend(routed.rooms.keys().map(|(server, _)| server.clone()));
+        rings.extend(routed.edus.iter().map(|(server, _, _)| server.clone()));
+        let is_something = !routed.is_nothing();
+        if is_something {
+            consumer
+                .advance_with(last, move |latest, batch| routed.write(latest, batch))
+                .await?;
+        }
+        for server in rings {
+            federation.ring_or_forget(&server).await?;
+        }
+        for (servers, notice) in notices {
+            federation.tell_soon(&servers, &notice);
+        }
+        Ok(is_something)
+    }
+}
+
 impl Federation {
     /// Follows the log and sends, until the server stops.
     pub async fn run(self, stop: Stop) {
@@ -126,83 +197,13 @@ impl Federation {
                 federation.follow_presence(stop)
             });
         }
-        while !stop.is_stopping() {
-            let followed = match self.inner.options.enabled {
-                true => self.follow(&stop).await,
-                false => self.skip(&stop).await,
-            };
-            match followed {
-                Ok(()) => return,
-                Err(error) => log::error!("other servers are not told, it is tried again: {error}"),
-            }
-            tokio::select! {
-                () = stop.stopped() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
-    }
-
-    async fn follow(&self, stop: &Stop) -> Result<(), StoreError> {
-        let mut consumer = self.consumer().await?;
-        // Subscribe first, read second.
-        let mut neighbours = self.store().watch(&[neighbours_scope()]);
-        let (mut is_alone, mut stored) = (true, Position(0));
-        for server in self.store().read_long(waiting::names).await? {
-            self.ring_or_forget(&server).await?;
-        }
-        // Records that concern no other server since the place was stored last.
-        let mut passed = 0;
-        loop {
-            if passed > 0 && (passed >= STORE_AFTER || stop.is_stopping()) {
-                consumer.store().await?;
-                passed = 0;
-            }
-            if stop.is_stopping() {
-                return Ok(());
-            }
-            if is_alone {
-                is_alone = self.pass_alone(&mut consumer, &mut stored).await?;
-                if is_alone {
-                    tokio::select! {
-                        () = neighbours.changed() => {}
-                        () = stop.stopped() => {}
-                        () = tokio::time::sleep(STORE_WITHOUT) => {}
-                    }
-                    continue;
-                }
-            }
-            let records = consumer.next(BATCH)?;
-            let Some(last) = records.last().map(|record| record.position) else {
-                tokio::select! {
-                    () = consumer.changed() => {}
-                    () = stop.stopped() => {}
-                    // Quiet: a good time.
-                    () = tokio::time::sleep(STORE_EVERY), if passed > 0 => passed = STORE_AFTER,
-                }
-                continue;
-            };
-            let count = records.len();
-            let mut routed = self.routed(records).await?;
-            let notices = std::mem::take(&mut routed.notices);
-            let mut rings = std::mem::take(&mut routed.rings);
-            rings.extend(routed.rooms.keys().map(|(server, _)| server.clone()));
-            rings.extend(routed.edus.iter().map(|(server, _, _)| server.clone()));
-            if routed.is_nothing() {
-                consumer.pass(last);
-                passed += count;
-            } else {
-                consumer
-                    .advance_with(last, move |latest, batch| routed.write(latest, batch))
-                    .await?;
-                passed = 0;
-            }
-            for server in rings {
-                self.ring_or_forget(&server).await?;
-            }
-            for (servers, notice) in notices {
-                self.tell_soon(&servers, &notice);
-            }
-        }
+        let follower = ServerFollower {
+            // Subscribe first, read second.
+            neighbours: self.store().watch(&[neighbours_scope()]),
+            is_alone: true,
+            federation: self,
+        };
+        follow(follower, stop, "other servers are not told").await;
     }
 
     /// There is something for a server. Nothing is kept for one that this server does not
@@ -213,42 +214,6 @@ impl Federation {
             return Ok(());
         }
         waiting::forget(self.store(), server, None).await
-    }
-
-    /// While this server has met no other one, nothing that happens is of interest: passes
-    /// all of it, and the log is not kept for it. Returns whether that is still so.
-    async fn pass_alone(
-        &self,
-        consumer: &mut Consumer,
-        stored: &mut Position,
-    ) -> Result<bool, StoreError> {
-        let read = |view: &Snapshot| {
-            let has_met = view.scan(&SERVER_BY_ROOM, &()).next().transpose()?;
-            let is_alone = has_met.is_none() && waiting::names(view)?.is_empty();
-            Ok::<_, StoreError>(is_alone.then_some(view.position()))
-        };
-        let Some(now) = self.store().read(read).await? else {
-            return Ok(false);
-        };
-        pass(consumer, now, stored).await?;
-        Ok(true)
-    }
-
-    /// Passes everything: no other server is told, and the log must not be kept for it.
-    async fn skip(&self, stop: &Stop) -> Result<(), StoreError> {
-        let mut consumer = self.consumer().await?;
-        let mut stored = Position(0);
-        while !stop.is_stopping() {
-            let now = self.store().snapshot().position();
-            if pass(&mut consumer, now, &mut stored).await? {
-                self.discard().await?;
-            }
-            tokio::select! {
-                () = stop.stopped() => {}
-                () = tokio::time::sleep(STORE_WITHOUT) => {}
-            }
-        }
-        Ok(())
     }
 
     /// Forgets what waits for others: nobody will be sent anything.
@@ -267,21 +232,6 @@ impl Federation {
                 Ok::<_, StoreError>(())
             })
             .await
-    }
-
-    /// The consumer of the log. It is never trimmed past it, unless the database was used
-    /// by a version without it.
-    async fn consumer(&self) -> Result<Consumer, StoreError> {
-        match Consumer::open(self.store(), NAME).await {
-            Err(StoreError::Trimmed(position)) => {
-                log::warn!(
-                    "other servers are told from now on: the log no longer reaches back to {position}"
-                );
-                let now = self.store().snapshot().position();
-                Consumer::restart(self.store(), NAME, now).await
-            }
-            other => other,
-        }
     }
 
     async fn routed(&self, records: Vec<LogRecord>) -> Result<Routed, StoreError> {
@@ -307,23 +257,6 @@ impl Federation {
             })
             .await
     }
-}
-
-/// Goes on after `now` and stores that, unless nothing happened since it was `stored` last.
-/// Returns whether it was stored.
-async fn pass(
-    consumer: &mut Consumer,
-    now: Position,
-    stored: &mut Position,
-) -> Result<bool, StoreError> {
-    consumer.pass(now);
-    // Storing the place is a commit itself.
-    if now.0 <= stored.0 + 1 {
-        return Ok(false);
-    }
-    consumer.store().await?;
-    *stored = now;
-    Ok(true)
 }
 
 /// Looks at records of the log, on one snapshot.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use peers::Standing;
 use prometheus::IntGaugeVec;
 use ruma_common::{OwnedServerName, ServerName};
 use runtime::{Metrics, Stop, Timestamp};
@@ -14,11 +15,17 @@ use tokio::sync::{Notify, broadcast::error::RecvError};
 
 use super::Federation;
 
-/// Couriers that work at the same time.
+/// Couriers that begin at the same time.
 const WIDTH: usize = 64;
-/// How many of these may be with servers that did not answer the last time: they may
+/// How many of these may be with servers of which it is not known that they answer: they may
 /// take long, and the others must not wait for them.
 const SUSPECTS: usize = 32;
+/// Who has waited so long for an answer gives up the place among those who begin.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// How many couriers may wait so long: no server is tried for the first time, or again, while…
+const SLOW_SUSPECTS: usize = 256;
+/// …there are so many, and none at all while there are so many.
+const SLOW: usize = 512;
 /// The longest pause before it is looked whose time has come.
 const LOOK: Duration = Duration::from_secs(1);
 /// The same while nobody rests.
@@ -59,8 +66,23 @@ pub(super) struct Turn {
 #[derive(Debug)]
 enum Phase {
     Due,
-    Sending { is_suspect: bool, has_news: bool },
+    Sending {
+        since: Timestamp,
+        place: Place,
+        has_news: bool,
+    },
     Resting(Timestamp),
+}
+
+/// Where a courier counts that works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// With a server that answers.
+    Proven,
+    /// With one of which that is not known.
+    Suspect,
+    /// With one that has not answered for a while.
+    Slow,
 }
 
 #[derive(Debug)]
@@ -75,8 +97,11 @@ struct State {
     servers: HashMap<OwnedServerName, Entry>,
     due: VecDeque<OwnedServerName>,
     resting: BTreeSet<(Timestamp, OwnedServerName)>,
-    sending: usize,
+    /// Those who are sent to, and have not waited long.
+    beginning: BTreeSet<(Timestamp, OwnedServerName)>,
+    /// How many of these are suspects.
     suspects: usize,
+    slow: usize,
 }
 
 impl State {
@@ -101,6 +126,55 @@ impl State {
             && let Some((_, server)) = self.resting.pop_first()
         {
             self.make_due(server);
+        }
+    }
+
+    /// Whether a courier may go to a server.
+    fn has_place(&self, is_suspect: bool) -> bool {
+        match is_suspect {
+            true => self.suspects < SUSPECTS && self.suspects + self.slow < SLOW_SUSPECTS,
+            false => true,
+        }
+    }
+
+    fn begin(&mut self, server: &OwnedServerName, is_suspect: bool, now: Timestamp) {
+        if let Some(entry) = self.servers.get_mut(server) {
+            entry.phase = Phase::Sending {
+                since: now,
+                place: match is_suspect {
+                    true => Place::Suspect,
+                    false => Place::Proven,
+                },
+                has_news: false,
+            };
+            self.suspects += usize::from(is_suspect);
+            self.beginning.insert((now, server.clone()));
+        }
+    }
+
+    /// Makes room for others where an answer is long in coming.
+    fn set_aside(&mut self, now: Timestamp) {
+        while let Some((since, _)) = self.beginning.first()
+            && since.plus(SLOW_AFTER) <= now
+            && let Some((_, server)) = self.beginning.pop_first()
+        {
+            if let Some(entry) = self.servers.get_mut(&server)
+                && let Phase::Sending { place, .. } = &mut entry.phase
+            {
+                self.suspects -= usize::from(*place == Place::Suspect);
+                *place = Place::Slow;
+                self.slow += 1;
+            }
+        }
+    }
+
+    /// A courier gives up its place.
+    fn leave(&mut self, server: &OwnedServerName, since: Timestamp, place: Place) {
+        self.beginning.remove(&(since, server.clone()));
+        match place {
+            Place::Proven => {}
+            Place::Suspect => self.suspects -= 1,
+            Place::Slow => self.slow -= 1,
         }
     }
 }
@@ -169,46 +243,43 @@ impl Schedule {
     }
 
     /// Takes the turns that can be had now. `left_alone` says until when a server is, and
-    /// `is_suspect` whether it did not answer the last time.
+    /// `standing` what was seen of it last.
     fn turns(
         &self,
         now: Timestamp,
         left_alone: impl Fn(&ServerName) -> Option<Timestamp>,
-        is_suspect: impl Fn(&ServerName) -> bool,
+        standing: impl Fn(&ServerName) -> Standing,
     ) -> Vec<Turn> {
         let mut state = self.state.lock();
         state.wake(now);
+        state.set_aside(now);
         let mut turns = Vec::new();
         let mut waiting = VecDeque::new();
-        while state.sending < WIDTH
+        while state.beginning.len() < WIDTH
+            && state.slow < SLOW
             && let Some(server) = state.due.pop_front()
         {
             if let Some(until) = left_alone(&server) {
                 state.rest(server, until);
                 continue;
             }
-            let suspects = state.suspects;
             let Some(entry) = state.servers.get_mut(&server) else {
                 continue;
             };
-            let did_not_answer = is_suspect(&server);
-            let is_suspect = did_not_answer || entry.refusals > 0;
-            if is_suspect && suspects >= SUSPECTS {
-                waiting.push_back(server);
-                continue;
-            }
-            entry.is_behind |= did_not_answer;
-            entry.phase = Phase::Sending {
-                is_suspect,
-                has_news: false,
-            };
-            turns.push(Turn {
-                server,
+            let standing = standing(&server);
+            let is_suspect = standing != Standing::Answers || entry.refusals > 0;
+            entry.is_behind |= standing == Standing::Fails;
+            let turn = Turn {
+                server: server.clone(),
                 is_behind: entry.is_behind,
                 refusals: entry.refusals,
-            });
-            state.sending += 1;
-            state.suspects += usize::from(is_suspect);
+            };
+            if state.has_place(is_suspect) {
+                state.begin(&server, is_suspect, now);
+                turns.push(turn);
+            } else {
+                waiting.push_back(server);
+            }
         }
         // They were first, and stay it.
         while let Some(server) = waiting.pop_back() {
@@ -234,7 +305,8 @@ impl Schedule {
             return;
         };
         let Phase::Sending {
-            is_suspect,
+            since,
+            place,
             has_news,
         } = entry.phase
         else {
@@ -251,8 +323,7 @@ impl Schedule {
             Ending::Unreachable | Ending::Refused => true,
             Ending::Lost => entry.is_behind,
         };
-        state.sending -= 1;
-        state.suspects -= usize::from(is_suspect);
+        state.leave(&server, since, place);
         match ending {
             Ending::Idle if !has_news => {
                 state.servers.remove(&server);
@@ -266,14 +337,15 @@ impl Schedule {
 
     /// How long until it must be looked again.
     fn pause(&self) -> Duration {
-        let is_quiet = self.state.lock().resting.is_empty();
+        let state = self.state.lock();
+        let is_quiet = state.resting.is_empty() && state.beginning.is_empty();
         if is_quiet { QUIET } else { LOOK }
     }
 
     fn measure(&self, state: &State) {
         for (name, number) in [
             ("due", state.due.len()),
-            ("sending", state.sending),
+            ("sending", state.beginning.len() + state.slow),
             ("left_alone", state.resting.len()),
         ] {
             let number = i64::try_from(number).unwrap_or(i64::MAX);
@@ -317,7 +389,7 @@ impl Federation {
             let turns = schedule.turns(
                 self.inner.parts.clock.now(),
                 |server| self.peers().left_alone_until(server),
-                |server| self.peers().is_failing(server),
+                |server| self.peers().standing(server),
             );
             for turn in turns {
                 let running = Running {
@@ -371,7 +443,7 @@ mod tests {
 
     /// The servers that get a turn, where nobody is left alone and nobody suspected.
     fn turns(schedule: &Schedule, now: Timestamp) -> Vec<Turn> {
-        schedule.turns(now, |_| None, |_| false)
+        schedule.turns(now, |_| None, |_| Standing::Answers)
     }
 
     fn servers(turns: &[Turn]) -> Vec<&str> {
@@ -424,9 +496,18 @@ mod tests {
         schedule.ended(a.clone(), Ending::Lost, Timestamp(u64::MAX - 1));
         schedule.all_returned();
         // Still left alone, as others say.
-        let rests = schedule.turns(NOW, |_| Some(later), |_| true);
+        let rests = schedule.turns(NOW, |_| Some(later), |_| Standing::Fails);
         assert_eq!(rests, []);
         assert_eq!(schedule.state.lock().resting.len(), 1);
+    }
+
+    /// What those have seen who know by its name what a server is.
+    fn by_name(server: &ServerName) -> Standing {
+        match server.as_str() {
+            name if name.starts_with("dead") => Standing::Fails,
+            name if name.starts_with("new") => Standing::Unknown,
+            _ => Standing::Answers,
+        }
     }
 
     #[test]
@@ -436,20 +517,53 @@ mod tests {
         for number in 0..1_000 {
             schedule.ring(dead(number));
         }
-        let is_dead = |server: &ServerName| server.as_str().starts_with("dead");
-        let first = schedule.turns(NOW, |_| None, is_dead);
+        let first = schedule.turns(NOW, |_| None, by_name);
         assert_eq!(first.len(), SUSPECTS);
+        assert!(first.iter().all(|turn| turn.is_behind));
         for number in 0..WIDTH {
             schedule.ring(name(&format!("live{number}.test")));
         }
-        let second = schedule.turns(NOW, |_| None, is_dead);
+        let second = schedule.turns(NOW, |_| None, by_name);
         assert_eq!(second.len(), WIDTH - SUSPECTS);
-        assert!(second.iter().all(|turn| !is_dead(&turn.server)));
+        assert!(second.iter().all(|turn| !turn.is_behind));
         // They come in their order.
         schedule.ended(dead(0), Ending::Unreachable, NOW.plus(LOST));
-        let third = schedule.turns(NOW, |_| None, is_dead);
+        let third = schedule.turns(NOW, |_| None, by_name);
         assert_eq!(servers(&third), ["dead32.test"]);
         let state = schedule.state.lock();
-        assert_eq!((state.sending, state.suspects), (WIDTH, SUSPECTS));
+        assert_eq!((state.beginning.len(), state.suspects), (WIDTH, SUSPECTS));
+    }
+
+    #[test]
+    fn nobody_waits_for_the_silent_and_they_are_not_too_many() {
+        let schedule = schedule();
+        let new = |number: usize| name(&format!("new{number}.test"));
+        for number in 0..1_000 {
+            schedule.ring(new(number));
+        }
+        let mut now = NOW;
+        let mut begun = 0;
+        // Nothing is known of them, and none of them says anything.
+        for _ in 0..20 {
+            let turns = schedule.turns(now, |_| None, by_name);
+            assert!(turns.len() <= SUSPECTS);
+            begun += turns.len();
+            now = now.plus(SLOW_AFTER);
+        }
+        assert_eq!(begun, SLOW_SUSPECTS);
+        schedule.ring(name("live.test"));
+        let live = schedule.turns(now, |_| None, by_name);
+        assert_eq!(servers(&live), ["live.test"]);
+        schedule.ended(name("live.test"), Ending::Idle, now);
+        // Who gives up makes room for the next.
+        schedule.ended(new(0), Ending::Unreachable, now.plus(LOST));
+        let next = schedule.turns(now, |_| None, by_name);
+        assert_eq!(servers(&next), ["new256.test"]);
+        for number in 1..=256 {
+            schedule.ended(new(number), Ending::Idle, now);
+        }
+        let state = schedule.state.lock();
+        let left = (state.slow, state.suspects, state.beginning.len());
+        assert_eq!(left, (0, 0, 0));
     }
 }

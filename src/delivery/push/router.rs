@@ -21,24 +21,15 @@ use ruma_common::{
 };
 use runtime::Stop;
 use serde_json::{Map, Value};
-use store::{Consumer, LogRecord, Position, Read as _, Snapshot, StoreError, Value as _};
+use store::{
+    Consumer, LogRecord, Position, Read as _, Snapshot, Store, StoreError, Value as _, Watch,
+};
 
 use super::{Address, Push, PushError};
+use crate::following::{Follower, follow};
 
-/// The consumer's name in the log.
-const NAME: &str = "push";
-/// Records that are looked at in one go.
-const BATCH: usize = 64;
 /// How long records come together before they are looked at.
 const GATHER: Duration = Duration::from_millis(20);
-/// How many records that asked for nothing are passed before the place is stored, and…
-const STORE_AFTER: usize = 1_024;
-/// …how long it may take when nothing happens.
-const STORE_EVERY: Duration = Duration::from_secs(5);
-/// How often the place is stored while nobody has a pusher.
-const STORE_WITHOUT: Duration = Duration::from_secs(60);
-/// How long to wait after a failure.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// The users who have pushers, as of the records that were read.
 type Subscribers = HashMap<UserSerial, Vec<Pusher>>;
@@ -51,105 +42,76 @@ struct Wanted {
     record: PushRecord,
 }
 
-impl Push {
-    /// Follows the log until the server stops.
-    pub async fn run(self, stop: Stop) {
-        while !stop.is_stopping() {
-            match self.follow(&stop).await {
-                Ok(()) => return,
-                Err(error) => log::error!("push cannot go on, and tries again: {error}"),
-            }
-            tokio::select! {
-                () = stop.stopped() => {}
-                () = tokio::time::sleep(PAUSE) => {}
-            }
-        }
+/// Follows the log for those who have pushers.
+struct PushFollower {
+    push: Push,
+    changes: Watch,
+    subscribers: Subscribers,
+}
+
+impl Follower for PushFollower {
+    type Error = PushError;
+    const NAME: &'static str = "push";
+    const BATCH: usize = 64;
+    const GATHER: Duration = GATHER;
+
+    fn store(&self) -> &Store {
+        self.push.store()
     }
 
-    async fn follow(&self, stop: &Stop) -> Result<(), PushError> {
-        let mut consumer = self.consumer().await?;
-        // Subscribe first, read second.
-        let mut changes = self.store().watch(&[pushers_scope()]);
-        let mut subscribers = self.resume().await?;
-        let mut stored = Position(0);
-        // Records that asked for nothing since the place was stored last.
-        let mut passed = 0;
-        loop {
-            if passed > 0 && (passed >= STORE_AFTER || stop.is_stopping()) {
-                consumer.store().await?;
-                passed = 0;
-            }
-            if stop.is_stopping() {
-                return Ok(());
-            }
-            if subscribers.is_empty() {
-                passed = 0;
-                subscribers = self.skip(&mut consumer, &mut stored).await?;
-                if subscribers.is_empty() {
-                    tokio::select! {
-                        () = changes.changed() => {}
-                        () = stop.stopped() => {}
-                        () = tokio::time::sleep(STORE_WITHOUT) => {}
-                    }
-                    continue;
-                }
-            }
-            let records = consumer.next(BATCH)?;
-            let Some(last) = records.last().map(|record| record.position) else {
-                tokio::select! {
-                    () = consumer.changed() => tokio::time::sleep(GATHER).await,
-                    () = stop.stopped() => {}
-                    // Quiet: a good time.
-                    () = tokio::time::sleep(STORE_EVERY), if passed > 0 => passed = STORE_AFTER,
-                }
-                continue;
-            };
-            let count = records.len();
-            let (wanted, known) = self.wanted(records, subscribers).await?;
-            subscribers = known;
-            if wanted.is_empty() {
-                consumer.pass(last);
-                passed += count;
-            } else {
-                self.queue(&mut consumer, last, wanted).await?;
-                passed = 0;
-            }
-        }
+    fn has_missed(&self, since: u64) {
+        log::warn!("push begins anew: the log no longer reaches back to {since}");
     }
 
-    /// The consumer of the log; where the log does not reach back so far, what is
-    /// missing is not pushed any more.
-    async fn consumer(&self) -> Result<Consumer, StoreError> {
-        match Consumer::open(self.store(), NAME).await {
-            Err(StoreError::Trimmed(position)) => {
-                log::warn!("push begins anew: the log no longer reaches back to {position}");
-                let now = self.store().snapshot().position();
-                Consumer::restart(self.store(), NAME, now).await
-            }
-            other => other,
-        }
+    async fn begin(&mut self) -> Result<(), PushError> {
+        self.subscribers = self.push.resume().await?;
+        Ok(())
     }
 
-    /// While nobody has a pusher nothing that happens is of interest: passes all of it, and
-    /// the log is not kept for it. Returns who has pushers now; what came since the last
-    /// look is read with them.
-    async fn skip(
-        &self,
-        consumer: &mut Consumer,
-        stored: &mut Position,
-    ) -> Result<Subscribers, StoreError> {
+    /// While nobody has a pusher nothing that happens is of interest. What came since the last
+    /// look is read with those who have pushers then.
+    async fn unwanted(&mut self) -> Result<Option<Position>, PushError> {
+        if !self.subscribers.is_empty() {
+            return Ok(None);
+        }
         let read =
             |view: &Snapshot| Ok::<_, StoreError>((view.position(), accounts::all_pushers(view)?));
         let (now, pushers) = self.store().read(read).await?;
-        if pushers.is_empty() {
-            consumer.pass(now);
-            // Storing the place is a commit itself.
-            if now.0 > stored.0 + 1 {
-                consumer.store().await?;
-                *stored = now;
-            }
+        self.subscribers = by_user(pushers);
+        Ok(self.subscribers.is_empty().then_some(now))
+    }
+
+    async fn changed(&mut self) {
+        self.changes.changed().await;
+    }
+
+    async fn take(
+        &mut self,
+        consumer: &mut Consumer,
+        records: Vec<LogRecord>,
+        last: Position,
+    ) -> Result<bool, PushError> {
+        let subscribers = std::mem::take(&mut self.subscribers);
+        let (wanted, subscribers) = self.push.wanted(records, subscribers).await?;
+        self.subscribers = subscribers;
+        if wanted.is_empty() {
+            return Ok(false);
         }
-        Ok(by_user(pushers))
+        self.push.queue(consumer, last, wanted).await?;
+        Ok(true)
+    }
+}
+
+impl Push {
+    /// Follows the log until the server stops.
+    pub async fn run(self, stop: Stop) {
+        let follower = PushFollower {
+            // Subscribe first, read second.
+            changes: self.store().watch(&[pushers_scope()]),
+            subscribers: Subscribers::new(),
+            push: self,
+        };
+        follow(follower, stop, "push cannot go on").await;
     }
 
     /// Reads who has pushers, and sends couriers for what waits from before.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use runtime::Clock;
 
 use super::{NOW, name, open};
-use crate::back_off::BackOff;
+use crate::{Standing, back_off::BackOff};
 
 fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -19,6 +19,7 @@ async fn each_wait_is_twice_as_long_up_to_the_longest() {
     let back_off = BackOff::new(store, clock.clone(), seconds(10)).unwrap();
     let server = name("a.test");
     assert_eq!(back_off.until(&server), None);
+    assert_eq!(back_off.standing(&server), Standing::Unknown);
     for expected in [1, 2, 4, 8, 10, 10] {
         back_off.failed(&server, "gone").await;
         let until = back_off.until(&server).unwrap();
@@ -28,6 +29,7 @@ async fn each_wait_is_twice_as_long_up_to_the_longest() {
         assert_eq!(back_off.until(&server), Some(until));
         clock.advance(expected * 1_000);
         assert_eq!(back_off.until(&server), None);
+        assert_eq!(back_off.standing(&server), Standing::Fails);
     }
     assert_eq!(
         back_off.until(&name("b.test")),
@@ -35,7 +37,9 @@ async fn each_wait_is_twice_as_long_up_to_the_longest() {
         "others are not meant"
     );
     back_off.heard_from(&server).await;
+    assert_eq!(back_off.standing(&server), Standing::Answers);
     back_off.failed(&server, "gone again").await;
+    assert_eq!(back_off.standing(&server), Standing::Fails);
     let until = back_off.until(&server).unwrap();
     assert_eq!(until.since(clock.now()), seconds(1));
 }

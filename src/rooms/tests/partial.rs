@@ -1,10 +1,10 @@
 //! Rooms that were given without their members, and become whole.
 
 use graph::{Draft, Version};
-use model::{EventStatus, Membership, RoomHead, tables};
+use model::{EventStatus, LogEntry, Membership, RoomHead, tables};
 use ruma_common::OwnedEventId;
 use serde_json::{Value, json};
-use store::Read;
+use store::{Consumer, Position, Read, StoreError, Value as _};
 
 use super::{
     content,
@@ -240,4 +240,88 @@ async fn who_leaves_a_partial_room_can_come_back() {
     assert_eq!(b.state(), a.state());
     let view = b.rooms.store().snapshot();
     assert_eq!(servers_in(&view, b.room()).unwrap(), ["a.test"]);
+}
+
+/// Whose devices changed in the room, as those in it are told.
+fn told_devices(side: &Side, since: Position) -> Vec<String> {
+    let view = side.rooms.store().snapshot();
+    let users = accounts::devices_changed(&view, side.room(), since, view.position()).unwrap();
+    let ids = users.into_iter();
+    ids.map(|user| model::user_id(&view, user).unwrap().unwrap())
+        .collect()
+}
+
+/// What was written in order is on disk, and can be seen.
+async fn settle(side: &Side) {
+    let nothing = side.rooms.store().commit(|_, _, _| Ok::<_, StoreError>(()));
+    nothing.await.unwrap();
+}
+
+#[tokio::test]
+async fn devices_that_changed_meanwhile_are_told_when_the_room_is_whole() {
+    for is_noted in [true, false] {
+        let (a, b, states) = partly_shared("12").await;
+        let user_id = a.person.user_id.clone();
+        let since = b.rooms.store().snapshot().position();
+        let nobody = ruma_common::user_id!("@nobody:a.test");
+        let stranger = ruma_common::user_id!("@stranger:c.test");
+        for changed in [nobody, stranger] {
+            b.rooms.note_changed_devices(changed).await.unwrap();
+        }
+        if is_noted {
+            b.rooms.note_changed_devices(&user_id).await.unwrap();
+        }
+        let rows = || {
+            let view = b.rooms.store().snapshot();
+            let rows = view.scan(&tables::UNPLACED_DEVICES_BY_ROOM, &());
+            rows.map(|row| row.unwrap().0.1).collect::<Vec<_>>()
+        };
+        settle(&b).await;
+        assert_eq!(rows(), ["a.test"], "the stranger's server is not there");
+        assert_eq!(told_devices(&b, since), [""; 0]);
+        assert_eq!(b.complete(&a, states, false).await, Completion::Done);
+        let expected: &[&str] = if is_noted { &[user_id.as_str()] } else { &[] };
+        assert_eq!(told_devices(&b, since), expected);
+        assert_eq!(rows(), [""; 0]);
+        // Of a room that is whole nothing is noted.
+        b.rooms.note_changed_devices(&user_id).await.unwrap();
+        settle(&b).await;
+        assert_eq!(rows(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_was_there_unseen_is_found_though_it_has_left() {
+    let mut a = Side::new("a.test", 1).await;
+    let (mut b, mut c) = (Side::new("b.test", 2).await, Side::new("c.test", 3).await);
+    a.create("11").await;
+    a.let_in(&mut c).await;
+    // Nobody tells the new one that c.test is there.
+    let states = a.let_in_partly(&mut b).await;
+    let member = |of: &Side| {
+        let key = ("m.room.member".to_owned(), of.person.user_id.to_string());
+        let event_id = OwnedEventId::try_from(a.state()[&key].clone()).unwrap();
+        a.with_known(|known| received(&known.by_id(&event_id).unwrap().unwrap().event))
+    };
+    let (join_of_b, join_of_c) = (Incoming::new(member(&b)), member(&c));
+    c.rooms.receive(c.room(), vec![join_of_b]).await.unwrap();
+    b.rooms
+        .keep_outliers(b.room(), vec![join_of_c])
+        .await
+        .unwrap();
+    c.carried = c.own_events().len();
+    let user_id = c.person.user_id.to_string();
+    c.set("m.room.member", &user_id, json!({ "membership": "leave" }))
+        .await;
+    let arrived = c.carry(&b, 10).await;
+    assert!(matches!(arrived[..], [Arrival::Accepted(_)]), "{arrived:?}");
+    let log = Consumer::open(b.rooms.store(), "test").await.unwrap();
+    assert_eq!(b.complete(&a, states, false).await, Completion::Done);
+    let entries = log.next(100).unwrap();
+    let mut entries = entries.iter().flat_map(|record| &record.entries);
+    let found = entries.find_map(|entry| match LogEntry::decode(entry).unwrap() {
+        LogEntry::Completed { found, .. } => Some(found),
+        _ => None,
+    });
+    assert_eq!(found.unwrap(), ["c.test"]);
 }
