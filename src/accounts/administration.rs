@@ -2,7 +2,7 @@
 
 use audit::{Act, Verb};
 use model::{
-    AccountRecord, Changes, LogEntry, Roles, UserSerial,
+    AccountRecord, Changes, LogEntry, PersonRecord, Roles, UserSerial,
     tables::{
         ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER, ACCOUNT_DATA_USAGE_BY_USER, CODE_GENERATOR_BY_USER,
         CROSS_SIGNING_KEY_BY_USER, FILTER_BY_HASH, FILTER_BY_USER, PASSKEY_BY_USER,
@@ -16,7 +16,7 @@ use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
     Accounts, audited, console_sessions, device_lists, devices, display_name_and_avatar, emails,
-    find, key_backups, user_directory,
+    find, key_backups, person, user_directory,
 };
 
 /// Why something cannot be done with an account.
@@ -116,7 +116,7 @@ impl Accounts {
         user: UserSerial,
         change: impl FnOnce(Roles) -> Roles + Send + 'static,
     ) -> Result<Roles, AdministrationError> {
-        self.change_account(act, Verb::RolesChanged, user, move |account| {
+        self.change_account(act, Verb::RolesChanged, user, move |account, _| {
             let before = account.roles;
             account.roles = change(before);
             let told = (json!(before.names()), json!(account.roles.names()));
@@ -125,7 +125,8 @@ impl Accounts {
         .await
     }
 
-    /// Locks an account, or unlocks it. While it is locked its tokens open nothing and keep waiting.
+    /// Locks an account, or unlocks it. While it is locked its tokens open nothing and keep waiting;
+    /// `told` is what its person is told then.
     ///
     /// # Errors
     /// [`AdministrationError`].
@@ -134,10 +135,12 @@ impl Accounts {
         act: &Act,
         user: UserSerial,
         is_locked: bool,
+        told: Option<String>,
     ) -> Result<(), AdministrationError> {
-        self.change_account(act, Verb::LockChanged, user, move |account| {
+        self.change_account(act, Verb::LockChanged, user, move |account, person| {
             let before = account.is_locked;
             account.is_locked = is_locked;
+            person.restraint = told.filter(|_| is_locked);
             ((before.into(), is_locked.into()), ())
         })
         .await
@@ -149,13 +152,18 @@ impl Accounts {
         act: &Act,
         verb: Verb,
         user: UserSerial,
-        change: impl FnOnce(&mut AccountRecord) -> ((Value, Value), T) + Send + 'static,
+        change: impl FnOnce(&mut AccountRecord, &mut PersonRecord) -> ((Value, Value), T)
+        + Send
+        + 'static,
     ) -> Result<T, AdministrationError> {
         let (sessions, now, act) = (self.inner.sessions.clone(), self.now(), act.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 let mut account = active(latest, user)?;
-                let ((before, after), answer) = change(&mut account);
+                let known = person::person(latest, user)?;
+                let mut person = known.clone();
+                let ((before, after), answer) = change(&mut account, &mut person);
+                person::write(batch, user, &known, &person);
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
                 let deed = audited::deed(latest, &act, verb, user)?;
                 audit::record(latest, batch, now, &[deed.before(before).after(after)])?;
@@ -189,6 +197,8 @@ impl Accounts {
                     return Err(AdministrationError::Deactivated);
                 }
                 account.deactivated_at.get_or_insert(now);
+                // Only what can be used is locked.
+                account.is_locked = false;
                 let roles = std::mem::replace(&mut account.roles, Roles::NONE);
                 account.is_erased = erase;
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
@@ -212,7 +222,10 @@ impl Accounts {
 }
 
 /// The account, if it was not deactivated.
-fn active(latest: &Latest, user: UserSerial) -> Result<AccountRecord, AdministrationError> {
+pub(crate) fn active(
+    latest: &Latest,
+    user: UserSerial,
+) -> Result<AccountRecord, AdministrationError> {
     let account = latest.get(&ACCOUNT_BY_USER, &user)?;
     let account = account.ok_or(AdministrationError::NotFound)?;
     if account.deactivated_at.is_some() {
@@ -229,6 +242,7 @@ fn remove_secrets(
 ) -> Result<(), StoreError> {
     devices::remove_all(latest, batch, changes, user, None)?;
     emails::remove_all(latest, batch, user)?;
+    person::close(latest, batch, user)?;
     console_sessions::remove_all(latest, batch, user, None)?;
     batch.delete(&CODE_GENERATOR_BY_USER, &user);
     batch.delete_prefix(&PASSKEY_BY_USER, &(user,));

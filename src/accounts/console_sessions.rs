@@ -11,8 +11,8 @@ use serde_json::json;
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
-    Accounts, LoginError, PasskeyError, SecondFactors, Session, account, audited, second_factors,
-    tokens::token_hash,
+    Accounts, LoginError, OwnRate, PasskeyError, SecondFactors, Session, account, audited, barrier,
+    person, second_factors, tokens::token_hash,
 };
 
 /// How many sessions somebody has at most; the oldest make room.
@@ -122,13 +122,18 @@ fn shortened(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_BYTES)].to_owned()
 }
 
-/// Whether an account may be in the console.
-fn may_enter(account: &AccountRecord) -> Result<(), ConsoleError> {
+/// Whether an account may be in the console now.
+fn may_enter(
+    view: &impl Read,
+    user: UserSerial,
+    account: &AccountRecord,
+    now: u64,
+) -> Result<(), ConsoleError> {
     if account.deactivated_at.is_some() {
         return Err(LoginError::Deactivated.into());
     }
-    if account.is_locked {
-        return Err(LoginError::Locked.into());
+    if let Some(barrier) = barrier(view, user, account, now)? {
+        return Err(LoginError::Barred(barrier).into());
     }
     match account.roles.is_empty() {
         true => Err(ConsoleError::NoRole),
@@ -203,7 +208,7 @@ impl Accounts {
         let opened = self.try_open_console(&login, typed.clone()).await;
         match &opened {
             Err(ConsoleError::Login(
-                error @ (LoginError::Forbidden | LoginError::Deactivated | LoginError::Locked),
+                error @ (LoginError::Forbidden | LoginError::Deactivated | LoginError::Barred(_)),
             )) => self.refused(typed, login.from, error).await?,
             Err(error @ ConsoleError::NoRole) => self.refused(typed, login.from, error).await?,
             _ => {}
@@ -235,7 +240,7 @@ impl Accounts {
                 if latest.get(&PASSWORD_BY_USER, &user)?.as_ref() != Some(&password) {
                     return Err(LoginError::Forbidden.into());
                 }
-                may_enter(&account)?;
+                may_enter(latest, user, &account, now)?;
                 accounts.make_room(latest, batch, user, now)?;
                 batch.put(&CONSOLE_SESSION_BY_USER, &(user, hash), &());
                 batch.put(&CONSOLE_SESSION_BY_HASH, &hash, &record);
@@ -289,7 +294,8 @@ impl Accounts {
                     return Ok(None);
                 };
                 let account = account(view, record.user)?;
-                let account = account.filter(|account| may_enter(account).is_ok());
+                let account =
+                    account.filter(|account| may_enter(view, record.user, account, now).is_ok());
                 let user_id = model::user_id(view, record.user)?;
                 let user_id = user_id.and_then(|user_id| OwnedUserId::try_from(user_id).ok());
                 let (Some(account), Some(user_id)) = (account, user_id) else {
@@ -307,6 +313,7 @@ impl Accounts {
                     is_guest: false,
                     lacks_second_factor: !record.is_raised,
                     service: None,
+                    own_rate: OwnRate::of(&person(view, record.user)?.limits),
                 };
                 let session = ConsoleSession {
                     session,

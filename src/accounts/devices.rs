@@ -15,7 +15,10 @@ use runtime::Random;
 use serde_json::json;
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, audited, dehydrated_devices, deleted_data, device_lists, pushers, tokens};
+use crate::{
+    Accounts, audited, dehydrated_devices, deleted_data, device_lists, person::person, pushers,
+    tokens,
+};
 
 /// The longest device id, in bytes.
 const MAX_DEVICE_ID_BYTES: usize = 255;
@@ -147,7 +150,10 @@ pub(crate) fn check_number(
     device_id: &DeviceId,
 ) -> Result<(), DeviceError> {
     let is_known = view.contains(&DEVICE_BY_USER, &(user, device_id.to_string()))?;
-    if !is_known && view.scan(&DEVICE_BY_USER, &(user,)).count() >= MAX_DEVICES {
+    let own = person(view, user)?.limits.devices;
+    let own = own.map(|own| usize::try_from(own).unwrap_or(usize::MAX));
+    let most = own.map_or(MAX_DEVICES, |own| own.min(MAX_DEVICES));
+    if !is_known && view.scan(&DEVICE_BY_USER, &(user,)).count() >= most {
         return Err(DeviceError::TooMany);
     }
     Ok(())

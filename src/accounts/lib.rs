@@ -15,11 +15,13 @@ mod audited;
 mod backed_up_keys;
 mod cbor;
 mod ceremonies;
+mod closing;
 mod confirmations;
 mod console_sessions;
 mod cross_signing;
 mod dehydrated_devices;
 mod deleted_data;
+mod departments;
 mod device_keys;
 mod device_lists;
 mod devices;
@@ -31,6 +33,8 @@ pub mod fuzzing;
 mod guests;
 mod hashing;
 mod ignored_users;
+mod import_plan;
+mod importing;
 mod invitations;
 mod invite_permission;
 mod json;
@@ -42,6 +46,7 @@ mod one_time_keys;
 mod open_id;
 mod options;
 mod passwords;
+mod person;
 mod profiles;
 mod program_tokens;
 mod published_keys;
@@ -49,6 +54,7 @@ mod push_matching;
 mod push_rules;
 mod pushers;
 mod received_messages;
+mod refreshing;
 mod registration;
 mod remote_devices;
 mod rendezvous;
@@ -64,6 +70,7 @@ mod session_cache;
 mod sessions;
 mod shared_secret;
 mod signatures;
+mod signing_in;
 mod standing;
 mod tags;
 mod to_device;
@@ -71,6 +78,7 @@ mod tokens;
 mod turn;
 mod uia;
 mod user_directory;
+mod validity;
 mod webauthn;
 
 #[cfg(test)]
@@ -92,6 +100,7 @@ pub use self::{
     },
     administration::{AccountSummary, AdministrationError, account_summary, accounts_after},
     backed_up_keys::{BackedUpKeys, BackupScope, BackupState, backed_up_key},
+    closing::{Closing, closer},
     confirmations::{
         BegunConfirmation, Confirmation, ConfirmationError, EmailProof, NewConfirmation, NewLetter,
     },
@@ -101,6 +110,10 @@ pub use self::{
         DehydratedDevice, DehydratedDeviceError, DehydratedEvents, NewDehydratedDevice,
         dehydrated_device, dehydrated_events,
     },
+    departments::{
+        Department, DepartmentError, Placement, department, department_key, departments_after,
+        departments_of, people_of_department, placements,
+    },
     device_keys::{QueriedKeys, UploadKeysError, query_keys},
     device_lists::{device_list_position, devices_changed, users_signed},
     devices::{Device, DeviceError, LastSeen, device, devices},
@@ -108,7 +121,10 @@ pub use self::{
     filters::{FilterError, filter},
     guests::GuestProof,
     ignored_users::{ignored_users, ignored_users_position},
-    invitations::{Invitation, InvitationError, NewInvitation},
+    importing::{Cell, ImportError, ImportedRow, RowOutcome, RowReport},
+    invitations::{
+        AcceptError, Invitation, InvitationError, InvitedTo, NewInvitation, PersonInvitation,
+    },
     invite_permission::{InvitePermission, invite_permission, matches_pattern},
     key_backups::{KeyBackup, KeyBackupError, key_backup},
     login_tokens::{LoginToken, NewDevice},
@@ -119,6 +135,7 @@ pub use self::{
         AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
     },
     passwords::{ChangePasswordError, PasswordError},
+    person::{OwnRate, is_partner, limits_json, person},
     profiles::{ProfileError, avatars, display_name_and_avatar, profile, profile_field},
     program_tokens::ProgramToken,
     published_keys::{PublishedDevices, published_devices, published_keys},
@@ -128,6 +145,7 @@ pub use self::{
         stored_push_rules,
     },
     pushers::{NewPusher, Pusher, PusherError, PusherKey, all_pushers, pusher, pushers},
+    refreshing::{RefreshError, Refreshed},
     registration::{NewAccount, RegisterError, Registered},
     remote_devices::{
         DeviceListToFetch, DeviceListsToFetch, KeptKeys, RemoteKeySet, kept_keys, shown_answer,
@@ -139,9 +157,10 @@ pub use self::{
     },
     server_messages::MAX_SERVER_ROWS,
     services::Asserted,
-    sessions::{AuthenticateError, Login, LoginError, RefreshError, Refreshed, Session, SignedIn},
+    sessions::{AuthenticateError, Session},
     shared_secret::{SharedSecretError, SharedSecretRegistration},
     signatures::SignatureFailure,
+    signing_in::{Login, LoginError, SignedIn},
     standing::standing,
     tags::tags,
     to_device::{
@@ -150,6 +169,7 @@ pub use self::{
     turn::{TurnCredentials, TurnOptions, turn_credentials},
     uia::{Challenge, ChallengeError, InvitationProof, Operation, Outcome, Passed, UiaError},
     user_directory::{FoundUser, FoundUsers, search_users},
+    validity::{Barrier, EndingAccount, Renewal, barrier},
     webauthn::{MadePasskey, PasskeyError, SignedByPasskey, Site},
 };
 use self::{

@@ -77,6 +77,12 @@ runtime::options! {
         /// account on this server; "shared_rooms": those of them who share a room with the
         /// searcher, or are in a room that anybody may join or read.
         pub user_directory: UserDirectory = UserDirectory::Everyone,
+        /// After how many days an account ends that nobody renews; 0: never. It holds for
+        /// accounts that are made from then on, but for those of administrators and other roles.
+        pub validity_days: u64 = 0,
+        /// How many days before that its person is told, by a notice of the server and by
+        /// e-mail, with a link to renew it.
+        pub validity_notice_days: u64 = 14,
         /// Whether people are notified of what is said in a thread only if they follow it or are
         /// mentioned. For rooms whose members all use clients that can follow threads: with
         /// others, threads become silent.

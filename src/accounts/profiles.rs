@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use audit::{Act, Verb};
 use model::{Changes, LogEntry, UserSerial, tables::PROFILE_FIELD_BY_USER};
 use ruma_common::MxcUri;
 use serde_json::{Value, value::RawValue};
 use store::{Latest, Read, StoreError};
 
-use crate::{Accounts, is_active, json, standing, user_directory};
+use crate::{Accounts, audited, is_active, json, standing, user_directory};
 
 /// The longest field name, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -135,7 +136,27 @@ impl Accounts {
     ) -> Result<bool, ProfileError> {
         check_name(name)?;
         let value = checked(name, value)?.map(|value| value.to_string().into_bytes());
-        self.put_profile_field(user, name.to_owned(), value).await
+        self.put_profile_field(user, name.to_owned(), value, None)
+            .await
+    }
+
+    /// Sets a field of somebody's profile in the name of an administrator, which the audit trail
+    /// is told in the same commit. As [`Accounts::set_profile_field`] otherwise.
+    ///
+    /// # Errors
+    /// [`ProfileError`].
+    pub async fn set_profile_field_of(
+        &self,
+        act: &Act,
+        user: UserSerial,
+        name: &str,
+        value: &Value,
+    ) -> Result<bool, ProfileError> {
+        check_name(name)?;
+        let json = checked(name, value)?.map(|value| value.to_string().into_bytes());
+        let told = serde_json::json!({ name: value });
+        self.put_profile_field(user, name.to_owned(), json, Some((act.clone(), told)))
+            .await
     }
 
     /// Removes a field of a profile (`DELETE /profile/{userId}/{keyName}`). Returns whether there was one.
@@ -148,7 +169,8 @@ impl Accounts {
         name: &str,
     ) -> Result<bool, ProfileError> {
         check_name(name)?;
-        self.put_profile_field(user, name.to_owned(), None).await
+        self.put_profile_field(user, name.to_owned(), None, None)
+            .await
     }
 
     async fn put_profile_field(
@@ -156,14 +178,16 @@ impl Accounts {
         user: UserSerial,
         name: String,
         value: Option<Vec<u8>>,
+        told: Option<(Act, Value)>,
     ) -> Result<bool, ProfileError> {
+        let now = self.now();
         self.store()
             .commit(move |latest, position, batch| {
                 if !is_active(latest, user)? {
                     return Err(ProfileError::NotFound);
                 }
                 let standing = standing(latest, user)?;
-                if standing.is_suspended {
+                if standing.is_suspended && told.is_none() {
                     return Err(ProfileError::Suspended);
                 }
                 if standing.is_guest && name != DISPLAY_NAME {
@@ -184,6 +208,10 @@ impl Accounts {
                         batch.put(&PROFILE_FIELD_BY_USER, &key, &value);
                     }
                     None => batch.delete(&PROFILE_FIELD_BY_USER, &key),
+                }
+                if let Some((act, told)) = told {
+                    let deed = audited::deed(latest, &act, Verb::ProfileChanged, user)?;
+                    audit::record(latest, batch, now, &[deed.after(told)])?;
                 }
                 Changes::at(position).log(batch, &LogEntry::Account { user });
                 Ok(true)

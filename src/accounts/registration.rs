@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use audit::{Act, Verb, Who};
 use model::{
-    AccountRecord, Changes, EmailPurpose, LogEntry, Roles, StandingRecord, TokenHash, UserSerial,
-    intern_user,
+    AccountRecord, Changes, EmailPurpose, LogEntry, PersonRecord, Roles, StandingRecord, TokenHash,
+    UserSerial, intern_user,
     tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER, PROFILE_FIELD_BY_USER, STANDING_BY_USER},
 };
 use ruma_client_api::uiaa::{AuthFlow, AuthType};
@@ -19,10 +19,10 @@ use crate::{
     InvitationProof, Passed, PasswordError, ProfileError, RegistrationMode, SignedIn,
     UsernameError,
     account_data::{self, NewAccountData},
-    display_name_and_avatar, emails, guests, invitations,
+    display_name_and_avatar, emails, guests, invitations, person,
     profiles::{self, DISPLAY_NAME},
     push_rules,
-    sessions::SessionDraft,
+    signing_in::SessionDraft,
     user_directory,
 };
 
@@ -139,6 +139,8 @@ struct Draft {
     standing: StandingRecord,
     /// The account of a guest who stays.
     guest: Option<UserSerial>,
+    /// When the account ends, if nobody renews it.
+    expires_at: Option<u64>,
 }
 
 impl Accounts {
@@ -241,7 +243,7 @@ impl Accounts {
     }
 
     /// What newcomers have accepted when they have an account.
-    fn policies_accepted(&self) -> BTreeMap<String, String> {
+    pub(crate) fn policies_accepted(&self) -> BTreeMap<String, String> {
         let options = &self.inner.registration;
         let version = &options.policies_version;
         let policies = options.policies.keys();
@@ -344,6 +346,11 @@ impl Accounts {
             email: None,
             standing: StandingRecord::default(),
             guest: None,
+            expires_at: match maker {
+                Maker::Newcomer => self.default_end(),
+                Maker::Administrator { roles, .. } if roles.is_empty() => self.default_end(),
+                _ => None,
+            },
         })
     }
 
@@ -415,7 +422,9 @@ impl Draft {
         }
         // Guests are nobody whom one looks for.
         if !self.standing.is_guest {
-            user_directory::add(batch, user, &self.user_id);
+            let name = self.display_name.as_deref();
+            let name: Option<String> = name.and_then(|json| serde_json::from_slice(json).ok());
+            user_directory::add(batch, user, &self.user_id, name.as_deref());
         }
         if let Some(password) = &self.password {
             batch.put(&PASSWORD_BY_USER, &user, password);
@@ -432,6 +441,14 @@ impl Draft {
             let (name, _) = display_name_and_avatar(latest, user)?;
             user_directory::rename(latest, batch, user, name.as_deref())?;
             return self.finish(latest, batch, changes, user);
+        }
+        if !self.standing.is_guest && self.expires_at.is_some() {
+            let ending = PersonRecord {
+                expires_at: self.expires_at,
+                is_renewable: true,
+                ..PersonRecord::default()
+            };
+            person::write(batch, user, &PersonRecord::default(), &ending);
         }
         let rules = NewAccountData {
             user,

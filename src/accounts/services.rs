@@ -12,13 +12,15 @@ use ruma_common::{DeviceId, OwnedDeviceId, OwnedUserId, RoomAliasId};
 use store::{Read as _, StoreError};
 
 use crate::{
-    Accounts, AuthenticateError, DeviceError, LoginError, NewAccount, RegisterError, Registered,
-    Session, SignedIn, UsernameError,
+    Accounts, AuthenticateError, DeviceError, LoginError, NewAccount, OwnRate, RegisterError,
+    Registered, Session, SignedIn, UsernameError,
     cross_signing::is_key_id,
     devices::{check_device_id, check_display_name, check_number},
     find,
+    person::person,
     registration::Maker,
     second_factors,
+    validity::barrier_of,
 };
 
 /// As whom an application service says it acts: the query parameters `user_id` and `device_id`.
@@ -93,6 +95,7 @@ impl Accounts {
                 .ok_or_else(|| AuthenticateError::NotTheirs(shown(name)))?,
         };
         let id: Arc<str> = service.id().into();
+        let now = self.now();
         let demands = self.inner.options.second_factor_for_roles;
         self.store()
             .read_quickly(move |view| {
@@ -101,8 +104,9 @@ impl Accounts {
                 if account.deactivated_at.is_some() {
                     return Err(unknown());
                 }
-                if account.is_locked {
-                    return Err(AuthenticateError::Locked);
+                let person = person(view, user)?;
+                if let Some(barrier) = barrier_of(&account, &person, now) {
+                    return Err(barrier.into());
                 }
                 let device = match &asserted.device_id {
                     None => DeviceSerial(user.0),
@@ -122,6 +126,7 @@ impl Accounts {
                     lacks_second_factor: !account.roles.is_empty()
                         && (demands || second_factors::is_enrolled(view, user)?),
                     service: Some(id.clone()),
+                    own_rate: OwnRate::of(&person.limits),
                 })
             })
             .await
@@ -154,8 +159,9 @@ impl Accounts {
                 if account.deactivated_at.is_some() {
                     return Err(LoginError::Deactivated);
                 }
-                if account.is_locked {
-                    return Err(LoginError::Locked);
+                let person = person(latest, user)?;
+                if let Some(barrier) = barrier_of(&account, &person, written.now) {
+                    return Err(barrier.into());
                 }
                 check_number(latest, user, &written.device_id)?;
                 if is_key_id(latest, user, &written.device_id)? {

@@ -3,12 +3,15 @@
 
 use audit::{Act, Verb};
 use model::{
-    Changes, LogEntry, StandingRecord, UserSerial,
+    Changes, LogEntry, PersonRecord, StandingRecord, UserSerial,
     tables::{ACCOUNT_BY_USER, STANDING_BY_USER},
 };
 use store::{Read, StoreError};
 
-use crate::{Accounts, AdministrationError, audited};
+use crate::{
+    Accounts, AdministrationError, audited,
+    person::{self, person},
+};
 
 /// What limits an account.
 ///
@@ -20,7 +23,7 @@ pub fn standing(view: &impl Read, user: UserSerial) -> Result<StandingRecord, St
 
 impl Accounts {
     /// Suspends an account, or ends that: meanwhile its user reads, leaves, and takes back
-    /// their own words, and says nothing.
+    /// their own words, and says nothing; `told` is what they are told then.
     ///
     /// # Errors
     /// [`AdministrationError`].
@@ -29,6 +32,7 @@ impl Accounts {
         act: &Act,
         user: UserSerial,
         is_suspended: bool,
+        told: Option<String>,
     ) -> Result<(), AdministrationError> {
         let (now, act) = (self.now(), act.clone());
         self.store()
@@ -48,6 +52,12 @@ impl Accounts {
                     ..before
                 };
                 batch.put(&STANDING_BY_USER, &user, &standing);
+                let known = person(latest, user)?;
+                let person = PersonRecord {
+                    restraint: told.filter(|_| is_suspended),
+                    ..known.clone()
+                };
+                person::write(batch, user, &known, &person);
                 Changes::at(position).log(batch, &LogEntry::Account { user });
                 Ok(())
             })

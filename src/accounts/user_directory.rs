@@ -70,9 +70,9 @@ fn localpart(user_id: &str) -> &str {
     id.split_once(':').map_or(id, |(localpart, _)| localpart)
 }
 
-/// Adds a new user, who has no name yet.
-pub(crate) fn add(batch: &mut Batch, user: UserSerial, user_id: &UserId) {
-    for word in words_of(user_id.as_str(), None) {
+/// Adds a new user, with the name that they go by if they have one already.
+pub(crate) fn add(batch: &mut Batch, user: UserSerial, user_id: &UserId, name: Option<&str>) {
+    for word in words_of(user_id.as_str(), name) {
         batch.put(&USER_BY_WORD, &(word, user), &());
     }
 }

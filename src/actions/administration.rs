@@ -1,7 +1,7 @@
 //! The verbs of `cairn user`, `cairn invite`, `cairn media`, `cairn database` and `cairn federation`.
 
 use accounts::{
-    AccountSummary, ChangePasswordError, InvitationError, NewAccount, RegisterError,
+    AccountSummary, ChangePasswordError, Closing, InvitationError, NewAccount, RegisterError,
     account_summary, accounts_after,
 };
 use model::{Role, Roles};
@@ -14,7 +14,8 @@ use store::{Snapshot, StoreError};
 
 use crate::{
     Actions, Administrator, AuditSelection, DeactivateError, Denied, FileModerationError,
-    FileSelection, FileWish, HandshakeError, Restraint, Right, SetProfileError,
+    FileSelection, FileWish, HandshakeError, PeopleError, PeopleWish, Restraint, Right,
+    SetProfileError,
 };
 
 /// Characters of a generated password: 16 of 64 are 96 random bits.
@@ -88,6 +89,9 @@ pub enum Administration {
         restraint: Restraint,
         /// Whether it is done or ended.
         restrained: bool,
+        /// What the person is told then.
+        #[serde(default)]
+        told: Option<String>,
     },
     /// Does something with files.
     Files {
@@ -174,6 +178,11 @@ pub enum Administration {
         /// The localpart or the whole id.
         user: String,
     },
+    /// Does something about people beyond their accounts.
+    People {
+        /// What.
+        about: PeopleWish,
+    },
 }
 
 /// Why an administrator's wish was not done.
@@ -257,6 +266,9 @@ pub enum AdministrationError {
     /// The register has no answer.
     #[error(transparent)]
     Unregistered(#[from] rooms::RegisterError),
+    /// What is asked about people cannot be done.
+    #[error(transparent)]
+    People(#[from] PeopleError),
     /// A list of servers that is not taken.
     #[error(transparent)]
     PeerList(#[from] PeerListError),
@@ -297,11 +309,12 @@ impl Actions {
                 user,
                 restraint,
                 restrained,
+                told,
             } => {
                 by.must(Right::RestrainPerson)?;
                 let found = self.user(&user).await?;
                 by.must_reach(found.account.roles)?;
-                self.set_restraint(by, &found, restraint, restrained)
+                self.set_restraint(by, &found, restraint, restrained, told)
                     .await?;
                 Ok(json!({ "user_id": found.user_id }))
             }
@@ -341,6 +354,7 @@ impl Actions {
             Administration::SignAudit => self.sign_audit(by).await,
             Administration::RegisterOfRoom { room, at } => self.show_room_then(by, &room, at).await,
             Administration::RegisterOfPerson { user } => self.show_person_stays(by, &user).await,
+            Administration::People { about } => self.administer_people(by, about).await,
         }
     }
 
@@ -388,6 +402,7 @@ impl Actions {
         let found = self.user(user).await?;
         let mut shown = shown(&found);
         shown["suspended"] = self.is_suspended(found.user).await?.into();
+        shown["about"] = self.show_about(by, user).await?;
         if by.may(Right::ShowDevices) {
             shown["devices"] = self.devices(&found).await?;
         }
@@ -400,12 +415,13 @@ impl Actions {
         user: &str,
         erase: bool,
     ) -> Result<Value, AdministrationError> {
-        by.must(Right::DeactivatePerson)?;
+        let closing = Closing {
+            erase,
+            hands_over: true,
+            to: None,
+        };
+        self.close_account(by, user, closing).await?;
         let found = self.user(user).await?;
-        by.must_reach(found.account.roles)?;
-        self.deactivate(by.act(), &found.user_id, found.user, erase)
-            .await?;
-        log::info!(user_id = found.user_id.as_str(), erase; "account deactivated by an administrator");
         Ok(json!({ "user_id": found.user_id }))
     }
 

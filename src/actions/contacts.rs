@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use accounts::{Accounts, ConfirmationError, NewConfirmation};
-use mail::{MailError, Mailer};
+use mail::{Letter, MailError, Mailer};
 use store::StoreError;
 
 use crate::letters;
@@ -60,6 +60,27 @@ impl Contacts {
     /// Whether addresses are confirmed at all.
     pub fn are_on(&self) -> bool {
         self.mailer.is_some()
+    }
+
+    /// Where people reach this server, once that is known and letters are sent at all.
+    pub(crate) fn address(&self) -> Option<&str> {
+        let address = self.address.get()?;
+        self.are_on().then_some(address.as_str())
+    }
+
+    /// Sends a letter. When this returns, the relay has it.
+    ///
+    /// # Errors
+    /// [`ContactError`].
+    pub(crate) async fn write(&self, letter: Letter) -> Result<(), ContactError> {
+        let mailer = self.mailer.as_ref().ok_or(ContactError::Denied)?;
+        let sent = mailer.send(letter).await;
+        sent.map_err(|error| match error {
+            MailError::Address => ConfirmationError::Address.into(),
+            MailError::Relay(_) | MailError::Refused(_) | MailError::Timeout => {
+                ContactError::NotSent
+            }
+        })
     }
 
     /// Begins the confirmation of an address, for which the person gets a letter. Returns the

@@ -2,14 +2,16 @@
 //! what must hold of it. There in tests and in fuzzing only.
 
 use std::{
+    collections::HashSet,
     pin::pin,
     task::{Context, Poll, Waker},
 };
 
+use accounts::ImportedRow;
 use ruma_common::{api::IncomingRequest as _, serde::Raw};
 use ruma_federation_api::transactions::send_transaction_message;
 
-use crate::{edus, files::in_pieces};
+use crate::{edus, files::in_pieces, people_table::people_table};
 
 /// A file of another server, after a line with the content type of the answer, in pieces whose
 /// length the first byte says.
@@ -32,6 +34,32 @@ pub fn multipart(bytes: &[u8]) {
     let (whole, pieces) = (read(answer.len()), read(usize::from(*length)));
     assert_eq!(whole, pieces);
     assert!(whole.is_none_or(|(_, file)| file.len() <= answer.len()));
+}
+
+/// A table of people that an administrator has.
+pub fn people_csv(bytes: &[u8]) {
+    let Ok(table) = people_table(bytes) else {
+        return;
+    };
+    let mut names = HashSet::new();
+    for row in &table.rows {
+        assert!(!row.localpart.is_empty());
+        assert!(
+            names.insert(row.localpart.to_lowercase()),
+            "one person twice"
+        );
+    }
+    // Every line is told once, as good or as bad.
+    let good = table.rows.iter().map(|row| row.line);
+    let mut lines: Vec<u64> = good.chain(table.bad.iter().map(|bad| bad.line)).collect();
+    let told = lines.len();
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), told);
+    // What a line says goes over the socket and comes out the same.
+    let text = serde_json::to_string(&table.rows).unwrap_or_default();
+    let again: Vec<ImportedRow> = serde_json::from_str(&text).unwrap_or_default();
+    assert_eq!(again, table.rows);
 }
 
 /// A transaction of another server.
@@ -59,6 +87,7 @@ mod tests {
     #[test]
     fn seeds() {
         each("multipart", super::multipart);
+        each("people_csv", super::people_csv);
         each("transaction", super::transaction);
     }
 }

@@ -9,10 +9,12 @@
 mod administration;
 mod at_time;
 mod auditing;
+mod closing;
 mod completing;
 mod contacts;
 mod database;
 mod deactivation;
+mod departments;
 mod destinations;
 mod device_lists;
 mod edus;
@@ -30,8 +32,14 @@ mod letters;
 mod listing;
 mod moderation;
 mod notices;
+mod partners;
 mod people;
+mod people_import;
+mod people_letters;
+mod people_table;
+mod people_wishes;
 mod person_changes;
+mod person_limits;
 mod policy_servers;
 mod profiles;
 mod receiving;
@@ -49,15 +57,18 @@ mod seeds;
 mod transactions;
 mod upgrades;
 mod user_directory;
+mod validity;
 
 #[cfg(test)]
 mod tests;
 
 pub use administration::{Administration, AdministrationError};
 pub use auditing::AuditSelection;
+pub use closing::Handover;
 pub use contacts::{ContactError, Contacts};
 pub use database::CHECKPOINT;
 pub use deactivation::DeactivateError;
+pub use departments::{ShownDepartment, WaitingPlacement};
 pub use destinations::{Destination, MediaUsage};
 pub use federation::peer_list_json;
 pub use file_moderation::{FileModerationError, FileSelection, FileWish};
@@ -67,8 +78,15 @@ pub use invitations::WantedInvitation;
 pub use listing::{Listed, Totals, Which};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
+pub use partners::OpenedRoom;
 pub use people::{PeopleOrder, PeoplePage, PeopleQuery, Person};
+pub use people_import::{GivenInvitation, IMPORTED_AT_ONCE, Imported};
+pub use people_table::{
+    BadLine, MAX_TABLE_BYTES, PeopleTable, TableError, last_day, people_table, table_columns,
+};
+pub use people_wishes::{PeopleError, PeopleWish};
 pub use person_changes::{NewPerson, PersonChanges};
+pub use person_limits::LimitChanges;
 pub use profiles::SetProfileError;
 pub use receiving::{Outcome, UnusableEvent};
 pub use register::{person_csv, room_csv};
@@ -78,8 +96,9 @@ pub use reports::{Report, ReportsPage, ReportsQuery};
 pub use restored::{Forgotten, forget_outdated, named_files};
 pub use rights::{Administrator, Denied, Right};
 pub use transactions::{Transaction, TransactionAnswer, TransactionError};
+pub use user_directory::FindPeopleError;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use accounts::{Accounts, Session};
 use media::Media;
@@ -101,6 +120,10 @@ pub struct Actions {
     received: Arc<transactions::Received>,
     /// Told when a device list of another server's user is to be fetched.
     stale_devices: Arc<Notify>,
+    /// Told when somebody is to come into a room, or to go, for the sake of a department.
+    placements: Arc<Notify>,
+    /// What sends letters, where there is a relay.
+    letters: Arc<OnceLock<Contacts>>,
     /// Told when a room was given without its members.
     partial_rooms: Arc<Notify>,
     /// Whose turn it is to bring events into a room, and to look back in it.
@@ -131,10 +154,19 @@ impl Actions {
             entries: handshakes::Entries::default(),
             received: Arc::new(transactions::Received::new(metrics)),
             stale_devices: Arc::default(),
+            placements: Arc::default(),
+            letters: Arc::default(),
             partial_rooms: Arc::default(),
             turns: receiving::Turns::default(),
             looking_back: receiving::Turns::default(),
         }
+    }
+}
+
+impl Actions {
+    /// Says by what people are written to. The first counts; before, nobody is written to.
+    pub fn write_by(&self, letters: Contacts) {
+        let _ = self.letters.set(letters);
     }
 }
 

@@ -7,7 +7,7 @@ use ruma_common::UserId;
 use serde::{Deserialize, Serialize};
 use store::{Snapshot, StoreError};
 
-use crate::{Actions, Administrator, Denied, Right};
+use crate::{Actions, Administrator, Denied, Right, people_letters};
 
 /// What an administrator can do to an account, and undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ impl Actions {
         }
     }
 
-    /// Restrains an account, or ends that.
+    /// Restrains an account, or ends that. The server tells its person so, and `told`.
     ///
     /// # Errors
     /// [`ModerationError`].
@@ -72,6 +72,7 @@ impl Actions {
         user_id: &UserId,
         restraint: Restraint,
         is_restrained: bool,
+        told: Option<String>,
     ) -> Result<(), ModerationError> {
         by.must(Right::RestrainPerson)?;
         let found = self.subject(by, user_id).await?;
@@ -79,7 +80,7 @@ impl Actions {
             let text = "nobody can restrain their own account";
             return Err(ModerationError::Forbidden(text));
         }
-        self.set_restraint(by, &found, restraint, is_restrained)
+        self.set_restraint(by, &found, restraint, is_restrained, told)
             .await?;
         Ok(())
     }
@@ -91,17 +92,29 @@ impl Actions {
         found: &AccountSummary,
         restraint: Restraint,
         is_restrained: bool,
+        told: Option<String>,
     ) -> Result<(), accounts::AdministrationError> {
+        let was = match restraint {
+            Restraint::Lock => found.account.is_locked,
+            Restraint::Suspension => self.is_suspended(found.user).await?,
+        };
         match restraint {
             Restraint::Lock => {
                 self.accounts
-                    .set_locked(by.act(), found.user, is_restrained)
+                    .set_locked(by.act(), found.user, is_restrained, told.clone())
                     .await?;
             }
             Restraint::Suspension => {
                 self.accounts
-                    .set_suspended(by.act(), found.user, is_restrained)
+                    .set_suspended(by.act(), found.user, is_restrained, told.clone())
                     .await?;
+            }
+        }
+        if was != is_restrained {
+            let is_lock = restraint == Restraint::Lock;
+            let text = people_letters::restraint(is_lock, is_restrained, told.as_deref());
+            if let Err(error) = self.say_to(&found.user_id, text).await {
+                log::warn!(user_id = found.user_id.as_str(); "a restraint was not told: {error}");
             }
         }
         let user_id = found.user_id.as_str();

@@ -2,8 +2,9 @@
 
 use accounts::{AccountDataError, Session, UsernameError};
 use audit::Verb;
-use rooms::{AppendError, Notice, Sender};
-use ruma_common::{OwnedEventId, OwnedUserId};
+use model::{AccountRecord, UserSerial};
+use rooms::{AppendError, Notice, Sender, SentNotice};
+use ruma_common::{OwnedEventId, OwnedUserId, UserId};
 use serde_json::json;
 use store::{Snapshot, StoreError};
 
@@ -72,13 +73,6 @@ impl Actions {
             .await?
             .filter(|(_, account)| account.deactivated_at.is_none())
             .ok_or(NoticeError::NotFound)?;
-        let (server_id, server) = self.accounts.server_user().await?;
-        let server = Sender {
-            user_id: server_id,
-            user: server,
-            device: None,
-            sent_at: None,
-        };
         let asking = sender(administrator);
         let notice = Notice {
             user_id: new.user_id,
@@ -89,14 +83,46 @@ impl Actions {
             state_key: new.state_key,
             content: new.content,
             transaction: new.transaction_id.map(|id| (asking, id)),
+            deed: Some(deed),
+        };
+        let sent = self.speak(user, notice).await?;
+        log::info!(administrator = administrator.user_id.as_str(), event_id = sent.event_id.as_str(); "server notice sent");
+        Ok(sent.event_id)
+    }
+
+    /// Says something of the server's own to one of its users.
+    pub(crate) async fn say_to(&self, user_id: &UserId, text: String) -> Result<(), NoticeError> {
+        let target = user_id.to_owned();
+        let find = move |view: &Snapshot| accounts::find(view, &target);
+        let found: Option<(UserSerial, AccountRecord)> = self.rooms.store().read(find).await?;
+        let (user, _) = found
+            .filter(|(_, account)| account.deactivated_at.is_none())
+            .ok_or(NoticeError::NotFound)?;
+        let content = json!({ "msgtype": "m.text", "body": text });
+        let notice = Notice {
+            user_id: user_id.to_owned(),
+            user,
+            event_type: "m.room.message".to_owned(),
+            state_key: None,
+            content: content.to_string().into_bytes(),
+            transaction: None,
+            deed: None,
+        };
+        self.speak(user, notice).await.map(drop)
+    }
+
+    async fn speak(&self, user: UserSerial, notice: Notice) -> Result<SentNotice, NoticeError> {
+        let (server_id, server) = self.accounts.server_user().await?;
+        let server = Sender {
+            user_id: server_id,
+            user: server,
+            device: None,
+            sent_at: None,
         };
         let sent = self.rooms.notice(&server, notice).await?;
         self.accounts
             .put_tag(user, sent.room, TAG.to_owned(), json!({}))
             .await?;
-        self.tell(deed.after(json!({ "event_id": sent.event_id })))
-            .await?;
-        log::info!(administrator = administrator.user_id.as_str(), event_id = sent.event_id.as_str(); "server notice sent");
-        Ok(sent.event_id)
+        Ok(sent)
     }
 }

@@ -3,7 +3,7 @@
 use accounts::{AccountSummary, Device, OwnEmail, Pusher, devices, display_name_and_avatar};
 use audit::Verb;
 use model::{
-    Membership, RoomSerial, UserSerial,
+    Membership, PersonKind, PersonRecord, RoomSerial, UserSerial,
     tables::{ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER, MEMBERSHIP_BY_USER, STAY_BY_ROOM},
 };
 use ruma_common::{OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
@@ -43,6 +43,8 @@ pub struct PeopleQuery {
     pub administers: Option<bool>,
     /// Only those whose account is closed, or only those whose account is not.
     pub deactivated: Option<bool>,
+    /// Only those of this kind.
+    pub kind: Option<PersonKind>,
     /// Whether those are left out whose account is locked.
     pub without_locked: bool,
     /// In which order.
@@ -66,6 +68,8 @@ pub struct Person {
     pub is_guest: bool,
     /// Whether the account is suspended.
     pub is_suspended: bool,
+    /// What is known of them beside the account.
+    pub about: PersonRecord,
 }
 
 /// A part of the list of people.
@@ -207,9 +211,7 @@ impl Actions {
         user: &str,
     ) -> Result<Vec<Pusher>, AdministrationError> {
         by.must(Right::ShowDevices)?;
-        let user = self.user(user).await?.user;
-        let read = move |view: &Snapshot| accounts::pushers(view, user);
-        Ok(self.rooms.store().read(read).await?)
+        self.read_of(user, accounts::pushers).await
     }
 
     /// A person's account data, of the account and of each room. It may hold what people wrote,
@@ -223,8 +225,17 @@ impl Actions {
         user: &str,
     ) -> Result<Value, AdministrationError> {
         by.must(Right::ReadAccountData)?;
+        self.read_of(user, account_data).await
+    }
+
+    /// What is to be read of somebody.
+    pub(crate) async fn read_of<T: Send + 'static>(
+        &self,
+        user: &str,
+        read: impl FnOnce(&Snapshot, UserSerial) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, AdministrationError> {
         let user = self.user(user).await?.user;
-        let read = move |view: &Snapshot| account_data(view, user);
+        let read = move |view: &Snapshot| read(view, user);
         Ok(self.rooms.store().read_long(read).await?)
     }
 
@@ -345,6 +356,7 @@ fn page(view: &Snapshot, query: &PeopleQuery) -> Result<PeoplePage, StoreError> 
                 .administers
                 .is_some_and(|wanted| wanted != account.is_admin())
             || (query.without_locked && account.is_locked)
+            || (query.kind.is_some() && query.kind != Some(accounts::person(view, user)?.kind))
             || (query.without_guests && accounts::standing(view, user)?.is_guest)
         {
             continue;
@@ -420,10 +432,12 @@ fn last_seen(view: &Snapshot, user: UserSerial) -> Result<u64, StoreError> {
 pub(crate) fn of_summary(view: &Snapshot, summary: AccountSummary) -> Result<Person, StoreError> {
     let (_, avatar_url) = display_name_and_avatar(view, summary.user)?;
     let standing = accounts::standing(view, summary.user)?;
+    let about = accounts::person(view, summary.user)?;
     Ok(Person {
         avatar_url,
         is_guest: standing.is_guest,
         is_suspended: standing.is_suspended,
+        about,
         summary,
     })
 }

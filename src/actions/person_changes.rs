@@ -1,10 +1,9 @@
 //! What administrators change of an account in one go.
 
-use accounts::{AccountSummary, NewAccount, Session, account_summary};
-use audit::Verb;
-use model::{DeviceSerial, Role, Roles};
+use accounts::{AccountSummary, Closing, NewAccount, Session, account_summary};
+use model::{DeviceSerial, PersonKind, Role, Roles};
 use ruma_common::{OwnedUserId, UserId};
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::Snapshot;
 
 use crate::{Actions, AdministrationError, Administrator, Restraint, Right};
@@ -28,6 +27,8 @@ pub struct PersonChanges {
     pub deactivated: Option<bool>,
     /// Whether the account is locked.
     pub locked: Option<bool>,
+    /// What the person is to this server.
+    pub kind: Option<PersonKind>,
 }
 
 /// Whether an account was there before.
@@ -131,14 +132,23 @@ impl Actions {
                 .change_roles(by.act(), found.user, change)
                 .await?;
         }
+        if let Some(kind) = changes.kind {
+            let organisation = self.about_person(by, found.user_id.as_str()).await?;
+            self.set_kind_of(by, found.user_id.as_str(), kind, organisation.organisation)
+                .await?;
+        }
         if let Some(locked) = changes.locked
             && locked != found.account.is_locked
         {
-            self.set_restraint(by, &found, Restraint::Lock, locked)
+            self.set_restraint(by, &found, Restraint::Lock, locked, None)
                 .await?;
         }
         if changes.deactivated == Some(true) && found.account.deactivated_at.is_none() {
-            self.deactivate(by.act(), &found.user_id, found.user, false)
+            let closing = Closing {
+                hands_over: true,
+                ..Closing::default()
+            };
+            self.close_account(by, found.user_id.as_str(), closing)
                 .await?;
         }
         Ok(())
@@ -164,6 +174,7 @@ impl Actions {
             ),
             (changes.deactivated == Some(true), Right::DeactivatePerson),
             (changes.locked == Some(true), Right::RestrainPerson),
+            (changes.kind.is_some(), Right::ChangeKind),
         ];
         for (is_asked, right) in asked {
             if is_asked {
@@ -189,16 +200,10 @@ impl Actions {
         field: &str,
         value: String,
     ) -> Result<(), AdministrationError> {
-        let deed = by.act().did(Verb::ProfileChanged);
-        let deed = deed.on(found.user_id.as_str());
-        self.tell(deed.after(json!({ field: value }))).await?;
+        // Nothing in the text is nothing in the profile.
         let session = acting_as(found);
-        if value.is_empty() {
-            self.remove_profile_field(&session, field).await?;
-        } else {
-            self.set_profile_field(&session, field, &Value::from(value))
-                .await?;
-        }
+        self.set_profile_field_of(by.act(), &session, field, &Value::from(value))
+            .await?;
         Ok(())
     }
 
@@ -223,5 +228,6 @@ pub(crate) fn acting_as(found: &AccountSummary) -> Session {
         is_guest: false,
         lacks_second_factor: false,
         service: None,
+        own_rate: None,
     }
 }

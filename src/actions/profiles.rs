@@ -1,6 +1,7 @@
 //! A profile is the account's, and stands in the memberships of all its rooms.
 
 use accounts::{ProfileError, Session};
+use audit::Act;
 use rooms::AppendError;
 use serde_json::Value;
 
@@ -51,6 +52,21 @@ impl Actions {
             .accounts
             .remove_profile_field(session.user, name)
             .await?;
+        self.tell_rooms(session, name, changed).await
+    }
+
+    /// Sets a field of somebody's profile in the name of an administrator, and tells their rooms.
+    pub(crate) async fn set_profile_field_of(
+        &self,
+        act: &Act,
+        session: &Session,
+        name: &str,
+        value: &Value,
+    ) -> Result<(), SetProfileError> {
+        let set = self
+            .accounts
+            .set_profile_field_of(act, session.user, name, value);
+        let changed = set.await?;
         self.tell_rooms(session, name, changed).await
     }
 

@@ -53,6 +53,20 @@ rights! {
     ResetPassword: "set passwords", [Helpdesk];
     /// Closes an account for ever.
     DeactivatePerson: "close accounts", [Helpdesk];
+    /// Imports people from a table.
+    ImportPeople: "import people", [Helpdesk];
+    /// Sets when an account ends, and renews it.
+    ChangeEnd: "say when accounts end", [Helpdesk];
+    /// Makes somebody a partner or a member, and says for whom they work.
+    ChangeKind: "make people partners", [Helpdesk];
+    /// Gives people limits of their own.
+    ChangeLimits: "give people limits of their own", [Helpdesk];
+    /// Lists the departments, their people and rooms.
+    ListDepartments: "look at departments", [Moderator, Helpdesk, Auditor];
+    /// Makes departments and ends them, and says which rooms they have.
+    ChangeDepartments: "make departments and give them rooms", [Moderator];
+    /// Puts people into departments, and takes them out.
+    PlacePeople: "put people into departments", [Moderator, Helpdesk];
     /// Sets the name and picture of somebody.
     ChangeProfile: "change people's profiles", [Moderator, Helpdesk];
     /// Sets the e-mail addresses of somebody.
@@ -88,6 +102,8 @@ rights! {
     BlockRoom: "block rooms", [Moderator];
     /// Brings people into rooms, and takes them out.
     ChangeMembers: "bring people into rooms and take them out", [Moderator];
+    /// Opens rooms to partners, and closes them.
+    OpenRoom: "open rooms to partners", [Moderator];
     /// Gives somebody the power that this server has in a room.
     TakeOverRoom: "take rooms over", [Moderator];
 

@@ -256,7 +256,7 @@ impl Actions {
 
     /// Of those of this server in a room the one with most power, in whose name the server acts
     /// there; their power, and how much changing levels needs.
-    async fn host_of(
+    pub(crate) async fn host_of(
         &self,
         room: RoomSerial,
     ) -> Result<(Sender, PowerLevel, i64), AdministrationError> {
@@ -288,7 +288,7 @@ impl Actions {
     }
 
     /// The room that an administrator means, by its id or an alias.
-    async fn room_of(&self, typed: &str) -> Result<RoomSerial, AdministrationError> {
+    pub(crate) async fn room_of(&self, typed: &str) -> Result<RoomSerial, AdministrationError> {
         let wanted = typed.to_owned();
         let read = move |view: &Snapshot| -> Result<Option<RoomSerial>, StoreError> {
             let room_id = match ruma_common::RoomAliasId::parse(wanted.as_str()) {
@@ -305,7 +305,10 @@ impl Actions {
         found.ok_or_else(|| AdministrationError::UnknownRoom(typed.to_owned()))
     }
 
-    async fn room_id_of(&self, room: RoomSerial) -> Result<OwnedRoomId, AdministrationError> {
+    pub(crate) async fn room_id_of(
+        &self,
+        room: RoomSerial,
+    ) -> Result<OwnedRoomId, AdministrationError> {
         let read = move |view: &Snapshot| model::room_id(view, room);
         let found: Option<String> = self.rooms.store().read(read).await?;
         found

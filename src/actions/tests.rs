@@ -8,7 +8,7 @@ use accounts::{
 use audit::{Act, Filter, Found};
 use graph::SigningKey;
 use media::{Media, MediaOptions, MediaParts};
-use model::{Role, Roles};
+use model::{PersonKind, Role, Roles};
 use outgoing::{Outgoing, OutgoingOptions};
 use peers::{FederationOptions, Peers, PeersParts};
 use rooms::{Rooms, RoomsOptions, RoomsQuery};
@@ -19,8 +19,8 @@ use tempfile::TempDir;
 
 use crate::{
     Actions, Administration, AdministrationError, Administrator, AuditSelection, Denied,
-    FileModerationError, FileSelection, FileWish, ModerationError, NewNotice, NoticeError,
-    PersonChanges, Restraint, Right,
+    FileModerationError, FileSelection, FileWish, LimitChanges, ModerationError, NewNotice,
+    NoticeError, PeopleWish, PersonChanges, Restraint, Right,
 };
 
 struct House {
@@ -140,6 +140,7 @@ impl House {
                 user: user(),
                 restraint: Restraint::Lock,
                 restrained: false,
+                told: None,
             },
             Right::ChangeRoles => Administration::ChangeRole {
                 user: user(),
@@ -161,6 +162,35 @@ impl House {
             Right::RevokeInvitation => Administration::RevokeInvitation {
                 token: "none".to_owned(),
             },
+            Right::ImportPeople => about(PeopleWish::CheckImport { rows: Vec::new() }),
+            Right::ChangeEnd => about(PeopleWish::SetEnd {
+                user: user(),
+                expires_at: None,
+                is_renewable: false,
+            }),
+            Right::ChangeKind => about(PeopleWish::SetKind {
+                user: user(),
+                kind: PersonKind::Member,
+                organisation: None,
+            }),
+            Right::ChangeLimits => {
+                let changes = LimitChanges::default();
+                let done = self.actions.change_limits_of(by, "anna", changes).await;
+                return denied(done.err());
+            }
+            Right::ListDepartments => about(PeopleWish::ListDepartments { after: None }),
+            Right::ChangeDepartments => about(PeopleWish::CreateDepartment {
+                name: "Works".to_owned(),
+            }),
+            Right::PlacePeople => about(PeopleWish::DepartmentMember {
+                name: "Works".to_owned(),
+                user: user(),
+                belongs: true,
+            }),
+            Right::OpenRoom => about(PeopleWish::OpenRoom {
+                room: "!r:a.test".to_owned(),
+                is_open: true,
+            }),
             Right::ListFiles => files(FileWish::List),
             Right::DeleteFiles => files(FileWish::Delete),
             Right::QuarantineFiles => files(FileWish::Quarantine),
@@ -277,6 +307,10 @@ fn denied(error: Option<AdministrationError>) -> Option<Denied> {
     }
 }
 
+fn about(about: PeopleWish) -> Administration {
+    Administration::People { about }
+}
+
 fn files(wish: FileWish) -> Administration {
     Administration::Files {
         wish,
@@ -369,6 +403,7 @@ async fn who_has_a_role_is_out_of_reach_for_those_who_do_not_administer() {
                 user: user.clone(),
                 restraint: Restraint::Suspension,
                 restrained: true,
+                told: None,
             },
         ] {
             let done = house.actions.administer(&by, wish).await;

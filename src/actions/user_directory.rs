@@ -6,36 +6,50 @@ use store::{Snapshot, StoreError};
 
 use crate::Actions;
 
+/// Why nobody was looked for.
+#[derive(Debug, thiserror::Error)]
+pub enum FindPeopleError {
+    /// The searcher is a partner (403 `M_FORBIDDEN`).
+    #[error("partners do not see who else is on this server: write to people by their whole id")]
+    Partner,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl Actions {
     /// Looks for people of this server by name, as far as the server's configuration lets them be found.
     ///
     /// # Errors
-    /// If the database fails.
+    /// [`FindPeopleError`].
     pub async fn search_users(
         &self,
         session: &Session,
         typed: String,
         limit: usize,
-    ) -> Result<FoundUsers, StoreError> {
+    ) -> Result<FoundUsers, FindPeopleError> {
         let (accounts, searcher) = (self.accounts.clone(), session.user);
         let search =
             move |view: &Snapshot| {
-                let server_name = accounts.server_name();
-                match accounts.user_directory() {
-                    UserDirectory::Everyone => search_users(
-                        view,
-                        server_name,
-                        &typed,
-                        limit,
-                        |user| Ok(user != searcher),
-                    ),
-                    UserDirectory::SharedRooms => {
-                        let mut known = Acquaintances::of(view, searcher)?;
-                        search_users(view, server_name, &typed, limit, |user| {
-                            Ok(user != searcher && known.include(user)?)
-                        })
-                    }
+                if accounts::is_partner(view, searcher)? {
+                    return Err(FindPeopleError::Partner);
                 }
+                let server_name = accounts.server_name();
+                let found =
+                    match accounts.user_directory() {
+                        UserDirectory::Everyone => {
+                            search_users(view, server_name, &typed, limit, |user| {
+                                Ok(user != searcher)
+                            })
+                        }
+                        UserDirectory::SharedRooms => {
+                            let mut known = Acquaintances::of(view, searcher)?;
+                            search_users(view, server_name, &typed, limit, |user| {
+                                Ok(user != searcher && known.include(user)?)
+                            })
+                        }
+                    };
+                Ok(found?)
             };
         self.rooms.store().read_long(search).await
     }

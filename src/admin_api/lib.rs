@@ -14,6 +14,7 @@ mod invitations;
 mod media;
 mod notices;
 mod people;
+mod person_limits;
 mod registration;
 mod reports;
 mod rooms;
@@ -67,6 +68,7 @@ pub fn network_routes() -> Routes<AdminParts> {
         .merge(notices::routes())
         .merge(media::routes())
         .merge(people::routes())
+        .merge(person_limits::routes())
         .merge(devices::routes())
         .merge(invitations::routes())
         .merge(reports::routes())

@@ -6,8 +6,9 @@ use actions::{
     PersonChanges, Restraint,
 };
 use http::{Method, StatusCode};
+use model::PersonKind;
 use ruma_common::OwnedUserId;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use web::{Admin, ApiError, JsonBody, Part, PathOf, QueryOf, RawJson, Routes};
 
@@ -22,9 +23,6 @@ const LONGEST_PAGE: usize = 1_000;
 
 const USER: &str = "/_synapse/admin/v2/users/{user_id}";
 const ADMIN: &str = "/_synapse/admin/v1/users/{user_id}/admin";
-const SHADOW_BAN: &str = "/_synapse/admin/v1/users/{user_id}/shadow_ban";
-const RATE_LIMIT: &str = "/_synapse/admin/v1/users/{user_id}/override_ratelimit";
-const FEATURES: &str = "/_synapse/admin/v1/experimental_features/{user_id}";
 
 pub(crate) fn routes() -> Routes<AdminParts> {
     Routes::new()
@@ -81,18 +79,6 @@ pub(crate) fn routes() -> Routes<AdminParts> {
             "/_synapse/admin/v1/users/{user_id}/_allow_cross_signing_replacement_without_uia",
             without_proof,
         )
-        .plain(Method::POST, SHADOW_BAN, shadow_ban)
-        .plain(Method::DELETE, SHADOW_BAN, no_shadow_ban)
-        .plain(Method::GET, RATE_LIMIT, rate_limit)
-        .plain(Method::POST, RATE_LIMIT, set_rate_limit)
-        .plain(Method::DELETE, RATE_LIMIT, rate_limit)
-        .plain(Method::GET, FEATURES, features)
-        .plain(Method::PUT, FEATURES, set_features)
-        .plain(
-            Method::POST,
-            "/_synapse/admin/v1/account_validity/validity",
-            validity,
-        )
 }
 
 /// A person as Synapse shows one.
@@ -112,8 +98,13 @@ fn shown(person: &Person) -> Value {
         "suspended": person.is_suspended,
         "creation_ts": account.created_at,
         "last_seen_ts": person.summary.last_seen_at,
-        "user_type": null,
+        "user_type": user_type(person.about.kind),
     })
+}
+
+/// A kind as Synapse calls it: members have none.
+fn user_type(kind: PersonKind) -> Option<&'static str> {
+    (kind != PersonKind::Member).then(|| kind.name())
 }
 
 /// Which people a list is to have.
@@ -156,6 +147,7 @@ impl Wanted {
             without_guests: self.guests == Some(false),
             administers: self.admins,
             deactivated: None,
+            kind: None,
             without_locked: self.locked != Some(true),
             order,
             backwards,
@@ -215,6 +207,8 @@ async fn whole(actions: &Actions, caller: &Admin, user: &str) -> Result<Value, A
         })
     });
     let mut told = shown(&person);
+    told["cairn.organisation"] = json!(person.about.organisation);
+    told["cairn.expires_at"] = json!(person.about.expires_at);
     told["threepids"] = emails.collect::<Vec<_>>().into();
     told["external_ids"] = json!([]);
     for absent in [
@@ -249,7 +243,14 @@ struct Put {
     admin: Option<bool>,
     deactivated: Option<bool>,
     locked: Option<bool>,
-    user_type: Option<String>,
+    /// Left out, or none, or one.
+    #[serde(default, deserialize_with = "said")]
+    user_type: Option<Option<String>>,
+}
+
+/// What was said, be it that there is none.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -264,9 +265,15 @@ impl Put {
         if self.external_ids.is_some_and(|ids| !ids.is_empty()) {
             return Err(unsupported("There are no identity providers here."));
         }
-        if self.user_type.is_some() {
-            return Err(unsupported("There are no kinds of users here."));
-        }
+        let kind = match self.user_type {
+            None => None,
+            Some(None) => Some(PersonKind::Member),
+            Some(Some(name)) => {
+                let kind = PersonKind::from_name(&name);
+                let text = "There are members, who have no type, and partners here.";
+                Some(kind.ok_or_else(|| unsupported(text))?)
+            }
+        };
         let emails = match self.threepids {
             None => None,
             Some(ids) => {
@@ -285,6 +292,7 @@ impl Put {
             administers: self.admin,
             deactivated: self.deactivated,
             locked: self.locked,
+            kind,
         })
     }
 }
@@ -365,7 +373,7 @@ async fn suspend(
 ) -> Result<RawJson, ApiError> {
     let by = caller.administrator().because(reason(body.reason));
     actions
-        .restrain(&by, &user_id, Restraint::Suspension, body.suspend)
+        .restrain(&by, &user_id, Restraint::Suspension, body.suspend, None)
         .await?;
     let key = format!("user_{user_id}_suspended");
     Ok(answer(&json!({ key: body.suspend })))
@@ -520,73 +528,4 @@ async fn without_proof(_: Admin) -> Result<RawJson, ApiError> {
     Err(unsupported(
         "Whoever replaces cross-signing keys proves who they are.",
     ))
-}
-
-/// `POST /_synapse/admin/v1/users/{userId}/shadow_ban`
-async fn shadow_ban(_: Admin) -> Result<RawJson, ApiError> {
-    Err(unsupported(
-        "This server deceives nobody: suspend or lock the account.",
-    ))
-}
-
-/// `DELETE /_synapse/admin/v1/users/{userId}/shadow_ban`: nobody is.
-async fn no_shadow_ban(
-    Part(actions): Part<Actions>,
-    PathOf(user_id): PathOf<String>,
-    caller: Admin,
-) -> Result<RawJson, ApiError> {
-    actions.person(&caller.administrator(), &user_id).await?;
-    Ok(empty())
-}
-
-/// `GET` and `DELETE /_synapse/admin/v1/users/{userId}/override_ratelimit`: nobody has limits
-/// of their own.
-async fn rate_limit(
-    Part(actions): Part<Actions>,
-    PathOf(user_id): PathOf<String>,
-    caller: Admin,
-) -> Result<RawJson, ApiError> {
-    actions.person(&caller.administrator(), &user_id).await?;
-    Ok(empty())
-}
-
-/// `POST /_synapse/admin/v1/users/{userId}/override_ratelimit`
-async fn set_rate_limit(_: Admin) -> Result<RawJson, ApiError> {
-    Err(unsupported(
-        "Limits are the same for all people: see [limits] in the configuration.",
-    ))
-}
-
-/// `GET /_synapse/admin/v1/experimental_features/{userId}`: none is for some people only.
-async fn features(
-    Part(actions): Part<Actions>,
-    PathOf(user_id): PathOf<String>,
-    caller: Admin,
-) -> Result<RawJson, ApiError> {
-    actions.person(&caller.administrator(), &user_id).await?;
-    Ok(answer(&json!({ "features": {} })))
-}
-
-#[derive(Deserialize)]
-struct Features {
-    features: Map<String, Value>,
-}
-
-/// `PUT /_synapse/admin/v1/experimental_features/{userId}`
-async fn set_features(
-    Part(actions): Part<Actions>,
-    PathOf(user_id): PathOf<String>,
-    caller: Admin,
-    JsonBody(body): JsonBody<Features>,
-) -> Result<RawJson, ApiError> {
-    actions.person(&caller.administrator(), &user_id).await?;
-    match body.features.is_empty() {
-        true => Ok(empty()),
-        false => Err(unsupported("Nothing is for some people only here.")),
-    }
-}
-
-/// `POST /_synapse/admin/v1/account_validity/validity`
-async fn validity(_: Admin) -> Result<RawJson, ApiError> {
-    Err(unsupported("Accounts do not end by themselves here."))
 }

@@ -67,8 +67,30 @@ verbs! {
     LockChanged = "person.lock";
     /// An account was suspended, or not any more.
     SuspensionChanged = "person.suspension";
+    /// Somebody became a partner, or a member, or works for another organisation.
+    KindChanged = "person.kind";
+    /// Somebody's account has another end.
+    EndChanged = "person.end";
+    /// Somebody got limits of their own, or lost them.
+    LimitsChanged = "person.limits";
+    /// Somebody belongs to other departments.
+    DepartmentsChanged = "person.departments";
+    /// People were imported, all that is told of them at once.
+    PersonImported = "person.imported";
+    /// An account is about to be closed, and the rooms that its person ran alone handed over.
+    ClosingBegun = "person.closing";
+    /// A department was made.
+    DepartmentCreated = "department.created";
+    /// A department was ended.
+    DepartmentDeleted = "department.deleted";
+    /// People of a department come into a room from now on.
+    DepartmentRoomAdded = "department.room_added";
+    /// People of a department do not belong into a room any more.
+    DepartmentRoomRemoved = "department.room_removed";
     /// Invitations were made.
     InvitationsCreated = "invitation.created";
+    /// Somebody has chosen the first password of an account that was made for them.
+    InvitationAccepted = "invitation.accepted";
     /// An invitation was ended.
     InvitationRevoked = "invitation.revoked";
     /// The server has written to somebody.
@@ -91,6 +113,10 @@ verbs! {
     MemberRemoved = "room.member_removed";
     /// Somebody was given as much power in a room as this server has there.
     RoomTakenOver = "room.taken_over";
+    /// A room was handed over by somebody who leaves.
+    RoomHandedOver = "room.handed_over";
+    /// A room was opened to partners, or closed to them.
+    RoomOpened = "room.opened";
     /// Somebody read an event of a room that they need not be in.
     EventRead = "room.event_read";
     /// A report was taken out of the list.

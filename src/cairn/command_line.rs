@@ -7,6 +7,7 @@
 mod federation;
 mod media;
 mod people;
+mod person;
 mod records;
 mod setup;
 mod upkeep;
@@ -19,6 +20,9 @@ pub(crate) use self::{
     federation::{FederationVerb, PeersVerb},
     media::{MediaVerb, WhichFiles},
     people::{InviteCreate, InviteVerb, UserVerb, Why},
+    person::{
+        DepartmentVerb, PartnerVerb, PeopleVerb, UserDeactivate, UserExpire, UserImport, UserLimit,
+    },
     records::{AuditShow, AuditVerb, AuditVerify, RegisterVerb},
     setup::{ConfigVerb, Init, TlsKind},
     upkeep::{BackupSource, BackupVerb, DatabaseVerb, Doctor, SecretKey},
@@ -72,6 +76,12 @@ pub(crate) enum Verb {
     /// Ask the register of groups: who was in which room, and when.
     #[command(subcommand)]
     Register(RegisterVerb),
+    /// Let people from outside in, here and there.
+    #[command(subcommand)]
+    Partner(PartnerVerb),
+    /// Put people into rooms by the department that they belong to.
+    #[command(subcommand)]
+    Department(DepartmentVerb),
     /// List what people have reported to the administrators, the newest first.
     Reports,
     /// Look at files, delete them, or put them where nobody can fetch them.

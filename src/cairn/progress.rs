@@ -16,6 +16,8 @@ const WIDTH: u64 = 24;
 pub(crate) struct Teller {
     clock: Clock,
     way: Way,
+    /// What is counted, if not bytes.
+    unit: Option<&'static str>,
     what: String,
     expected: u64,
     done: u64,
@@ -41,6 +43,7 @@ impl Teller {
         let clock = Clock::system();
         Self {
             way,
+            unit: None,
             what: String::new(),
             expected: 0,
             done: 0,
@@ -50,7 +53,32 @@ impl Teller {
         }
     }
 
-    /// Bytes in each second so far.
+    /// The same where it is not bytes that are counted.
+    pub(crate) fn counting(json: bool, unit: &'static str) -> Self {
+        let mut teller = Self::new(json);
+        teller.unit = Some(unit);
+        teller
+    }
+
+    /// Something else begins, of so many.
+    pub(crate) fn start(&mut self, what: &str, count: usize) {
+        self.begin(what);
+        self.expect(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    /// So many more are done.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.done(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    fn amount(&self, number: u64) -> String {
+        match self.unit {
+            None => size(number),
+            Some(unit) => format!("{number} {unit}"),
+        }
+    }
+
+    /// How many in each second so far.
     fn rate(&self) -> u64 {
         let elapsed = self.clock.now().since(self.begun).as_millis();
         let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX).max(1);
@@ -63,9 +91,9 @@ impl Teller {
         let mut line = format!(
             "{}: {} of {}, {}/s",
             self.what,
-            size(self.done),
-            size(self.expected),
-            size(rate)
+            self.amount(self.done),
+            self.amount(self.expected),
+            self.amount(rate)
         );
         if let Some(seconds) = left.checked_div(rate)
             && seconds > 0
@@ -190,6 +218,7 @@ mod tests {
         let mut teller = Teller {
             clock: clock.clone(),
             way: Way::Silent,
+            unit: None,
             what: String::new(),
             expected: 0,
             done: 0,

@@ -6,11 +6,13 @@ mod backup;
 mod config;
 mod doctor;
 mod federation;
+mod import;
 mod init;
 mod invite;
 mod mend;
 mod pages;
 mod peers;
+mod people;
 mod register;
 mod restore;
 mod serve;
@@ -78,6 +80,8 @@ pub(crate) fn run(command_line: CommandLine) -> Result<Answer, Failure> {
         Verb::Invite(verb) => invite::run(verb, &common),
         Verb::Audit(verb) => audit::run(verb, &common),
         Verb::Register(verb) => register::run(verb, &common),
+        Verb::Partner(verb) => people::partner(verb, &common),
+        Verb::Department(verb) => people::department(verb, &common),
         Verb::Reports => administer::reports(&common),
         Verb::Media(verb) => administer::media(verb, &common),
         Verb::Database(verb) => administer::database(verb, &common),

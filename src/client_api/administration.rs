@@ -70,6 +70,7 @@ async fn set_locked(
             &request.user_id,
             Restraint::Lock,
             request.locked,
+            None,
         )
         .await?;
     Ok(lock::Response::new(request.locked))
@@ -98,6 +99,7 @@ async fn set_suspended(
             &request.user_id,
             Restraint::Suspension,
             request.suspended,
+            None,
         )
         .await?;
     Ok(suspend::Response::new(request.suspended))

@@ -9,6 +9,7 @@
 
 mod account;
 mod account_data;
+mod account_validity;
 mod administration;
 mod answers;
 mod appservice;
@@ -158,6 +159,7 @@ pub fn routes() -> Routes<ClientParts> {
         .merge(devices::routes())
         .merge(profile::routes())
         .merge(account_data::routes())
+        .merge(account_validity::routes())
         .merge(filters::routes())
         .merge(push_rules::routes())
         .merge(pushers::routes())

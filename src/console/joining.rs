@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use accounts::{NewAccount, PasswordError, RegisterError, RegistrationMode, UsernameError};
+use accounts::{
+    InvitedTo, NewAccount, PasswordError, RegisterError, RegistrationMode, UsernameError,
+};
 use axum::{extract::FromRequestParts, response::Response};
 use http::{Method, request::Parts};
 use ruma_common::OwnedUserId;
@@ -11,7 +13,7 @@ use store::StoreError;
 use web::{ApiError, FormBody, LimitExceeded, Origin, Part, PathOf, QueryOf, Routes};
 
 use crate::{
-    Console,
+    Console, accepting,
     page::{Page, see_other},
     pages::{self, in_query},
     same_origin::SameOrigin,
@@ -42,6 +44,12 @@ pub(crate) struct Mistakes {
     pub(crate) again: Option<String>,
     /// What is wrong with none of the fields.
     pub(crate) general: Option<String>,
+}
+
+impl JoinForm {
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
 }
 
 impl Mistakes {
@@ -83,17 +91,22 @@ type Token = Result<PathOf<String>, ApiError>;
 /// links open it too.
 async fn show(Part(console): Part<Console>, _: Visitor, token: Token) -> Result<Page, Page> {
     let token = token.map_err(|_| pages::gone())?.0;
-    if console.accounts.registration_mode() == RegistrationMode::Closed {
-        return Err(pages::closed(&console));
-    }
-    match console.accounts.is_invitation_valid(&token).await {
-        Ok(true) => Ok(pages::join(
+    let invited = console.accounts.invited_to(&token).await;
+    let is_closed = console.accounts.registration_mode() == RegistrationMode::Closed;
+    let none = Mistakes::default();
+    match invited.map_err(|error| pages::failed(error.into()))? {
+        Some(InvitedTo::Account {
+            user_id,
+            display_name,
+        }) => Ok(accepting::form(
             &console,
-            &JoinForm::default(),
-            &Mistakes::default(),
+            &user_id,
+            display_name.as_deref(),
+            &none,
         )),
-        Ok(false) => Err(pages::gone()),
-        Err(error) => Err(pages::failed(error.into())),
+        _ if is_closed => Err(pages::closed(&console)),
+        Some(InvitedTo::Register) => Ok(pages::join(&console, &JoinForm::default(), &none)),
+        None => Err(pages::gone()),
     }
 }
 
@@ -108,7 +121,22 @@ async fn join(
 ) -> Result<Response, Page> {
     let token = token.map_err(|_| pages::gone())?.0;
     let form = form.map_err(pages::failed)?.0;
-    match make_account(&console, &token, &form, origin.address).await {
+    let invited = console.accounts.invited_to(&token).await;
+    let invited = invited.map_err(|error| pages::failed(error.into()))?;
+    let made = match &invited {
+        Some(InvitedTo::Account { .. }) => {
+            accepting::accept(&console, &token, &form, origin.address).await
+        }
+        _ => make_account(&console, &token, &form, origin.address).await,
+    };
+    let again = |mistakes: &Mistakes| match &invited {
+        Some(InvitedTo::Account {
+            user_id,
+            display_name,
+        }) => accepting::form(&console, user_id, display_name.as_deref(), mistakes),
+        _ => pages::join(&console, &form, mistakes),
+    };
+    match made {
         // A page of its own: it can be opened again without sending the form again.
         Ok(user_id) => Ok(see_other(&format!(
             "../joined?name={}",
@@ -116,13 +144,13 @@ async fn join(
         ))),
         Err(Refusal::Gone) => Err(pages::gone()),
         Err(Refusal::Closed) => Err(pages::closed(&console)),
-        Err(Refusal::Mistakes(mistakes)) => Err(pages::join(&console, &form, &mistakes)),
+        Err(Refusal::Mistakes(mistakes)) => Err(again(&mistakes)),
         Err(Refusal::Failed(error)) => {
             let mistakes = Mistakes {
                 general: Some(pages::failure(&error)),
                 ..Mistakes::default()
             };
-            Err(pages::join(&console, &form, &mistakes).because(*error))
+            Err(again(&mistakes).because(*error))
         }
     }
 }
@@ -146,7 +174,7 @@ async fn joined(
 }
 
 /// Why nobody joined.
-enum Refusal {
+pub(crate) enum Refusal {
     /// The form has to be corrected.
     Mistakes(Box<Mistakes>),
     /// The invitation cannot be used.
@@ -224,23 +252,28 @@ async fn mistakes(console: &Console, form: &JoinForm, username: &str) -> Result<
             Err(error) => Some(name_mistake(error, username)?),
         }
     };
-    let mut password = if form.password.is_empty() {
+    let mut mistakes = password_mistakes(console, form);
+    if name.is_some() && mistakes.is_empty() {
+        mistakes.password = Some(texts.password_anew.to_owned());
+    }
+    Ok(Mistakes { name, ..mistakes })
+}
+
+/// What has to be corrected of the password.
+pub(crate) fn password_mistakes(console: &Console, form: &JoinForm) -> Mistakes {
+    let texts = &TEXTS.mistakes;
+    let password = if form.password.is_empty() {
         Some(texts.password_missing.to_owned())
     } else {
         let checked = console.accounts.check_new_password(&form.password);
         checked.err().map(password_mistake)
     };
     let differs = password.is_none() && form.password != form.again;
-    let again = differs.then(|| texts.again_differs.to_owned());
-    if name.is_some() && password.is_none() && again.is_none() {
-        password = Some(texts.password_anew.to_owned());
-    }
-    Ok(Mistakes {
-        name,
+    Mistakes {
+        again: differs.then(|| texts.again_differs.to_owned()),
         password,
-        again,
-        general: None,
-    })
+        ..Mistakes::default()
+    }
 }
 
 fn name_mistake(error: UsernameError, username: &str) -> Result<String, Refusal> {

@@ -1,5 +1,5 @@
 //! Pages for people: the one at `/`, those of an invitation, of an e-mail address that is
-//! confirmed, and the console at `/console/`.
+//! confirmed, of an account that is renewed, and the console at `/console/`.
 //!
 //! Floor: doors. Handlers and the pages they answer with, made on the server. Nothing is loaded
 //! from anywhere else. On the pages for everybody no script runs; the console ([`Desk`]) has a
@@ -11,6 +11,7 @@
 //! Never here: a rule about who may join or do something; on the pages for everybody a session,
 //! a cookie, or a token.
 
+mod accepting;
 mod confirming;
 mod desk;
 mod html;
@@ -20,6 +21,7 @@ mod options;
 mod page;
 mod pages;
 mod qr;
+mod renewing;
 mod same_origin;
 mod sheet;
 mod texts;
@@ -29,7 +31,7 @@ pub use desk::{ConsoleOptions, Desk, Oversight, routes as desk_routes};
 pub use landing::Support;
 pub use options::{ClientLink, JoiningOptions};
 pub use qr::QrCode;
-pub use sheet::{SheetInvitation, sheet};
+pub use sheet::{SheetInvitation, sheet, sheet_frame, sheets};
 pub use texts::moment;
 
 use std::sync::Arc;
@@ -57,6 +59,7 @@ pub struct Console {
 pub fn routes() -> Routes<Console> {
     joining::routes()
         .merge(confirming::routes())
+        .merge(renewing::routes())
         .merge(landing::routes())
 }
 

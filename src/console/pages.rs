@@ -67,7 +67,7 @@ fn name_input(input: Element, typed: &str) -> Element {
         .with("maxlength", LONGEST_NAME)
 }
 
-fn secret_input(input: Element) -> Element {
+pub(crate) fn secret_input(input: Element) -> Element {
     input
         .with("type", "password")
         .with("autocomplete", "new-password")
@@ -75,7 +75,7 @@ fn secret_input(input: Element) -> Element {
 
 /// A field of the form: label, hint, mistake and input, tied together for screen
 /// readers.
-struct Field<'a> {
+pub(crate) struct Field<'a> {
     id: &'static str,
     label: &'a str,
     hint: &'a str,
@@ -85,7 +85,12 @@ struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn new(id: &'static str, label: &'a str, hint: &'a str, mistakes: &'a Mistakes) -> Self {
+    pub(crate) fn new(
+        id: &'static str,
+        label: &'a str,
+        hint: &'a str,
+        mistakes: &'a Mistakes,
+    ) -> Self {
         let mut listed = mistakes.of_fields();
         let first = mistakes.of_fields().next();
         Self {
@@ -97,7 +102,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn with_input(&self, complete: impl FnOnce(Element) -> Element) -> Element {
+    pub(crate) fn with_input(&self, complete: impl FnOnce(Element) -> Element) -> Element {
         let (id, mut described) = (self.id, Vec::new());
         let mut note = |what: &'static str, text: &str| {
             let id = format!("{id}-{what}");
@@ -129,7 +134,7 @@ impl<'a> Field<'a> {
 }
 
 /// What has to be corrected, above the form and read out at once.
-fn summary(mistakes: &Mistakes) -> Option<Element> {
+pub(crate) fn summary(mistakes: &Mistakes) -> Option<Element> {
     if mistakes.is_empty() {
         return None;
     }

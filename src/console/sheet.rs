@@ -21,23 +21,39 @@ pub struct SheetInvitation {
     pub uses: u64,
     /// When it ends; never if `None`.
     pub expires_at: Option<Timestamp>,
+    /// For whom it is, if it is for somebody's account that is there already.
+    pub name: Option<String>,
 }
 
 /// The document with a sheet for each invitation. It holds their tokens: whoever
 /// reads it can join.
 pub fn sheet(server_name: &str, invitations: &[SheetInvitation]) -> String {
+    let (begin, end) = sheet_frame(server_name, invitations.len());
+    begin + &sheets(server_name, invitations) + &end
+}
+
+/// What stands before and behind the sheets of a document with so many, for whoever writes them
+/// one after the other.
+pub fn sheet_frame(server_name: &str, count: usize) -> (String, String) {
     let values = [
-        ("count", invitations.len().to_string()),
+        ("count", count.to_string()),
         ("server", server_name.to_owned()),
     ];
     let values = values
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
     let title = fill(TEXTS.sheet.title, &values);
-    let sheets = invitations
-        .iter()
-        .map(|invitation| one(server_name, invitation));
-    document(&title, STYLE, element("main").has_all(sheets))
+    let whole = document(&title, STYLE, element("main"));
+    let place = whole.rfind("</main>").unwrap_or(whole.len());
+    let (begin, end) = whole.split_at(place);
+    (begin.to_owned(), end.to_owned())
+}
+
+/// The sheets of some invitations.
+pub fn sheets(server_name: &str, invitations: &[SheetInvitation]) -> String {
+    let sheets = invitations.iter();
+    let sheets = sheets.map(|invitation| one(server_name, invitation).render());
+    sheets.collect()
 }
 
 fn one(server_name: &str, invitation: &SheetInvitation) -> Element {
@@ -54,8 +70,11 @@ fn one(server_name: &str, invitation: &SheetInvitation) -> Element {
         1 => texts.one_person.to_owned(),
         uses => fill(texts.several_people, &[("uses", &uses.to_string())]),
     };
+    let for_whom = invitation.name.as_deref();
+    let for_whom = for_whom.map(|name| paragraph(fill(texts.for_whom, &[("name", name)])));
     element("section")
         .has(element("h1").has(words(texts.heading)))
+        .has_all(for_whom)
         .has(paragraph(words(texts.lead)).with("class", "lead"))
         .has_all(code)
         .has(element("ol").has_all(steps))
@@ -74,6 +93,7 @@ mod tests {
             link: link.to_owned(),
             uses,
             expires_at: expires_at.map(Timestamp),
+            name: None,
         }
     }
 

@@ -12,6 +12,8 @@ pub(crate) struct Texts {
     pub(crate) mistakes: MistakeTexts,
     pub(crate) joined: JoinedTexts,
     pub(crate) confirming: ConfirmingTexts,
+    pub(crate) accepting: AcceptingTexts,
+    pub(crate) renewing: RenewingTexts,
     pub(crate) refused: RefusedTexts,
     pub(crate) sheet: SheetTexts,
     /// Months, January first.
@@ -31,6 +33,31 @@ pub(crate) struct LandingTexts {
     pub(crate) help: &'static str,
     pub(crate) help_how: &'static str,
     pub(crate) help_nobody: &'static str,
+}
+
+/// The page of an invitation to an account that was made for somebody. `{server}` is the
+/// server's name.
+pub(crate) struct AcceptingTexts {
+    pub(crate) title: &'static str,
+    /// `{name}`: the name that they go by.
+    pub(crate) lead: &'static str,
+    pub(crate) lead_nameless: &'static str,
+    pub(crate) button: &'static str,
+    pub(crate) footer: &'static str,
+}
+
+/// The page of a renewal. `{server}`, `{user}`; `{end}` and `{until}` are moments.
+pub(crate) struct RenewingTexts {
+    pub(crate) title: &'static str,
+    pub(crate) lead: &'static str,
+    pub(crate) until: &'static str,
+    pub(crate) button: &'static str,
+    pub(crate) not_you: &'static str,
+    pub(crate) done: &'static str,
+    /// `{moment}`: the new end.
+    pub(crate) done_until: &'static str,
+    pub(crate) gone: &'static str,
+    pub(crate) gone_why: &'static str,
 }
 
 /// The form of an invitation. `{server}` is the server's name.
@@ -144,6 +171,8 @@ pub(crate) struct SheetTexts {
     /// `{moment}`: when the invitation ends.
     pub(crate) valid_until: &'static str,
     pub(crate) valid_for_ever: &'static str,
+    /// `{name}`: whose account it is.
+    pub(crate) for_whom: &'static str,
     pub(crate) one_person: &'static str,
     /// `{uses}`: how many people.
     pub(crate) several_people: &'static str,
@@ -245,6 +274,27 @@ const ENGLISH: Texts = Texts {
         gone_ask: "Look whether you have the whole link of the newest e-mail, or ask for another \
                    one.",
     },
+    accepting: AcceptingTexts {
+        title: "Your account on {server}",
+        lead: "Hello {name}, this account was made for you. Choose a password, which nobody else \
+               knows then.",
+        lead_nameless: "This account was made for you. Choose a password, which nobody else knows \
+                        then.",
+        button: "Set the password",
+        footer: "With this account name and the password you sign in on each of your devices.",
+    },
+    renewing: RenewingTexts {
+        title: "Renew your account",
+        lead: "Your account {user} on {server} ends on {end}.",
+        until: "You go on using it? Then it can be used until {until}.",
+        button: "Yes, renew it",
+        not_you: "If you do nothing, you cannot use it after that day. Nothing is deleted.",
+        done: "Your account is renewed",
+        done_until: "You can use it until {moment}. This page can be closed.",
+        gone: "This link cannot be used",
+        gone_why: "It was used already, or a newer e-mail has another one. An administrator can \
+                   renew your account too.",
+    },
     refused: RefusedTexts {
         gone: "This invitation cannot be used",
         gone_why: "It was used already, it has ended, or the link is not complete.",
@@ -271,6 +321,7 @@ const ENGLISH: Texts = Texts {
         address: "The address in the code",
         valid_until: "Valid until {moment}.",
         valid_for_ever: "Valid until it is used.",
+        for_whom: "For {name}",
         one_person: "For one person.",
         several_people: "For up to {uses} people.",
         secret: "Whoever has this sheet can join in your place: keep it to yourself.",

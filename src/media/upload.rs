@@ -6,8 +6,8 @@ use model::{
     UserSerial, media_scope,
     tables::{
         MEDIA_BY_CONTENT, MEDIA_BY_ID, MEDIA_BY_ROOM, MEDIA_BY_USER, MEDIA_USAGE_BY_USER,
-        MEMBERSHIP_BY_USER, PENDING_MEDIA_BY_USER, ROOM_BY_ID, SMALL_FILE_BY_CONTENT,
-        STANDING_BY_USER,
+        MEMBERSHIP_BY_USER, PENDING_MEDIA_BY_USER, PERSON_BY_USER, ROOM_BY_ID,
+        SMALL_FILE_BY_CONTENT, STANDING_BY_USER,
     },
 };
 use ruma_common::{OwnedRoomId, ServerName};
@@ -249,7 +249,8 @@ impl Media {
         let read = move |view: &Snapshot| {
             check_standing(view, user)?;
             let usage = view.get(&MEDIA_USAGE_BY_USER, &user)?.unwrap_or_default();
-            with_one_more(user, usage, length, &options).map(drop)
+            let own = own_bytes(view, user)?;
+            with_one_more(user, usage, length, own, &options).map(drop)
         };
         self.store().read(read).await
     }
@@ -484,11 +485,19 @@ fn check_announced(record: &MediaRecord, user: UserSerial, now: u64) -> Result<(
     }
 }
 
-/// What a user has with one more file of `length` bytes.
+/// How many bytes of files a person may have, where that is not as everybody.
+fn own_bytes(view: &impl Read, user: UserSerial) -> Result<Option<u64>, StoreError> {
+    let person = view.get(&PERSON_BY_USER, &user)?;
+    Ok(person.and_then(|person| person.limits.media_bytes))
+}
+
+/// What a user has with one more file of `length` bytes. `own` is how many bytes they may have,
+/// where that is not as everybody.
 fn with_one_more(
     user: UserSerial,
     before: MediaUsageRecord,
     length: u64,
+    own: Option<u64>,
     options: &MediaOptions,
 ) -> Result<MediaUsageRecord, UploadError> {
     let after = MediaUsageRecord {
@@ -496,9 +505,9 @@ fn with_one_more(
         bytes: before.bytes.saturating_add(length),
     };
     let exceeds = |most: u64, value: u64| user != NOBODY && most > 0 && value > most;
-    if exceeds(options.max_files_per_user, after.files)
-        || exceeds(options.max_bytes_per_user, after.bytes)
-    {
+    let is_above_own = own.is_some_and(|most| user != NOBODY && after.bytes > most);
+    let is_above = own.is_none() && exceeds(options.max_bytes_per_user, after.bytes);
+    if exceeds(options.max_files_per_user, after.files) || is_above || is_above_own {
         return Err(UploadError::Quota);
     }
     Ok(after)
@@ -532,7 +541,8 @@ fn commit_file(
         content.uploaded_at
     };
     let usage = latest.get(&MEDIA_USAGE_BY_USER, &user)?.unwrap_or_default();
-    let usage = with_one_more(user, usage, content.length, options)?;
+    let own = own_bytes(latest, user)?;
+    let usage = with_one_more(user, usage, content.length, own, options)?;
     batch.put(&MEDIA_USAGE_BY_USER, &user, &usage);
     batch.put(&MEDIA_BY_CONTENT, &(content.hash, media_id.clone()), &());
     batch.put(&MEDIA_BY_USER, &(user, created_at, media_id.clone()), &());

@@ -72,6 +72,34 @@ pub struct InvitationRecord {
     pub expires_at: Option<u64>,
     /// The administrator who made it; the command line if `None`.
     pub created_by: Option<UserSerial>,
+    /// The account that is there already, whose person chooses the first password with it; a
+    /// new one if `None`.
+    pub user: Option<UserSerial>,
+}
+
+/// An invitation as it was stored when each was for a new account.
+#[derive(Deserialize)]
+struct InvitationRecord1 {
+    name: String,
+    uses_allowed: Option<u32>,
+    uses: u32,
+    created_at: u64,
+    expires_at: Option<u64>,
+    created_by: Option<UserSerial>,
+}
+
+impl From<InvitationRecord1> for InvitationRecord {
+    fn from(before: InvitationRecord1) -> Self {
+        Self {
+            name: before.name,
+            uses_allowed: before.uses_allowed,
+            uses: before.uses,
+            created_at: before.created_at,
+            expires_at: before.expires_at,
+            created_by: before.created_by,
+            user: None,
+        }
+    }
 }
 
 /// A device of a local user.
@@ -317,7 +345,7 @@ impl DeviceListRecord {
 
 stored! {
     AccountRecord = 2 or AccountRecord1 = 1,
-    InvitationRecord = 1,
+    InvitationRecord = 2 or InvitationRecord1 = 1,
     DeviceRecord = 1,
     LastSeenRecord = 1,
     DirectoryProgressRecord = 1,
@@ -367,5 +395,20 @@ mod tests {
         with_two.encode(&mut bytes);
         assert_eq!(bytes[0], 2);
         assert_eq!(AccountRecord::decode(&bytes), Ok(with_two));
+    }
+
+    #[test]
+    fn invitations_of_before_are_for_new_accounts() {
+        // Named "a", for one account, never used, made at 5, without an end or a maker.
+        let before = [1, 1, b'a', 1, 1, 0, 5, 0, 0];
+        let invitation = InvitationRecord::decode(&before).unwrap();
+        assert_eq!(
+            (
+                invitation.name.as_str(),
+                invitation.uses_allowed,
+                invitation.user
+            ),
+            ("a", Some(1), None)
+        );
     }
 }

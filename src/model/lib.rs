@@ -16,6 +16,7 @@ mod ids;
 mod intern;
 mod media;
 mod peer;
+mod person;
 mod preview;
 mod push;
 mod record;
@@ -59,6 +60,10 @@ pub use media::{
     RemoteMediaRecord, StoredContent, ThumbnailRecord,
 };
 pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
+pub use person::{
+    ClosingRecord, DepartmentRecord, DepartmentRoomRecord, OpenedRoomRecord, PersonKind,
+    PersonLimits, PersonRecord, PlacementRecord, RenewalRecord,
+};
 pub use preview::PreviewRecord;
 pub use push::{PushRecord, PushedEvent, PusherRecord};
 pub use relation::{BundleRecord, Bundled, BundledRecord, RelationRecord};

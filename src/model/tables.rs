@@ -21,6 +21,10 @@ use crate::{
     AuditHeadRecord, AuditRecord, BlockedRoomRecord, RegisterProgressRecord, RuleRecord, StayRecord,
 };
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
+use crate::{
+    ClosingRecord, DepartmentRecord, DepartmentRoomRecord, OpenedRoomRecord, PersonRecord,
+    PlacementRecord, RenewalRecord,
+};
 use crate::{CodeGeneratorRecord, ConsoleSessionRecord, PasskeyRecord, ProgramTokenRecord};
 use crate::{ConfirmationRecord, EmailRecord};
 use crate::{ContentHash, MediaRecord, MediaUsageRecord, RemoteMediaRecord, ThumbnailRecord};
@@ -406,6 +410,29 @@ tables! {
     REGISTER_PROGRESS: () => RegisterProgressRecord, 205, Family::Index;
     /// The rooms into which nobody of this server may come, by room id, known here or not.
     BLOCKED_ROOM: String => BlockedRoomRecord, 206, Family::Index;
+
+    // People beyond their accounts.
+
+    /// What is known of a person beside the account: kind, end, limits, first invitation.
+    PERSON_BY_USER: UserSerial => PersonRecord, 215, Family::Index;
+    /// The accounts that end, by when, in ms since the Unix epoch.
+    USER_BY_EXPIRY: (u64, UserSerial) => (), 216, Family::Scan;
+    /// The links by which people put the end of their accounts off.
+    RENEWAL_BY_HASH: TokenHash => RenewalRecord, 217, Family::Index;
+    /// The rooms into which partners may come.
+    OPENED_ROOM: RoomSerial => OpenedRoomRecord, 218, Family::Index;
+    /// Every department, by its name in lower case.
+    DEPARTMENT_BY_NAME: String => DepartmentRecord, 219, Family::Index;
+    /// The people of a department, since when, in ms since the Unix epoch.
+    MEMBER_BY_DEPARTMENT: (String, UserSerial) => u64, 220, Family::Scan;
+    /// The departments of a person.
+    DEPARTMENT_BY_USER: (UserSerial, String) => (), 221, Family::Scan;
+    /// The rooms of a department.
+    ROOM_BY_DEPARTMENT: (String, RoomSerial) => DepartmentRoomRecord, 222, Family::Scan;
+    /// Who is still to come into a room, or to go out of it, for the sake of a department.
+    PLACEMENT_BY_USER: (UserSerial, RoomSerial) => PlacementRecord, 223, Family::Scan;
+    /// The accounts that are being closed.
+    CLOSING_BY_USER: UserSerial => ClosingRecord, 224, Family::Index;
     /// What makes a person's one-time codes.
     CODE_GENERATOR_BY_USER: UserSerial => CodeGeneratorRecord, 207, Family::Index;
     /// A person's passkeys, by the SHA-256 of their id.

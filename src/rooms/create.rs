@@ -9,7 +9,7 @@ use crate::{
     AppendError, NewEvent, Rooms, Sender,
     aliases::{add_alias, publish},
     membership::member_event,
-    profile,
+    partners, profile,
     rows::Extra,
     send::named_aliases,
     staging::Staging,
@@ -115,7 +115,15 @@ impl Rooms {
         let who = creator.clone();
         let named = alias.clone();
         let (user, notices_for) = (creator.user, wish.notices_for);
+        let (maker, wished) = (creator.clone(), wish.clone());
+        let (allows, now) = (
+            self.inner.options.partner_direct_chats,
+            self.inner.clock.now().0,
+        );
         let extra = Extra::rows(move |latest, room, batch| {
+            if partners::may_create(latest, &maker, &wished, allows)? {
+                partners::open(batch, room, &maker, now);
+            }
             if let Some(alias) = &alias {
                 add_alias(latest, batch, alias, room, user)?;
             }

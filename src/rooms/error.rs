@@ -69,6 +69,12 @@ pub enum AppendError {
     /// The user takes no invitation of the sender (403 `M_INVITE_BLOCKED`).
     #[error("this user takes no invitations")]
     InviteBlocked,
+    /// The user is a partner, and nobody has opened the room to partners (403 `M_FORBIDDEN`).
+    #[error("this room has not been opened to partners: a moderator of this server can do that")]
+    NotOpenToPartners,
+    /// The user is a partner (403 `M_FORBIDDEN`).
+    #[error("partners make no rooms on this server")]
+    PartnersMakeNone,
     /// The room's policy server does not recommend the event, or cannot be asked.
     #[error(transparent)]
     Policy(#[from] PolicyError),

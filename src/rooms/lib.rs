@@ -51,6 +51,7 @@ mod outliers;
 mod outside;
 mod overview;
 mod partial;
+mod partners;
 mod place;
 mod placing;
 mod plain;
@@ -82,6 +83,7 @@ mod state;
 mod state_map;
 mod stays;
 mod sticky;
+mod succession;
 mod summary;
 mod thread_subscriptions;
 mod timeline;
@@ -126,6 +128,7 @@ pub use overview::{
     most_powerful_here, room_overview, rooms_page, servers_met, state_of_room,
 };
 pub use partial::{MembersOmitted, PartialRoom, is_partial};
+pub use partners::{is_open_to_partners, may_see_directory, rooms_open_to_partners};
 pub use place::PlaceToken;
 pub use policy::{POLICY_KEY, PolicyError, PolicyServer, PolicyServers, Signing};
 pub use presence::{Present, RemotePresence, ShownPresence};
@@ -150,6 +153,7 @@ pub use state::{StateAt, StateFormat, leaving, stripped_state};
 pub use state_map::{EMPTY as EMPTY_STATE, StateMaps};
 pub use stays::Stays;
 pub use sticky::sticky_since;
+pub use succession::{RoomRunAlone, rooms_run_alone};
 pub use thread_subscriptions::{
     SubscriptionError, SubscriptionsPage, ThreadSubscription, changed_subscriptions, follows_thread,
 };

@@ -1,6 +1,7 @@
 //! The room in which the server speaks to one of its users (client-server API, "Server
 //! Notices").
 
+use audit::Deed;
 use model::{Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{OwnedEventId, OwnedUserId};
 use serde_json::json;
@@ -12,6 +13,7 @@ use crate::{
     create::Preset,
     membership::member_event,
     profile,
+    rows::Extra,
     send::{last, transaction},
     transactions::send_scope,
 };
@@ -32,6 +34,8 @@ pub struct Notice {
     pub content: Vec<u8>,
     /// The transaction id, with whom it is of: the same one makes one event.
     pub transaction: Option<(Sender, String)>,
+    /// What the audit trail is told in the same commit, with the event's id.
+    pub deed: Option<Deed>,
 }
 
 /// A notice that was sent.
@@ -41,6 +45,18 @@ pub struct SentNotice {
     pub event_id: OwnedEventId,
     /// The user's room for notices.
     pub room: RoomSerial,
+}
+
+/// What the audit trail is told beside a notice.
+fn told(deed: Option<Deed>, now: u64) -> Extra {
+    let Some(deed) = deed else {
+        return Extra::none();
+    };
+    Extra::beside(move |latest, staging, batch| {
+        let event_id = staging.events.last().map(|staged| staged.event.event_id());
+        let deed = deed.after(json!({ "event_id": event_id }));
+        Ok(audit::record(latest, batch, now, &[deed])?)
+    })
 }
 
 impl Rooms {
@@ -66,8 +82,9 @@ impl Rooms {
             sticky: None,
         };
         let target = notice.user_id;
-        let appended = self
-            .append_with(room, server, by_client, move |latest, staging| {
+        let told = told(notice.deed, self.inner.clock.now().0);
+        let (appended, written) = self
+            .append_beside(room, server, by_client, told, move |latest, staging| {
                 let membership = staging.membership(latest, &target)?;
                 let mut events = Vec::new();
                 if !matches!(membership, Some(Membership::Join | Membership::Invite)) {
@@ -78,6 +95,10 @@ impl Rooms {
                 Ok(Plan::Events(events))
             })
             .await?;
+        match written {
+            Some(written) => written.durable().await?,
+            None => self.wait_for_earlier().await?,
+        }
         Ok(SentNotice {
             event_id: last(appended)?,
             room,

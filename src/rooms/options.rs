@@ -5,6 +5,9 @@ runtime::options! {
     pub struct RoomsOptions in "rooms" {
         /// The room version of new rooms: "1" to "12".
         pub default_version: String = "12".to_owned(),
+        /// Whether partners, people from outside, may begin direct chats and be invited into
+        /// them, although they make no rooms and come only into rooms that were opened to them.
+        pub partner_direct_chats: bool = false,
         /// Whether people see who of those whom they share a room with is there.
         pub presence: bool = true,
         /// After how many seconds somebody who does nothing is shown as away.

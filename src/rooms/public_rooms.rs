@@ -35,6 +35,8 @@ pub struct PublicRoomsRequest {
     pub room_types: Vec<Option<String>>,
     /// Of which networks.
     pub networks: Networks,
+    /// Who looks, if that is known.
+    pub viewer: Option<UserSerial>,
 }
 
 /// Which networks' rooms are wanted: those of application services have lists of their own.

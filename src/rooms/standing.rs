@@ -8,7 +8,7 @@ use serde::Deserialize;
 use store::{Latest, Read as _};
 
 use crate::{
-    AppendError, NewEvent, Rooms, Sender, client_event::load_event, guests::GUEST_ACCESS,
+    AppendError, NewEvent, Rooms, Sender, client_event::load_event, guests::GUEST_ACCESS, partners,
     staging::Staging, user_serial,
 };
 
@@ -28,6 +28,7 @@ pub(crate) fn check(
     if !rooms.is_local(&sender.user_id) {
         return Ok(());
     }
+    partners::check(latest, staging.room, staging.new_room, sender, new)?;
     if invites_who_takes_none(latest, sender, new)? {
         return Err(AppendError::InviteBlocked);
     }
@@ -37,7 +38,10 @@ pub(crate) fn check(
     if own_membership == Some(Membership::Leave) {
         return Ok(());
     }
-    if standing.is_suspended && !redacts_own(latest, staging, sender, new)? {
+    if standing.is_suspended
+        && !hears_server(latest, staging, sender, own_membership)?
+        && !redacts_own(latest, staging, sender, new)?
+    {
         return Err(AppendError::Suspended);
     }
     if standing.is_guest
@@ -66,7 +70,19 @@ pub(crate) fn may_go_elsewhere(
     if standing.is_guest && !takes_guests {
         return Err(AppendError::GuestsForbidden);
     }
-    Ok(())
+    partners::may_go_elsewhere(latest, user)
+}
+
+/// Whether somebody comes into the room in which the server speaks to them: there they are told
+/// of their suspension.
+fn hears_server(
+    latest: &Latest,
+    staging: &Staging,
+    sender: &Sender,
+    own_membership: Option<Membership>,
+) -> Result<bool, AppendError> {
+    let room = latest.get(&tables::NOTICE_ROOM_BY_USER, &sender.user)?;
+    Ok(own_membership == Some(Membership::Join) && room == Some(staging.room))
 }
 
 /// What the event makes of its sender's membership.

@@ -557,6 +557,10 @@ fn move_publication(
         unpublish(batch, old);
         publish(batch, new);
     }
+    // Partners follow into the room in which all goes on.
+    if let Some(opened) = latest.get(&tables::OPENED_ROOM, &old)? {
+        batch.put(&tables::OPENED_ROOM, &new, &opened);
+    }
     Ok(())
 }
 

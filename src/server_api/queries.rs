@@ -110,6 +110,7 @@ async fn search_rooms(
             RoomNetwork::ThirdParty(instance) => Networks::One(instance),
             _ => Networks::Matrix,
         },
+        viewer: None,
     };
     public_rooms(rooms, wanted).await
 }

@@ -108,7 +108,9 @@ where
             Err(error) => return Err(error.into()),
         };
         if service.is_none_or(|service| service.is_limited(&session.user_id)) {
-            exchange.limits.count_account(session.user)?;
+            exchange
+                .limits
+                .count_account(session.user, session.own_rate)?;
         }
         if session.is_guest {
             let endpoint = exchange.endpoint.get().copied().unwrap_or_default();

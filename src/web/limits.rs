@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use accounts::OwnRate;
 use model::{DeviceSerial, UserSerial};
 use parking_lot::{Mutex, RwLock};
 use runtime::{Clock, Timestamp};
@@ -87,15 +88,25 @@ impl Limits {
         *self.0.options.write() = Arc::new(options);
     }
 
-    /// Counts a request of an account.
+    /// Counts a request of an account, which may have limits of its own.
     ///
     /// # Errors
     /// [`LimitExceeded`] if it sends too many.
-    pub fn count_account(&self, user: UserSerial) -> Result<(), LimitExceeded> {
+    pub fn count_account(
+        &self,
+        user: UserSerial,
+        own: Option<OwnRate>,
+    ) -> Result<(), LimitExceeded> {
         let options = self.options();
+        let per_second = own.and_then(|own| own.per_second);
+        if per_second == Some(0) {
+            return Ok(());
+        }
         let rate = Rate::per_second(
-            options.requests_per_second_per_account,
-            options.burst_per_account,
+            per_second.unwrap_or(options.requests_per_second_per_account),
+            own.and_then(|own| own.burst)
+                .unwrap_or(options.burst_per_account)
+                .max(1),
         );
         self.take(&options, &self.0.accounts, user, rate)
     }
@@ -376,20 +387,20 @@ mod tests {
         let limits = limits(&clock);
         let (alice, bob) = (UserSerial(1), UserSerial(2));
         for _ in 0..3 {
-            limits.count_account(alice).unwrap();
+            limits.count_account(alice, None).unwrap();
         }
-        let exceeded = limits.count_account(alice).unwrap_err();
+        let exceeded = limits.count_account(alice, None).unwrap_err();
         assert_eq!(exceeded.retry_after, Duration::from_millis(500));
-        limits.count_account(bob).unwrap();
+        limits.count_account(bob, None).unwrap();
         // What it was told to wait is enough, and not more than one request.
         clock.advance(500);
-        limits.count_account(alice).unwrap();
-        limits.count_account(alice).unwrap_err();
+        limits.count_account(alice, None).unwrap();
+        limits.count_account(alice, None).unwrap_err();
         clock.advance(3_600_000);
         for _ in 0..3 {
-            limits.count_account(alice).unwrap();
+            limits.count_account(alice, None).unwrap();
         }
-        limits.count_account(alice).unwrap_err();
+        limits.count_account(alice, None).unwrap_err();
     }
 
     #[test]
@@ -455,7 +466,7 @@ mod tests {
             ..LimitsOptions::default()
         });
         for _ in 0..10_000 {
-            limits.count_account(UserSerial(1)).unwrap();
+            limits.count_account(UserSerial(1), None).unwrap();
         }
     }
 

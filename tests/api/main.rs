@@ -7,6 +7,7 @@
 
 mod account_data;
 mod accounts;
+mod administered;
 mod aliases;
 mod appservices;
 mod archived;
@@ -46,7 +47,9 @@ mod notifications;
 mod old_syncs;
 mod operator;
 mod pagination;
+mod partners;
 mod passwords;
+mod people;
 mod presence;
 mod previews;
 mod profiles;

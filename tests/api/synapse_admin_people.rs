@@ -1,20 +1,11 @@
 //! People, devices, invitations and reports by the endpoints that Synapse's tools ask.
 
-use harness::{Server, User};
 use serde_json::{Value, json};
+
+use crate::administered::house;
 
 const V1: &str = "/_synapse/admin/v1";
 const V2: &str = "/_synapse/admin/v2";
-
-/// A server with an administrator and two others.
-async fn house() -> (Server, User, User, User) {
-    let server = Server::start();
-    let api = server.api();
-    let boss = api.register_as("boss").await;
-    let (anna, otto) = (api.register_as("anna").await, api.register_as("otto").await);
-    server.cairn_json(&["user", "promote", "boss"]);
-    (server, boss, anna, otto)
-}
 
 fn names(page: &Value) -> Vec<&str> {
     let users = page["users"].as_array().unwrap().iter();

@@ -1,19 +1,11 @@
 //! Rooms and the server itself by the endpoints that Synapse's tools ask.
 
-use harness::{Server, User, escape, eventually};
+use harness::{escape, eventually};
 use serde_json::{Value, json};
 
-const V1: &str = "/_synapse/admin/v1";
+use crate::administered::house;
 
-/// A server with an administrator and two others.
-async fn house() -> (Server, User, User, User) {
-    let server = Server::start();
-    let api = server.api();
-    let boss = api.register_as("boss").await;
-    let (anna, otto) = (api.register_as("anna").await, api.register_as("otto").await);
-    server.cairn_json(&["user", "promote", "boss"]);
-    (server, boss, anna, otto)
-}
+const V1: &str = "/_synapse/admin/v1";
 
 fn rooms(page: &Value) -> Vec<&str> {
     let rooms = page["rooms"].as_array().unwrap().iter();

@@ -12,6 +12,7 @@
 //! - The disk's rate of synced writes is measured before and after each run of sends, in
 //!   the file system of the data folder ([`disk`]).
 
+mod administering;
 mod disk;
 mod federation;
 mod keys;
@@ -55,6 +56,7 @@ async fn measure(options: &Options) -> Report {
     keys::measure(options, &mut report).await;
     reading::measure(options, &mut report).await;
     members::measure(options, &mut report).await;
+    administering::measure(options, &mut report).await;
     operating::measure(options, &mut report).await;
     federation::measure(options, &mut report).await;
     report

@@ -56,12 +56,14 @@ pub(crate) enum Measure {
     FederationIncoming,
     /// Forks of a large room that meet.
     FederationResolve,
+    /// A table of 10,000 people, and lists of them.
+    Administering,
     /// Cold starts, backups and restores with a million events. Only when it is asked for.
     Operating,
 }
 
 impl Measure {
-    const ALL: [(&'static str, Self); 25] = [
+    const ALL: [(&'static str, Self); 26] = [
         ("sends-in-many-rooms", Self::SendsInManyRooms),
         ("sends-in-one-room", Self::SendsInOneRoom),
         ("one-sender", Self::OneSender),
@@ -83,6 +85,7 @@ impl Measure {
         ("hierarchy", Self::Hierarchy),
         ("join-and-leave", Self::JoinAndLeave),
         ("search", Self::Search),
+        ("administering", Self::Administering),
         ("operating", Self::Operating),
         ("federation-join", Self::FederationJoin),
         ("federation-incoming", Self::FederationIncoming),

@@ -1,8 +1,9 @@
 //! E-mail addresses: added to an account, registered with, used to reset a password and to
-//! sign in. The letters go over a real mail server.
+//! sign in; invitations and ends of accounts by e-mail. The letters go over a real mail server.
 
 mod adding;
 mod delivery;
+mod people;
 mod registering;
 mod relay;
 mod resetting;

@@ -127,7 +127,8 @@ impl Drop for Relay {
 pub(crate) fn link_of(letter: &Value) -> String {
     let text = letter["text"].as_str().unwrap();
     let link = text.lines().find(|line| line.starts_with("http")).unwrap();
-    let at = link.find("/confirm/").unwrap();
+    let address = link.find("://").unwrap() + "://".len();
+    let at = address + link[address..].find('/').unwrap();
     link[at..].to_owned()
 }
 

@@ -1,6 +1,6 @@
 //! Signing in with a token of another device.
 
-use crate::{LoginError, NewDevice};
+use crate::{Barrier, LoginError, NewDevice};
 
 use super::house::House;
 
@@ -27,11 +27,11 @@ async fn a_token_signs_in_once_and_for_two_minutes() {
     let locked = house.accounts.login_token(&alice);
     house
         .accounts
-        .set_locked(&audit::Act::operator(), alice.user, true)
+        .set_locked(&audit::Act::operator(), alice.user, true, None)
         .await
         .unwrap();
     assert!(matches!(
         login(&locked.token).await,
-        Err(LoginError::Locked)
+        Err(LoginError::Barred(Barrier::Locked(_)))
     ));
 }

@@ -10,6 +10,7 @@ mod key_backups;
 mod keys;
 mod login_tokens;
 mod open_id;
+mod people;
 mod registration;
 mod remote_devices;
 mod second_factors;

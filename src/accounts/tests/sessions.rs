@@ -9,7 +9,7 @@ use store::Read as _;
 
 use super::house::{House, PASSWORD, account, login};
 use crate::{
-    AdministrationError, AuthenticateError, Login, LoginError, NewAccount, RefreshError,
+    AdministrationError, AuthenticateError, Barrier, Login, LoginError, NewAccount, RefreshError,
     RegisterError, UsernameError, devices, find,
 };
 
@@ -73,14 +73,17 @@ async fn a_session_ends_at_once() {
 
     house
         .accounts
-        .set_locked(&audit::Act::operator(), alice.user, true)
+        .set_locked(&audit::Act::operator(), alice.user, true, None)
         .await
         .unwrap();
     let locked = house.accounts.authenticate(&tablet.access_token).await;
-    assert!(matches!(locked, Err(AuthenticateError::Locked)));
+    assert!(matches!(
+        locked,
+        Err(AuthenticateError::Barred(Barrier::Locked(_)))
+    ));
     assert!(matches!(
         house.login("alice", "X", PASSWORD).await,
-        Err(LoginError::Locked)
+        Err(LoginError::Barred(Barrier::Locked(_)))
     ));
     assert!(matches!(
         house.login("alice", "X", "wrong").await,
@@ -88,7 +91,7 @@ async fn a_session_ends_at_once() {
     ));
     house
         .accounts
-        .set_locked(&audit::Act::operator(), alice.user, false)
+        .set_locked(&audit::Act::operator(), alice.user, false, None)
         .await
         .unwrap();
 

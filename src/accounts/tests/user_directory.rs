@@ -80,12 +80,12 @@ async fn the_locked_and_the_closed_are_not_found() {
     let bob = house.person("alina", "PHONE").await;
     let accounts = &house.accounts;
     accounts
-        .set_locked(&audit::Act::operator(), alice.user, true)
+        .set_locked(&audit::Act::operator(), alice.user, true, None)
         .await
         .unwrap();
     assert_eq!(ids(&search(&house, "ali", 10)), ["@alina:a.test"]);
     accounts
-        .set_locked(&audit::Act::operator(), alice.user, false)
+        .set_locked(&audit::Act::operator(), alice.user, false, None)
         .await
         .unwrap();
     assert_eq!(search(&house, "ali", 10).users.len(), 2);
@@ -140,7 +140,7 @@ async fn crowd(house: &House) {
                     };
                     batch.put(&ACCOUNT_BY_USER, &user, &account);
                     let name = format!("Given{} Family{}", number % 100, number / 100);
-                    user_directory::add(batch, user, &UserId::parse(user_id).unwrap());
+                    user_directory::add(batch, user, &UserId::parse(user_id).unwrap(), None);
                     let field = (user, "displayname".to_owned());
                     batch.put(
                         &PROFILE_FIELD_BY_USER,

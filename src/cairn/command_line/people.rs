@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use model::Role;
 
+use super::person::{PeopleVerb, UserDeactivate};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserVerb {
     /// Create a user; the generated password is shown once.
@@ -57,16 +59,8 @@ pub(crate) enum UserVerb {
         #[command(flatten)]
         why: Why,
     },
-    /// Close a user's account for ever.
-    Deactivate {
-        /// The name before the colon of the user's id, or the whole id.
-        user: String,
-        /// Also hide what the user has written from everybody who joins later.
-        #[arg(long)]
-        erase: bool,
-        #[command(flatten)]
-        why: Why,
-    },
+    /// Close a user's account for ever; the rooms that the user alone ran are handed over.
+    Deactivate(UserDeactivate),
     /// Give a user a role on the server.
     Promote {
         /// The name before the colon of the user's id, or the whole id.
@@ -81,6 +75,9 @@ pub(crate) enum UserVerb {
     Lock {
         /// The name before the colon of the user's id, or the whole id.
         user: String,
+        /// What the user is told beside that the account is locked.
+        #[arg(long, value_name = "TEXT")]
+        tell: Option<String>,
         #[command(flatten)]
         why: Why,
     },
@@ -95,6 +92,9 @@ pub(crate) enum UserVerb {
     Suspend {
         /// The name before the colon of the user's id, or the whole id.
         user: String,
+        /// What the user is told beside that the account is suspended.
+        #[arg(long, value_name = "TEXT")]
+        tell: Option<String>,
         #[command(flatten)]
         why: Why,
     },
@@ -115,6 +115,8 @@ pub(crate) enum UserVerb {
         #[command(flatten)]
         why: Why,
     },
+    #[command(flatten)]
+    People(PeopleVerb),
 }
 
 /// Why something is done to a person.

@@ -8,7 +8,7 @@ use model::Role;
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
 
-use super::{Answer, Failure, restore};
+use super::{Answer, Failure, people, restore};
 use crate::{
     command_line::{Common, DatabaseVerb, MediaVerb, UserVerb, WhichFiles, Why},
     config::Config,
@@ -46,9 +46,8 @@ pub(super) fn user(verb: UserVerb, common: &Common) -> Result<Answer, Failure> {
             let password = password(password_from_stdin)?;
             (Administration::ResetPassword { user, password }, why)
         }
-        UserVerb::Deactivate { user, erase, why } => {
-            (Administration::DeactivateUser { user, erase }, why)
-        }
+        UserVerb::Deactivate(deactivate) => return people::deactivate(deactivate, common),
+        UserVerb::People(verb) => return people::user(verb, common),
         UserVerb::ResetSecondFactor { user, why } => {
             (Administration::ResetSecondFactor { user }, why)
         }
@@ -63,17 +62,21 @@ pub(super) fn user(verb: UserVerb, common: &Common) -> Result<Answer, Failure> {
         }
         UserVerb::Promote { user, role, why } => (changed(user, Some(role), true), why),
         UserVerb::Demote { user, role, why } => (changed(user, role, false), why),
-        UserVerb::Lock { user, why } => (restrained(user, Restraint::Lock, true), why),
-        UserVerb::Unlock { user, why } => (restrained(user, Restraint::Lock, false), why),
-        UserVerb::Suspend { user, why } => (restrained(user, Restraint::Suspension, true), why),
-        UserVerb::Unsuspend { user, why } => (restrained(user, Restraint::Suspension, false), why),
+        UserVerb::Lock { user, tell, why } => (restrained(user, Restraint::Lock, true, tell), why),
+        UserVerb::Unlock { user, why } => (restrained(user, Restraint::Lock, false, None), why),
+        UserVerb::Suspend { user, tell, why } => {
+            (restrained(user, Restraint::Suspension, true, tell), why)
+        }
+        UserVerb::Unsuspend { user, why } => {
+            (restrained(user, Restraint::Suspension, false, None), why)
+        }
     };
     let reason = asked_for(why)?;
     done_because(wish, reason, common)
 }
 
 /// The reason that was given, or that somebody at a terminal gives when asked.
-fn asked_for(why: Why) -> Result<Option<String>, Failure> {
+pub(super) fn asked_for(why: Why) -> Result<Option<String>, Failure> {
     let is_asked = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if why.reason.is_some() || !is_asked {
         return Ok(why.reason);
@@ -89,11 +92,17 @@ fn changed(user: String, role: Option<Role>, has: bool) -> Administration {
     Administration::ChangeRole { user, role, has }
 }
 
-fn restrained(user: String, restraint: Restraint, restrained: bool) -> Administration {
+fn restrained(
+    user: String,
+    restraint: Restraint,
+    restrained: bool,
+    told: Option<String>,
+) -> Administration {
     Administration::RestrainUser {
         user,
         restraint,
         restrained,
+        told,
     }
 }
 
@@ -164,7 +173,7 @@ pub(super) fn perform(config: &Config, wish: Administration) -> Result<Value, Fa
 }
 
 /// The same for a reason.
-fn perform_because(
+pub(super) fn perform_because(
     config: &Config,
     wish: Administration,
     reason: Option<String>,
@@ -259,7 +268,7 @@ fn told(wish: &Administration, answer: &Value) -> String {
             }
         },
         Administration::ListReports => lines(&answer["reports"], report_line),
-        // `invite`, `backup`, `audit`, `register` and `federation` tell these themselves.
+        // `invite`, `backup`, `audit`, `register`, `federation` and `people` tell these themselves.
         Administration::CreateInvitations { .. }
         | Administration::CopyDatabase
         | Administration::FederationStatus
@@ -273,7 +282,8 @@ fn told(wish: &Administration, answer: &Value) -> String {
         | Administration::ExportAudit { .. }
         | Administration::SignAudit
         | Administration::RegisterOfRoom { .. }
-        | Administration::RegisterOfPerson { .. } => String::new(),
+        | Administration::RegisterOfPerson { .. }
+        | Administration::People { .. } => String::new(),
         Administration::RevokeInvitation { .. } => "Revoked".to_owned(),
         Administration::ListUsers => lines(&answer["users"], user_line),
         Administration::ShowUser { .. } => {
@@ -321,7 +331,7 @@ fn database_lines(answer: &Value) -> String {
     told + &format!("\n  log     {}", size(&answer["write_ahead_log_bytes"]))
 }
 
-fn lines(list: &Value, line: impl Fn(&Value) -> String) -> String {
+pub(super) fn lines(list: &Value, line: impl Fn(&Value) -> String) -> String {
     let lines: Vec<String> = list.as_array().into_iter().flatten().map(line).collect();
     if lines.is_empty() {
         "None".to_owned()
@@ -330,7 +340,7 @@ fn lines(list: &Value, line: impl Fn(&Value) -> String) -> String {
     }
 }
 
-fn word<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn word<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 

@@ -145,6 +145,7 @@ fn printed(config: &Config, invitations: &[Invitation]) -> String {
                 link: one.link.clone()?,
                 uses: one.made.uses.into(),
                 expires_at: one.made.expires_at.map(Timestamp),
+                name: None,
             })
         })
         .collect();

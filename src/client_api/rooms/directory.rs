@@ -1,7 +1,9 @@
 //! The public directory: reading it, and whether a room stands in it (client-server
 //! API, "Published room directory").
 
-use ::rooms::{Networks, PublicRoomsPage, PublicRoomsRequest, Rooms, is_published};
+use ::rooms::{
+    Networks, PublicRoomsPage, PublicRoomsRequest, Rooms, is_published, may_see_directory,
+};
 use actions::Actions;
 use http::Method;
 use js_int::UInt;
@@ -71,6 +73,12 @@ fn answer_of(
 
 /// A page of the directory of this server or of another.
 async fn page(rooms: Rooms, actions: Actions, wanted: PublicRoomsRequest) -> Reply<RawJson> {
+    if let Some(viewer) = wanted.viewer {
+        read(rooms.clone(), move |_, view| {
+            may_see_directory(view, viewer)
+        })
+        .await?;
+    }
     if let Some(server) = wanted.server.clone()
         && server != rooms.server_name()
         && !matches!(wanted.networks, Networks::One(_))
@@ -107,7 +115,7 @@ async fn list_rooms(
 async fn search_rooms(
     Part(rooms): Part<Rooms>,
     Part(actions): Part<Actions>,
-    _: User,
+    caller: User,
     request: search::Request,
 ) -> Reply<RawJson> {
     let types = request.filter.room_types.iter().map(RoomTypeFilter::as_str);
@@ -117,6 +125,7 @@ async fn search_rooms(
         since: request.since,
         room_types: types.map(|name| name.map(str::to_owned)).collect(),
         search_term: request.filter.generic_search_term,
+        viewer: Some(caller.user),
         networks: match request.room_network {
             RoomNetwork::All => Networks::All,
             RoomNetwork::ThirdParty(instance) => Networks::One(instance),

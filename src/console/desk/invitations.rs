@@ -159,6 +159,7 @@ async fn make(
             link: invitation_link(&desk.address, one["token"].as_str().unwrap_or_default()),
             uses: u64::from(uses),
             expires_at: one["expires_at"].as_u64().map(Timestamp),
+            name: None,
         })
         .collect();
     if fields.text("as") == "sheet" {

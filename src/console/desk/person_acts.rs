@@ -78,6 +78,7 @@ fn wish(verb: &str, user: &str, fields: &Fields) -> Result<Administration, Stop>
         user: user.clone(),
         restraint,
         restrained,
+        told: None,
     };
     Ok(match verb {
         "password" => Administration::ResetPassword {

@@ -220,7 +220,8 @@ impl FromRequestParts<Desk> for Arrived {
             desk.limits.count_address(origin.address)?;
             return Err(Stop::instead(see_other(&sign_in_path(parts))));
         };
-        desk.limits.count_account(session.session.user)?;
+        desk.limits
+            .count_account(session.session.user, session.session.own_rate)?;
         Ok(Self {
             session,
             origin,

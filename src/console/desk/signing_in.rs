@@ -102,7 +102,7 @@ async fn sign_in(
             let words = &WORDS.sign_in;
             let (status, text) = match error {
                 ConsoleError::Login(LoginError::Forbidden) => (StatusCode::FORBIDDEN, words.wrong),
-                ConsoleError::Login(LoginError::Locked | LoginError::Deactivated) => {
+                ConsoleError::Login(LoginError::Barred(_) | LoginError::Deactivated) => {
                     (StatusCode::FORBIDDEN, words.closed)
                 }
                 ConsoleError::NoRole => (StatusCode::FORBIDDEN, words.no_role),

@@ -136,7 +136,12 @@ impl Push {
             return Ok(step);
         }
         let account = accounts::account(view, address.user)?;
-        if account.is_none_or(|account| account.is_locked || account.deactivated_at.is_some()) {
+        let now = self.now();
+        let is_out = match account.filter(|account| account.deactivated_at.is_none()) {
+            Some(account) => accounts::barrier(view, address.user, &account, now)?.is_some(),
+            None => true,
+        };
+        if is_out {
             let rows = rows.into_iter().map(|(key, _)| key).collect();
             return Ok(Step::Drop(rows, Outcome::Obsolete));
         }

@@ -51,7 +51,7 @@ pub struct RoomThen {
 pub struct MemberThen {
     /// Who.
     pub user_id: String,
-    /// Of which organisation: the name of their server.
+    /// Of which organisation: the one that a partner works for, or the name of their server.
     pub organisation: String,
     /// `join` or `invite`.
     pub membership: String,
@@ -112,7 +112,7 @@ pub fn register_of_room(
         let power = power.map(|(user_id, levels)| levels.user(&user_id));
         let invited_by = then.invited_by.map(|user| names.of(user)).transpose()?;
         members.push(MemberThen {
-            organisation: organisation(&user_id),
+            organisation: organisation(view, user, &user_id)?,
             membership: step.membership.name().to_owned(),
             since: then.since,
             power: match power {
@@ -298,9 +298,12 @@ fn levels_then(
     Ok(PowerLevels::new(&create, event.as_ref()).ok())
 }
 
-fn organisation(user_id: &str) -> String {
+fn organisation(view: &impl Read, user: UserSerial, user_id: &str) -> Result<String, StoreError> {
+    if let Some(organisation) = accounts::person(view, user)?.organisation {
+        return Ok(organisation);
+    }
     let server = user_id.split_once(':').map(|(_, server)| server);
-    server.unwrap_or_default().to_owned()
+    Ok(server.unwrap_or_default().to_owned())
 }
 
 /// The ids of people, each looked up once.

@@ -10,6 +10,7 @@ mod handshakes;
 mod invited;
 mod memberships;
 mod partial;
+mod people;
 mod reading;
 mod receipts;
 mod receiving;

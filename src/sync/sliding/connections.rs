@@ -325,6 +325,7 @@ mod tests {
             is_guest: false,
             lacks_second_factor: false,
             service: None,
+            own_rate: None,
         }
     }
 

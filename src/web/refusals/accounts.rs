@@ -1,11 +1,11 @@
 //! What accounts refuse.
 
 use accounts::{
-    AccountDataError, AdministrationError, AuthenticateError, Challenge, ChallengeError,
-    ChangePasswordError, ConfirmationError, ConsoleError, CrossSigningError, DehydratedDeviceError,
-    DeviceError, EmailError, FilterError, InvitationError, KeyBackupError, LoginError,
-    PasswordError, ProfileError, PushRuleError, PusherError, RefreshError, RegisterError,
-    SharedSecretError, ToDeviceError, UiaError, UploadKeysError, UsernameError,
+    AcceptError, AccountDataError, AdministrationError, AuthenticateError, Barrier, Challenge,
+    ChallengeError, ChangePasswordError, ConfirmationError, ConsoleError, CrossSigningError,
+    DehydratedDeviceError, DeviceError, EmailError, FilterError, InvitationError, KeyBackupError,
+    LoginError, PasswordError, ProfileError, PushRuleError, PusherError, RefreshError,
+    RegisterError, SharedSecretError, ToDeviceError, UiaError, UploadKeysError, UsernameError,
 };
 use http::StatusCode;
 use ruma_common::{api::error::ErrorCode, push::InsertPushRuleError};
@@ -18,14 +18,24 @@ use crate::ApiError;
 const BAD: StatusCode = StatusCode::BAD_REQUEST;
 const TOO_LARGE: StatusCode = StatusCode::PAYLOAD_TOO_LARGE;
 
-/// Client-server API, "Account locking": the client keeps its keys.
-fn locked() -> ApiError {
-    ApiError::new(
-        StatusCode::UNAUTHORIZED,
-        ErrorCode::UserLocked,
-        "This account is locked.",
-    )
-    .with("soft_logout", true)
+/// Client-server API, "Account locking": the client keeps its keys. So it is with an account
+/// that has ended: once it is renewed, everything is there.
+impl From<Barrier> for ApiError {
+    fn from(barrier: Barrier) -> Self {
+        let refused = |text: String| {
+            Self::new(StatusCode::UNAUTHORIZED, ErrorCode::UserLocked, text)
+                .with("soft_logout", true)
+        };
+        match barrier {
+            Barrier::Locked(None) => refused("This account is locked.".to_owned()),
+            Barrier::Locked(Some(why)) => refused(format!("This account is locked: {why}")),
+            Barrier::Expired(at) => refused(
+                "This account has expired. An administrator can renew it; nothing is lost."
+                    .to_owned(),
+            )
+            .with("cairn.expired_at", at),
+        }
+    }
 }
 
 /// Client-server API, "Account suspension".
@@ -42,7 +52,7 @@ impl From<AuthenticateError> for ApiError {
     fn from(error: AuthenticateError) -> Self {
         match error {
             AuthenticateError::UnknownToken { soft_logout } => Self::unknown_token(soft_logout),
-            AuthenticateError::Locked => locked(),
+            AuthenticateError::Barred(barrier) => barrier.into(),
             AuthenticateError::NotTheirs(_) => Self::forbidden(sentence(&error)),
             AuthenticateError::UnknownDevice => {
                 Self::new(BAD, ErrorCode::UnknownDevice, sentence(&error))
@@ -60,7 +70,7 @@ impl From<LoginError> for ApiError {
             LoginError::Deactivated => {
                 Self::new(StatusCode::FORBIDDEN, ErrorCode::UserDeactivated, text)
             }
-            LoginError::Locked => locked(),
+            LoginError::Barred(barrier) => barrier.into(),
             LoginError::NotTheirs => Self::new(BAD, ErrorCode::Exclusive, text),
             LoginError::Device(error) => error.into(),
             LoginError::Busy => Self::unavailable(text),
@@ -100,6 +110,18 @@ impl From<RegisterError> for ApiError {
             RegisterError::Device(error) => error.into(),
             RegisterError::Busy => Self::unavailable(text),
             RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AcceptError> for ApiError {
+    fn from(error: AcceptError) -> Self {
+        let text = sentence(&error);
+        match error {
+            AcceptError::Invitation => Self::forbidden(text),
+            AcceptError::Password(error) => error.into(),
+            AcceptError::Busy => Self::unavailable(text),
+            AcceptError::Store(error) => error.into(),
         }
     }
 }

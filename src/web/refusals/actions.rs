@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use accounts::InvitationError;
+use accounts::{DepartmentError, ImportError, InvitationError};
 use actions::{
     AdministrationError, ContactError, DeactivateError, FileModerationError, FilesError,
-    HandshakeError, ModerationError, NoticeError, ResolveError, SetProfileError, TransactionError,
+    FindPeopleError, HandshakeError, ModerationError, NoticeError, PeopleError, ResolveError,
+    SetProfileError, TransactionError,
 };
 use http::StatusCode;
 use peers::PeerError;
@@ -17,6 +18,15 @@ use crate::ApiError;
 
 /// How long a server waits that sends more than is taken.
 const TRANSACTIONS_AGAIN: Duration = Duration::from_secs(5);
+
+impl From<FindPeopleError> for ApiError {
+    fn from(error: FindPeopleError) -> Self {
+        match error {
+            FindPeopleError::Partner => Self::forbidden(sentence(&error)),
+            FindPeopleError::Store(error) => error.into(),
+        }
+    }
+}
 
 impl From<TransactionError> for ApiError {
     fn from(error: TransactionError) -> Self {
@@ -84,7 +94,14 @@ impl From<AdministrationError> for ApiError {
             AdministrationError::Store(error)
             | AdministrationError::Unregistered(RegisterError::Store(error))
             | AdministrationError::Invitation(InvitationError::Store(error)) => error.into(),
-            AdministrationError::ServerName(_)
+            AdministrationError::People(PeopleError::Department(DepartmentError::NotFound(_))) => {
+                Self::not_found(text)
+            }
+            AdministrationError::People(PeopleError::Import(ImportError::Store(error))) => {
+                error.into()
+            }
+            AdministrationError::People(_)
+            | AdministrationError::ServerName(_)
             | AdministrationError::Hash(_)
             | AdministrationError::NotLocal
             | AdministrationError::EmailAddress(_)

@@ -59,6 +59,7 @@ impl From<AppendError> for ApiError {
                 Self::new(BAD, ErrorCode::IncompatibleRoomVersion, text)
                     .with("room_version", version.as_str())
             }
+            AppendError::NotOpenToPartners | AppendError::PartnersMakeNone => Self::forbidden(text),
             AppendError::Suspended => super::accounts::suspended(text),
             AppendError::GuestsForbidden => {
                 Self::new(StatusCode::FORBIDDEN, ErrorCode::GuestAccessForbidden, text)

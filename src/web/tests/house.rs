@@ -119,7 +119,7 @@ async fn sign_in(accounts: &Accounts, name: &str) -> String {
     let made = accounts.create_account(&act, new, roles).await.unwrap();
     if name == "locked" {
         accounts
-            .set_locked(&audit::Act::operator(), made.user, true)
+            .set_locked(&audit::Act::operator(), made.user, true, None)
             .await
             .unwrap();
     }

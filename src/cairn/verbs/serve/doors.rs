@@ -136,7 +136,9 @@ fn contacts(config: &Config, parts: &Parts, metrics: &Metrics) -> Result<Contact
         metrics,
     });
     let mailer = mailer.map_err(|error| Failure::Other(error.to_string()))?;
-    Ok(Contacts::new(parts.accounts.clone(), mailer))
+    let contacts = Contacts::new(parts.accounts.clone(), mailer);
+    parts.actions.write_by(contacts.clone());
+    Ok(contacts)
 }
 
 impl Server {

@@ -27,6 +27,7 @@ pub(super) fn begin(parts: &Parts, served: &Served, server: &Server, metrics: &M
     sweep(parts, tasks);
     deliver(parts, server, metrics);
     follow_devices(parts, tasks);
+    look_after_people(parts, tasks);
     follow_audit(parts, server);
     expire(parts, served, tasks);
     let search = served.client.search.clone();
@@ -183,6 +184,23 @@ fn sweep(parts: &Parts, tasks: &Tasks) {
     repeat(tasks, "keep-unread-counts", KEEP_EVERY, move || {
         let rooms = rooms.clone();
         async move { rooms.keep_unread_counts().await }
+    });
+}
+
+/// Brings people into the rooms of their departments, tells whose accounts end, and goes on with
+/// accounts whose closing broke off.
+fn look_after_people(parts: &Parts, tasks: &Tasks) {
+    let actions = parts.actions.clone();
+    tasks.spawn("place-people", move |stop| async move {
+        actions.place_people(stop).await;
+    });
+    let actions = parts.actions.clone();
+    tasks.spawn("tell-ends-of-accounts", move |stop| async move {
+        actions.tell_ends(stop).await;
+    });
+    let actions = parts.actions.clone();
+    tasks.spawn("close-accounts", move |stop| async move {
+        actions.finish_closings(stop).await;
     });
 }
 
