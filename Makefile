@@ -29,12 +29,15 @@ help: ## List these targets
 run: build ## Run a server on 127.0.0.1:8008; its data stays in ./data
 	@test -e $(DATA)/cairn.toml || $(CAIRN) init --config $(DATA)/cairn.toml \
 		--server-name localhost --data-dir store --listen $(ADDRESS) --administrator admin
+	@grep -q '"admin"' $(DATA)/cairn.toml || \
+		sed -i 's/"client", "metrics"/"client", "admin", "metrics"/' $(DATA)/cairn.toml
 	@echo
 	@$(CAIRN) invite create --config $(DATA)/cairn.toml
 	@echo
 	@echo "Open the link above in a browser to create an account; the page says how to go on."
 	@echo "Or sign in as admin with a Matrix client (Element, for instance) on the homeserver"
-	@echo "http://$(subst 127.0.0.1,localhost,$(ADDRESS)). Ctrl-C stops the server."
+	@echo "http://$(subst 127.0.0.1,localhost,$(ADDRESS)), or in the console, at /console/ there."
+	@echo "Ctrl-C stops the server."
 	@echo
 	@exec $(CAIRN) serve --config $(DATA)/cairn.toml
 

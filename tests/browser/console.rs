@@ -1,4 +1,4 @@
-//! The console, as a council's clerk opens it: at a desk, on a phone, without scripts, by keyboard.
+//! The console, as a council's clerk opens it: at a desk, on a phone, by keyboard.
 
 use harness::{Config, PASSWORD, Server, one_time_code};
 use serde_json::json;
@@ -82,8 +82,8 @@ async fn give_password(browser: &Browser, server: &Server, path: &str) {
     browser.find("form button").await.tap().await;
 }
 
-/// Signs in for the first time, with codes from an app. Gives a recovery code.
-async fn sign_in(browser: &Browser, server: &Server) -> String {
+/// Signs in for the first time, with codes from an app.
+async fn sign_in(browser: &Browser, server: &Server) {
     give_password(browser, server, "").await;
     assert_eq!(
         browser.title().await,
@@ -101,10 +101,8 @@ async fn sign_in(browser: &Browser, server: &Server) -> String {
         browser.title().await,
         "Your recovery codes · council.example"
     );
-    let code = browser.find(".codes code").await.text().await;
     browser.find(".button").await.tap().await;
     assert_eq!(browser.title().await, "Overview · council.example");
-    code
 }
 
 const PAGES: [(&str, &str); 14] = [
@@ -379,45 +377,6 @@ async fn a_passkey_lets_in() {
     browser.open(&address(&server, "account")).await;
     let text = browser.find("main").await.text().await;
     assert!(text.contains("Passkey: This laptop"), "{text}");
-}
-
-#[tokio::test]
-async fn all_but_passkeys_works_without_scripts() {
-    let server = council().await;
-    let browser = Browser::without_scripts().await;
-    let code = sign_in(&browser, &server).await;
-    let text = browser.find("main").await.text().await;
-    assert!(text.contains("The chart needs scripts"), "{text}");
-    browser.find(".menu summary").await.touch().await;
-    browser.find(".menu a[href$=people]").await.tap().await;
-    browser.find("tbody a[href*=anna]").await.tap().await;
-    let lock = "form[action$='/lock'] button";
-    browser
-        .find("details:has(form[action$='/lock']) > summary")
-        .await
-        .touch()
-        .await;
-    browser
-        .find("#lock-reason")
-        .await
-        .write("Asked for it")
-        .await;
-    browser.find(lock).await.tap().await;
-    assert_eq!(browser.find(".badge.bad").await.text().await, "Locked");
-    browser
-        .find("form[action$=sign-out] button")
-        .await
-        .tap()
-        .await;
-    give_password(&browser, &server, "").await;
-    assert!(!browser.has("form[data-passkey]").await);
-    browser.find("#code").await.write(&code).await;
-    browser
-        .find("form[action$=second-factor] button")
-        .await
-        .tap()
-        .await;
-    assert_eq!(browser.title().await, "Overview · council.example");
 }
 
 #[tokio::test]

@@ -53,16 +53,6 @@ impl Browser {
     /// A browser with the screen of a phone (390 by 844), in light colours, which
     /// reaches this machine only.
     pub(crate) async fn phone() -> Self {
-        Self::with(json!({})).await
-    }
-
-    /// The same that runs no scripts of pages.
-    pub(crate) async fn without_scripts() -> Self {
-        let blocked = 2;
-        Self::with(json!({ "profile.managed_default_content_settings.javascript": blocked })).await
-    }
-
-    async fn with(preferences: Value) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -86,7 +76,7 @@ impl Browser {
         let driver_url = format!("http://127.0.0.1:{port}");
         let answer = client
             .post(format!("{driver_url}/session"))
-            .json(&capabilities(profile.path(), &preferences))
+            .json(&capabilities(profile.path()))
             .send()
             .await
             .expect("the driver's answer");
@@ -315,12 +305,6 @@ impl<'a> Found<'a> {
         self.browser.post(&path, json!({})).await;
     }
 
-    /// Taps what leads to no other page.
-    pub(crate) async fn touch(&self) {
-        let path = format!("element/{}/click", self.id);
-        self.browser.post(&path, json!({})).await;
-    }
-
     /// Taps it, and waits for the page that it leads to. The driver's own answer can come
     /// before that page has begun to load.
     pub(crate) async fn tap(&self) {
@@ -338,7 +322,7 @@ impl<'a> Found<'a> {
     }
 }
 
-fn capabilities(profile: &Path, preferences: &Value) -> Value {
+fn capabilities(profile: &Path) -> Value {
     let arguments = [
         "--headless",
         "--no-sandbox",
@@ -362,7 +346,6 @@ fn capabilities(profile: &Path, preferences: &Value) -> Value {
         "goog:chromeOptions": {
             "binary": "/usr/bin/chromium",
             "args": arguments,
-            "prefs": preferences,
             "mobileEmulation": { "deviceMetrics": screen },
         },
     } } })

@@ -123,7 +123,12 @@ pub(super) fn making_card(arrived: &Arrived) -> Element {
     let words = &WORDS.set_up;
     let name = Field::new("name", words.passkey_name)
         .hint(words.passkey_name_hint)
-        .line(|input| input.with("maxlength", "60").flag("required", true));
+        .line(|input| {
+            input
+                .with("maxlength", "60")
+                .with("autocomplete", "off")
+                .flag("required", true)
+        });
     let form = form(arrived.form(), "/console/set-up/passkey")
         .with("data-passkey", "new")
         .flag("hidden", true)
