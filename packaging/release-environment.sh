@@ -12,9 +12,14 @@ home=${CARGO_HOME:-$HOME/.cargo}
 triple=${CAIRN_TRIPLE:-x86_64-unknown-linux-gnu}
 
 flags=
+c_flags=
+for pair in "$home=/cargo" "$target=/target"; do
+    flags="$flags\"--remap-path-prefix=$pair\", "
+    c_flags="$c_flags -ffile-prefix-map=$pair"
+done
 case $triple in
 aarch64-unknown-linux-gnu)
-    flags='"-Ctarget-feature=+crt-static", '
+    flags="$flags\"-Ctarget-feature=+crt-static\", "
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
     BINDGEN_EXTRA_CLANG_ARGS=--sysroot=/usr/aarch64-linux-gnu
     # Kernels there have pages of 4, 16 or 64 KiB.
@@ -29,11 +34,6 @@ aarch64-unknown-linux-gnu)
     done
     ;;
 esac
-c_flags=
-for pair in "$home=/cargo" "$target=/target"; do
-    flags="$flags\"--remap-path-prefix=$pair\", "
-    c_flags="$c_flags -ffile-prefix-map=$pair"
-done
 # Where our own crates lie concerns them alone: clones that share what is built share the rest. By
 # its name alone, as the path would be part of what is compared.
 RUSTC_WORKSPACE_WRAPPER=rustc-here

@@ -93,7 +93,7 @@ systemctl reload cairn
 request=$(health 8008 | tr -d '\r' | sed -n 's/^x-request-id: //p')
 sleep 1
 journalctl --sync
-journalctl -u cairn "REQUEST_ID=$request" -o json | tee /packages/entry | grep '"PRIORITY":"7"'
+journalctl -u cairn "REQUEST_ID=$request" -o json | tee /packages/entry | grep '"TARGET":"web::front"'
 for field in REQUEST_ID USER_HASH ROOM ADDRESS; do
     grep "\"$field\":" /packages/entry >/dev/null
 done

@@ -193,7 +193,6 @@ async fn the_doctor_says_what_to_do() {
         ("calls", "well"),
         ("data folder", "well"),
         ("disk", "well"),
-        ("listener", "well"),
         ("media", "well"),
         ("push", "not checked"),
         ("certificate", "not checked"),
@@ -202,6 +201,11 @@ async fn the_doctor_says_what_to_do() {
     ] {
         assert_eq!(state(&well, check), expected, "{check}");
     }
+    let told = String::from_utf8_lossy(&well.stdout);
+    assert!(
+        told.contains(&format!("{address} takes connections")),
+        "{told}"
+    );
     server.stop();
     let stopped = server.cairn(&json);
     assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");

@@ -1,7 +1,6 @@
 //! The conversation goes on after the server was lost and restored from a backup.
 
 use std::path::Path;
-use std::process::Command;
 
 use harness::{Server, eventually};
 
