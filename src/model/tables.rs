@@ -419,6 +419,8 @@ tables! {
 
     /// What makes a person's one-time codes.
     CODE_GENERATOR_BY_USER: UserSerial => CodeGeneratorRecord, 207, Family::Index;
+    /// A person's passkeys, by the SHA-256 of their id.
+    PASSKEY_BY_USER: (UserSerial, [u8; 32]) => PasskeyRecord, 208, Family::Scan;
     /// A person's recovery codes that were not used yet, by their SHA-256.
     RECOVERY_CODE_BY_USER: (UserSerial, TokenHash) => (), 209, Family::Scan;
     /// The sessions in the console, by the SHA-256 of their token.
