@@ -11,20 +11,25 @@
 mod answers;
 mod audit;
 mod backups;
+mod departments;
 mod federation;
 mod invitations;
 mod layout;
 mod media;
+mod moderation;
 mod overview;
 mod own;
 mod parts;
 mod passkeys;
 mod people;
+mod people_import;
 mod person;
 mod person_acts;
+mod person_more;
 mod register;
 mod reports;
 mod room;
+mod room_more;
 mod rooms;
 mod session;
 mod settings;
@@ -120,7 +125,7 @@ struct Place {
 }
 
 /// The navigation.
-const PLACES: [Place; 11] = [
+const PLACES: [Place; 13] = [
     Place {
         path: "",
         title: WORDS.overview.title,
@@ -137,6 +142,11 @@ const PLACES: [Place; 11] = [
         right: Some(Right::ListInvitations),
     },
     Place {
+        path: "departments",
+        title: WORDS.departments.title,
+        right: Some(Right::ListDepartments),
+    },
+    Place {
         path: "rooms",
         title: WORDS.rooms.title,
         right: Some(Right::ListRooms),
@@ -150,6 +160,11 @@ const PLACES: [Place; 11] = [
         path: "reports",
         title: WORDS.reports.title,
         right: Some(Right::ListReports),
+    },
+    Place {
+        path: "moderation",
+        title: WORDS.moderation.title,
+        right: Some(Right::ShowRoomTasks),
     },
     Place {
         path: "media",
@@ -188,11 +203,14 @@ pub fn routes() -> Routes<Desk> {
         .merge(people::routes())
         .merge(person::routes())
         .merge(person_acts::routes())
+        .merge(people_import::routes())
+        .merge(departments::routes())
         .merge(invitations::routes())
         .merge(rooms::routes())
         .merge(room::routes())
         .merge(register::routes())
         .merge(reports::routes())
+        .merge(moderation::routes())
         .merge(media::routes())
         .merge(federation::routes())
         .merge(audit::routes())
@@ -221,7 +239,10 @@ mod tests {
         assert_eq!(of(Role::Administrator).len(), PLACES.len());
         assert!(of(Role::Moderator).contains(&"reports"));
         assert!(!of(Role::Moderator).contains(&"audit"));
-        assert_eq!(of(Role::Helpdesk), ["", "people", "invitations"]);
+        assert_eq!(
+            of(Role::Helpdesk),
+            ["", "people", "invitations", "departments"]
+        );
         // Of content an auditor sees nothing.
         for path in ["reports", "media"] {
             assert!(!of(Role::Auditor).contains(&path), "{path}");

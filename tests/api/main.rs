@@ -16,6 +16,8 @@ mod calls;
 mod capabilities;
 mod command;
 mod console;
+mod console_people;
+mod console_rooms;
 mod create_room;
 mod cross_signing;
 mod database;

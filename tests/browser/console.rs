@@ -45,6 +45,10 @@ async fn council() -> Server {
     });
     let room = anna.create_room(options).await;
     ben_reports(&server, &anna, &room).await;
+    let works = "Works and parks";
+    server.cairn_json(&["department", "create", works]);
+    server.cairn_json(&["department", "add", works, "anna.berg"]);
+    server.cairn_json(&["department", "add-room", works, &room]);
     anna.create_room(json!({ "name": "Allotments" })).await;
     server.cairn_json(&[
         "invite",
@@ -105,11 +109,16 @@ async fn sign_in(browser: &Browser, server: &Server) {
     assert_eq!(browser.title().await, "Overview · council.example");
 }
 
-const PAGES: [(&str, &str); 14] = [
+const PAGES: [(&str, &str); 19] = [
     ("overview", ""),
     ("people", "people"),
     ("person", "people/@anna.berg:council.example"),
     ("invitations", "invitations"),
+    ("import", "import"),
+    ("departments", "departments"),
+    ("department", "departments/Works%20and%20parks"),
+    ("moderation", "moderation"),
+    ("abandoned", "abandoned-rooms"),
     ("rooms", "rooms"),
     ("register", "register?room=%23planning:council.example"),
     ("register-person", "register?person=anna.berg"),
@@ -332,6 +341,80 @@ async fn a_clerk_does_a_morning_s_work() {
         browser.title().await,
         "Sign in to the console · council.example"
     );
+}
+
+#[tokio::test]
+async fn a_new_department_is_brought_in() {
+    let server = council().await;
+    let browser = Browser::phone().await;
+    browser.at_desk().await;
+    sign_in(&browser, &server).await;
+    // From the spreadsheet: looked at, done, and on paper.
+    browser.open(&address(&server, "people")).await;
+    browser.find("a[href$=import]").await.tap().await;
+    let table = "localpart,display_name\nrita,Rita Okoye\npaul,Paul Lind";
+    browser.find("#table").await.write(table).await;
+    browser.find("button[value=check]").await.tap().await;
+    let report = browser.find("section[role=status]").await.text().await;
+    assert!(report.contains("This is what would be done"), "{report}");
+    look(&browser, "console-import-checked").await;
+    axe::check(&browser, "import, checked").await;
+    browser.find("#reason").await.write("New department").await;
+    browser.find("button[value=apply]").await.tap().await;
+    let report = browser.find("section[role=status]").await.text().await;
+    assert!(report.contains("2 have no password yet"), "{report}");
+    axe::check(&browser, "import, done").await;
+    browser.find("button[value=paper]").await.tap().await;
+    let paper = browser.find("main").await.text().await;
+    assert!(paper.contains("Rita Okoye"), "{paper}");
+
+    // Their department, with its room.
+    browser.open(&address(&server, "departments")).await;
+    browser.examine(UNFOLD).await;
+    browser.find("#name").await.write("Libraries").await;
+    browser.find("main form button").await.tap().await;
+    assert_eq!(browser.find("h1").await.text().await, "Libraries");
+    browser.examine(UNFOLD).await;
+    browser.find("#user").await.write("rita").await;
+    browser.find("#in-reason").await.write("New").await;
+    browser
+        .find("form[action$=put-in] button")
+        .await
+        .tap()
+        .await;
+    browser.find(".note.done").await;
+    browser.examine(UNFOLD).await;
+    browser
+        .find("#room")
+        .await
+        .write("#planning:council.example")
+        .await;
+    browser.find("#room-reason").await.write("Agreed").await;
+    browser
+        .find("form[action$=get-room] button")
+        .await
+        .tap()
+        .await;
+    let shown = browser.find("main").await.text().await;
+    assert!(shown.contains("@rita:council.example"), "{shown}");
+    look(&browser, "console-new-department").await;
+
+    // A room is deleted; how far it is stands among what is under way.
+    browser.open(&address(&server, "rooms?q=allotments")).await;
+    browser.find("tbody a").await.tap().await;
+    browser.examine(UNFOLD).await;
+    let id = browser.find("dd code").await.text().await;
+    browser.find("#delete-typed").await.write(&id).await;
+    browser.find("#delete-why").await.write("Over").await;
+    browser
+        .find("form[action$='/delete'] button")
+        .await
+        .tap()
+        .await;
+    let shown = browser.find("table").await.text().await;
+    assert!(shown.contains("Delete a room"), "{shown}");
+    look(&browser, "console-under-way").await;
+    axe::check(&browser, "under way").await;
 }
 
 #[tokio::test]

@@ -174,6 +174,16 @@ impl<'a> Field<'a> {
     }
 }
 
+/// A box to be ticked.
+pub(super) fn tick(name: &str, text: &str, is_ticked: bool) -> Element {
+    let input = element("input")
+        .with("type", "checkbox")
+        .with("name", name)
+        .with("value", "1")
+        .flag("checked", is_ticked);
+    element("label").with("class", "check").has(input).has(text)
+}
+
 /// Why something is done to somebody.
 pub(super) fn reason(id: &str) -> Element {
     Field::new("reason", WORDS.acts.reason)

@@ -11,6 +11,7 @@ use super::{
     answers::Stop,
     layout::Sheet,
     parts::{self, Field, ROWS, badge, button, form, link, path, when_ever},
+    people_import,
     session::{Clerk, Fields, Filled},
 };
 use crate::{
@@ -73,6 +74,7 @@ async fn page(
         false => sheet.has(table(&found.rows)),
     };
     let sheet = sheet.has_all(parts::next_page(next));
+    let sheet = sheet.has_all(people_import::way(clerk));
     let sheet = match clerk.may(Right::CreatePerson) {
         true => sheet.has(create_card(clerk)),
         false => sheet,

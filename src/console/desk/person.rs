@@ -13,6 +13,7 @@ use super::{
     layout::Sheet,
     parts::{self, button, code, form, hidden, link, path, when_ever},
     people::{made_at, marks},
+    person_more::{self, Known},
     session::{Clerk, Fields},
 };
 use crate::{
@@ -55,18 +56,19 @@ pub(super) async fn page(
     let person = desk.actions.person(&clerk.by(), user).await?;
     let user_id = person.summary.user_id.to_string();
     let title = person.summary.display_name.clone();
+    let known = Known::of(desk, clerk, &user_id).await?;
     let status = note.as_ref().map_or(StatusCode::OK, |(status, _)| *status);
     let mut sheet = Sheet::new("people", title.unwrap_or_else(|| user_id.clone()))
         .status(status)
         .has_all(note.map(|(_, note)| note))
-        .has(facts(desk, clerk, &person).await?);
+        .has(facts(desk, clerk, &person, &known).await?);
     if clerk.may(Right::ShowDevices) {
         sheet = sheet.has(devices_card(desk, clerk, &person).await?);
     }
     if clerk.may(Right::ReadRegister) {
         sheet = sheet.has(rooms_card(desk, clerk, &person).await?);
     }
-    let acts = acts(desk, clerk, &person).await?;
+    let acts = acts(desk, clerk, &person, &known).await?;
     if !acts.is_empty() {
         let card = parts::card(WORDS.person.acts).has_all(acts);
         sheet = sheet.has(card);
@@ -74,7 +76,12 @@ pub(super) async fn page(
     Ok(sheet.shown(desk, clerk))
 }
 
-async fn facts(desk: &Desk, clerk: &Clerk, person: &Person) -> Result<Element, Stop> {
+async fn facts(
+    desk: &Desk,
+    clerk: &Clerk,
+    person: &Person,
+    known: &Known,
+) -> Result<Element, Stop> {
     let words = &WORDS.person;
     let summary = &person.summary;
     let mut rows: Vec<(&'static str, Node)> = vec![
@@ -91,6 +98,7 @@ async fn facts(desk: &Desk, clerk: &Clerk, person: &Person) -> Result<Element, S
         let emails: Vec<String> = emails.into_iter().map(|email| email.address).collect();
         rows.push((words.emails, emails.join(", ").into()));
     }
+    rows.extend(person_more::facts(clerk, known));
     if clerk.may(Right::ListFiles) {
         let order = media::Order::NewestFirst;
         let by = clerk.by();
@@ -193,7 +201,12 @@ fn act_form(clerk: &Clerk, user_id: &str, verb: &str, fields: Vec<Element>, text
         .has(button(text))
 }
 
-async fn acts(desk: &Desk, clerk: &Clerk, person: &Person) -> Result<Vec<Element>, Stop> {
+async fn acts(
+    desk: &Desk,
+    clerk: &Clerk,
+    person: &Person,
+    known: &Known,
+) -> Result<Vec<Element>, Stop> {
     let summary = &person.summary;
     let user_id = summary.user_id.as_str();
     let is_closed = summary.account.deactivated_at.is_some();
@@ -225,6 +238,7 @@ async fn acts(desk: &Desk, clerk: &Clerk, person: &Person) -> Result<Vec<Element
     if clerk.may(Right::ChangeRoles) {
         acts.push(roles_act(clerk, person));
     }
+    acts.extend(person_more::acts(clerk, user_id, known));
     if clerk.may(Right::ResetSecondFactor)
         && desk
             .actions
@@ -236,16 +250,8 @@ async fn acts(desk: &Desk, clerk: &Clerk, person: &Person) -> Result<Vec<Element
         acts.push(parts::act(words.factor, words.factor_how, form, true));
     }
     if clerk.may(Right::DeactivatePerson) {
-        let erase = element("label")
-            .with("class", "check")
-            .has(
-                element("input")
-                    .with("type", "checkbox")
-                    .with("name", "erase")
-                    .with("value", "1"),
-            )
-            .has(words.erase);
-        let fields = vec![parts::typed_name("close-typed", name), erase];
+        let mut fields = vec![parts::typed_name("close-typed", name)];
+        fields.extend(person_more::closing_fields(desk, clerk, user_id).await?);
         let form = act_form(clerk, user_id, "close", fields, words.close);
         acts.push(parts::act(words.close, words.close_how, form, true));
     }

@@ -13,6 +13,7 @@ use super::{
     parts::{self, path},
     people::{refused, shown_once},
     person::page,
+    person_more,
     session::{Clerk, Fields, Filled},
 };
 use crate::{html::Element, texts::fill, words::WORDS};
@@ -38,7 +39,17 @@ async fn act(
             done.await.map(|()| serde_json::Value::Null)
         }
         verb => {
-            let wish = wish(verb, &user, &fields)?;
+            let about = match person_more::wish(verb, &user, &fields) {
+                Ok(about) => about,
+                Err(wrong) => {
+                    let note = (StatusCode::BAD_REQUEST, parts::wrong(wrong));
+                    return page(&desk, &clerk, &user, Some(note)).await;
+                }
+            };
+            let wish = match about {
+                Some(about) => Administration::People { about },
+                None => wish(verb, &user, &fields)?,
+            };
             desk.actions.administer(&by, wish).await
         }
     };
@@ -90,10 +101,6 @@ fn wish(verb: &str, user: &str, fields: &Fields) -> Result<Administration, Stop>
         "suspend" => restrain(Restraint::Suspension, true),
         "unsuspend" => restrain(Restraint::Suspension, false),
         "second-factor" => Administration::ResetSecondFactor { user },
-        "close" => Administration::DeactivateUser {
-            user,
-            erase: fields.text("erase") == "1",
-        },
         "role" => {
             let (has, role) = match fields.text("role").split_once(' ') {
                 Some(("give", role)) => (true, role),

@@ -1,6 +1,6 @@
 //! One room: what it says of itself, who is in it, and what can be done.
 
-use actions::Right;
+use actions::{AdministrationError, Right};
 use axum::response::Response;
 use http::{Method, StatusCode};
 use rooms::RoomOverview;
@@ -13,6 +13,7 @@ use super::{
     layout::Sheet,
     parts::{self, Field, ROWS, badge, button, code, form, hidden, link, path},
     people::refused,
+    room_more,
     rooms::called,
     session::{Clerk, Fields, Filled},
 };
@@ -49,17 +50,17 @@ async fn page(
 ) -> Result<Response, Stop> {
     let by = clerk.by();
     let overview = desk.actions.room_overview(&by, room).await?;
-    let room_id = room_id(&overview.room_id)?;
-    let blocked = desk.actions.blocked(&by, &room_id).await?.is_some();
+    let is_open = room_more::is_open(desk, clerk, &overview.room_id).await?;
     let name = overview.name.as_deref();
     let title = called(name, overview.canonical_alias.as_deref(), &overview.room_id);
     let status = note.as_ref().map_or(StatusCode::OK, |(status, _)| *status);
     let mut sheet = Sheet::new("rooms", title)
         .status(status)
         .has_all(note.map(|(_, note)| note))
-        .has(facts(&overview, blocked))
+        .has(facts(&overview, is_open))
         .has(members_card(desk, clerk, &overview.room_id, after).await?);
-    let acts = acts(clerk, &overview, blocked);
+    let mut acts = acts(clerk, &overview);
+    acts.extend(room_more::acts(desk, clerk, &overview, is_open)?);
     if !acts.is_empty() {
         sheet = sheet.has(parts::card(WORDS.room.acts).has_all(acts));
     }
@@ -71,7 +72,7 @@ fn room_id(text: &str) -> Result<OwnedRoomId, Stop> {
     parsed.map_err(|_| ApiError::not_found(WORDS.room.no_room).into())
 }
 
-fn facts(overview: &RoomOverview, blocked: bool) -> Element {
+fn facts(overview: &RoomOverview, is_open: bool) -> Element {
     let words = &WORDS.room;
     let text = |text: &Option<String>| Node::from(text.clone().unwrap_or_default());
     let yes = |is: bool| Node::from(if is { words.yes } else { words.no });
@@ -91,9 +92,7 @@ fn facts(overview: &RoomOverview, blocked: bool) -> Element {
         (words.published, yes(overview.is_published)),
         (words.version, overview.version.clone().into()),
     ];
-    if blocked {
-        rows.push((words.state, badge("bad", WORDS.rooms.blocked).into()));
-    }
+    rows.extend(room_more::facts(overview, is_open));
     if let Some(room) = &overview.replaced_by {
         rows.push((words.replaced, code(room).into()));
     }
@@ -163,7 +162,7 @@ fn remove(clerk: &Clerk, room: &str, user_id: &str, index: usize) -> Element {
     parts::act(words.remove, words.remove_how, form, true)
 }
 
-fn acts(clerk: &Clerk, overview: &RoomOverview, blocked: bool) -> Vec<Element> {
+fn acts(clerk: &Clerk, overview: &RoomOverview) -> Vec<Element> {
     let words = &WORDS.room;
     let room = overview.room_id.as_str();
     let with_person = |verb: &str, text: &str| {
@@ -193,14 +192,14 @@ fn acts(clerk: &Clerk, overview: &RoomOverview, blocked: bool) -> Vec<Element> {
         acts.push(parts::act(words.take_over, words.take_over_how, form, true));
     }
     if clerk.may(Right::BlockRoom) {
-        let (verb, text, how) = match blocked {
+        let (verb, text, how) = match overview.is_blocked {
             false => ("block", words.block, words.block_how),
             true => ("unblock", words.unblock, words.unblock_how),
         };
         let form = form(clerk.form(), &path("rooms", room, &format!("/{verb}")))
             .has(parts::reason("block-reason"))
             .has(button(text));
-        acts.push(parts::act(text, how, form, !blocked));
+        acts.push(parts::act(text, how, form, !overview.is_blocked));
     }
     acts
 }
@@ -215,10 +214,25 @@ async fn act(
         let note = (StatusCode::BAD_REQUEST, parts::wrong(WORDS.acts.no_reason));
         return page(&desk, &clerk, &room, None, Some(note)).await;
     }
+    if room_more::is_typed(&verb) && fields.text("typed") != room {
+        let note = (StatusCode::BAD_REQUEST, parts::wrong(WORDS.acts.other_name));
+        return page(&desk, &clerk, &room, None, Some(note)).await;
+    }
     let by = clerk.because(fields.text("reason"));
+    match room_more::wish(&verb, &room, &fields) {
+        Ok(None) => {}
+        Err(wrong) => {
+            let note = (StatusCode::BAD_REQUEST, parts::wrong(wrong));
+            return page(&desk, &clerk, &room, None, Some(note)).await;
+        }
+        Ok(Some(wish)) => {
+            let done = desk.actions.administer(&by, wish).await.map(drop);
+            return answer(&desk, &clerk, (&room, &verb), done).await;
+        }
+    }
     let typed = fields.text("user");
     let user: Option<OwnedUserId> = desk.accounts.typed_user_id(typed);
-    let unknown = || actions::AdministrationError::UnknownUser(typed.to_owned());
+    let unknown = || AdministrationError::UnknownUser(typed.to_owned());
     let done = match (verb.as_str(), user) {
         ("block" | "unblock", _) => {
             let room_id = room_id(&room)?;
@@ -240,11 +254,22 @@ async fn act(
             .map(drop),
         _ => return Err(ApiError::not_found(WORDS.failures.not_found).into()),
     };
+    answer(&desk, &clerk, (&room, &verb), done).await
+}
+
+/// What is shown of something that was done, begun, or refused.
+async fn answer(
+    desk: &Desk,
+    clerk: &Clerk,
+    (room, verb): (&str, &str),
+    done: Result<(), AdministrationError>,
+) -> Result<Response, Stop> {
     match done {
-        Ok(()) => Ok(see_other(&path("rooms", &room, "?done=1"))),
+        Ok(()) if room_more::is_long(verb) => Ok(see_other("/console/moderation?done=1")),
+        Ok(()) => Ok(see_other(&path("rooms", room, "?done=1"))),
         Err(error) => {
             let note = refused(error)?;
-            page(&desk, &clerk, &room, None, Some(note)).await
+            page(desk, clerk, room, None, Some(note)).await
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The list of rooms.
 
-use actions::Right;
+use actions::{AbandonedRoom, Right};
 use axum::response::Response;
 use http::Method;
+use model::RoomSerial;
 use rooms::ListedRoom;
 use web::{Part, Routes};
 
@@ -13,12 +14,19 @@ use super::{
     parts::{self, ROWS, link, path},
     session::{Clerk, Fields},
 };
-use crate::{html::Element, pages::in_query, words::WORDS};
+use crate::{
+    html::{Element, element},
+    pages::in_query,
+    words::WORDS,
+};
 
 const HERE: &str = "/console/rooms";
+const ABANDONED: &str = "/console/abandoned-rooms";
 
 pub(super) fn routes() -> Routes<Desk> {
-    Routes::new().plain(Method::GET, HERE, list)
+    Routes::new()
+        .plain(Method::GET, HERE, list)
+        .plain(Method::GET, ABANDONED, abandoned)
 }
 
 /// `GET /console/rooms`
@@ -43,7 +51,42 @@ async fn list(Part(desk): Part<Desk>, clerk: Clerk, query: Fields) -> Result<Res
         true => sheet.has(parts::hint(words.none)),
         false => sheet.has(table(&found.rows)),
     };
+    let to = element("p").has(link(ABANDONED, words.abandoned));
+    let sheet = sheet.has_all(parts::next_page(next)).has(to);
+    Ok(sheet.shown(&desk, &clerk))
+}
+
+/// `GET /console/abandoned-rooms`
+async fn abandoned(Part(desk): Part<Desk>, clerk: Clerk, query: Fields) -> Result<Response, Stop> {
+    let words = &WORDS.rooms;
+    let after = query.text("after").parse().ok().map(RoomSerial);
+    let found = desk
+        .actions
+        .abandoned_rooms(&clerk.by(), after, ROWS)
+        .await?;
+    let next = found.last().filter(|_| found.len() == ROWS);
+    let next = next.map(|last| format!("{ABANDONED}?after={}", last.room.0));
+    let sheet = Sheet::new("rooms", words.abandoned).lead(words.abandoned_how);
+    let sheet = match found.is_empty() {
+        true => sheet.has(parts::hint(words.none)),
+        false => sheet.has(abandoned_table(&found)),
+    };
     Ok(sheet.has_all(parts::next_page(next)).shown(&desk, &clerk))
+}
+
+fn abandoned_table(rooms: &[AbandonedRoom]) -> Element {
+    let words = &WORDS.rooms;
+    let rows = rooms.iter().map(|room| {
+        let name = called(room.name.as_deref(), None, &room.room_id);
+        let states = [(room.is_frozen, "warn", words.frozen)];
+        vec![
+            link(&path("rooms", &room.room_id, ""), name).into(),
+            room.joined.to_string().into(),
+            parts::badges(parts::marks(states)),
+        ]
+    });
+    let heads = [words.name, words.members, words.state];
+    parts::table(words.abandoned, &heads, rows.collect())
 }
 
 /// What a room is called.
