@@ -170,6 +170,9 @@ async fn every_page_can_be_read_at_a_desk_and_on_a_phone() {
     browser.examine(UNFOLD).await;
     axe::check(&browser, "room").await;
     look(&browser, "console-room-unfolded").await;
+    browser.on_phone().await;
+    look(&browser, "console-room-unfolded-phone").await;
+    browser.at_desk().await;
     browser.open(&address(&server, "people/anna.berg")).await;
     browser.examine(UNFOLD).await;
     look(&browser, "console-person-unfolded").await;

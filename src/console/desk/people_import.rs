@@ -79,8 +79,7 @@ fn page(
     let form = form(clerk.form(), HERE)
         .has(table)
         .has(parts::reason("reason"))
-        .has(check)
-        .has(apply);
+        .has(side_by_side([check, apply]));
     let sheet = Sheet::new("people", words.title)
         .lead(words.lead)
         .status(status)
@@ -88,6 +87,10 @@ fn page(
         .has(parts::card(words.table).has(form))
         .has(parts::hint(words.longer));
     Ok(sheet.shown(desk, clerk))
+}
+
+fn side_by_side(buttons: [Element; 2]) -> Element {
+    element("div").with("class", "files").has_all(buttons)
 }
 
 /// `POST /console/import`
@@ -171,7 +174,7 @@ fn report(rows: &[RowReport], kind: &str, text: &str) -> Element {
     let heads = [words.line, words.person, words.outcome];
     parts::card(words.report)
         .with("role", "status")
-        .has(element("p").has(badge(kind, text)))
+        .has(element("p").has(parts::badges([badge(kind, text)])))
         .has(parts::table(words.report, &heads, rows.collect()))
 }
 
@@ -189,8 +192,10 @@ fn invite_form(clerk: &Clerk, rows: &[RowReport], reason: &str) -> Option<Elemen
         .has(parts::hint(&fill(words.uninvited, &[("count", &count)])))
         .has(hidden("users", &users.join(",")))
         .has(hidden("reason", reason))
-        .has(way(words.print, "paper"))
-        .has(way(words.mail, "mail").with("class", "quiet"));
+        .has(side_by_side([
+            way(words.print, "paper"),
+            way(words.mail, "mail").with("class", "quiet"),
+        ]));
     Some(form)
 }
 
