@@ -154,7 +154,8 @@ impl Actions {
         metrics: &Metrics,
     ) -> Self {
         rooms.ask_policy_servers(Arc::new(policy_servers::PolicyServers(peers.clone())));
-        let lists = rooms.clone();
+        // Not the rooms, which ask the peers: each would keep the other.
+        let lists = rooms.ban_lists().clone();
         peers.shun(Arc::new(move |server: &ServerName| {
             lists.is_unwanted_server(server)
         }));

@@ -10,7 +10,9 @@ use ruma_common::{OwnedServerName, ServerName};
 use runtime::{Clock, Stop};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use store::{Consumer, Position, Read, Snapshot, Store, StoreError, Value as _, records_after};
+use store::{
+    Consumer, Position, Read, Snapshot, Store, StoreError, Value as _, has_consumed, records_after,
+};
 
 use crate::{Act, Deed, Verb, record};
 
@@ -51,6 +53,15 @@ pub async fn follow(store: Store, server_name: OwnedServerName, clock: Clock, st
     }
 }
 
+/// Whether everything up to `position` that is for the trail to tell stands in it, if somebody
+/// follows the log at all: what it tells of must not be removed before.
+///
+/// # Errors
+/// If the database fails.
+pub fn has_followed(view: &Snapshot, position: Position) -> Result<bool, StoreError> {
+    has_consumed(view, NAME, position)
+}
+
 async fn run(
     store: &Store,
     server_name: &ServerName,
@@ -64,6 +75,11 @@ async fn run(
         let read = move |view: &Snapshot| gather(view, from, &own);
         let gathered: Gathered = store.read(read).await?;
         let Some(position) = gathered.position else {
+            if consumer.position() > stored {
+                // Who waits for the trail to have come so far need not wait for more to tell.
+                consumer.store().await?;
+                stored = consumer.position();
+            }
             tokio::select! {
                 () = stop.stopped() => {}
                 () = consumer.changed() => tokio::time::sleep(GATHER).await,

@@ -30,7 +30,7 @@ mod tests;
 pub use entry::{Act, Deed, Entry, Who};
 pub use export::{CheckedFile, FileError, check_file, statement};
 pub use failures::Failures;
-pub use follow::{begin, follow};
+pub use follow::{begin, follow, has_followed};
 pub use search::{Filter, Found, find, line, lines_after};
 pub use trail::{head, hexadecimal, parse_hash, record};
 pub use verb::Verb;

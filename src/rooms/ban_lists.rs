@@ -15,9 +15,9 @@ use model::{
     tables::{self, BAN_LIST, STATE_BY_ROOM},
 };
 use parking_lot::Mutex;
-use ruma_common::{CanonicalJsonValue, RoomId, ServerName, UserId};
+use ruma_common::{CanonicalJsonValue, OwnedServerName, RoomId, ServerName, UserId};
 use serde::Deserialize;
-use store::{Latest, Position, Read, StoreError};
+use store::{Latest, Position, Read, Store, StoreError};
 
 use crate::{AppendError, NewEvent, Rooms, Sender, staging::Staging};
 
@@ -126,9 +126,61 @@ struct Kept {
     rules: Arc<Rules>,
 }
 
-/// What is kept in memory of the lists.
-#[derive(Default)]
-pub(crate) struct BanLists(Mutex<Option<Kept>>);
+/// The rules of all ban lists that this server heeds, kept in memory. Clones share them.
+#[derive(Clone)]
+pub struct BanLists {
+    store: Store,
+    own: OwnedServerName,
+    kept: Arc<Mutex<Option<Kept>>>,
+}
+
+impl BanLists {
+    pub(crate) fn new(store: Store, own: OwnedServerName) -> Self {
+        Self {
+            store,
+            own,
+            kept: Arc::default(),
+        }
+    }
+
+    fn rules(&self) -> Result<Arc<Rules>, StoreError> {
+        let mut kept = self.kept.lock();
+        if let Some(kept) = &*kept {
+            let lists = kept.lists.iter().map(|room| room_scope(*room));
+            let scopes: Vec<_> = lists.chain([ban_lists_scope()]).collect();
+            if !self.store.any_changed_since(&scopes, kept.at) {
+                return Ok(kept.rules.clone());
+            }
+        }
+        let view = self.store.snapshot();
+        let mut rules = Rules::default();
+        let lists = ban_lists(&view)?;
+        for rule in lists.iter().flat_map(|list| &list.rules) {
+            rules.add(rule.clone());
+        }
+        let rules = Arc::new(rules);
+        *kept = Some(Kept {
+            at: view.position(),
+            lists: lists.iter().map(|list| list.room).collect(),
+            rules: rules.clone(),
+        });
+        Ok(rules)
+    }
+
+    /// Whether a ban list names a server. This one is always wanted.
+    pub fn is_unwanted_server(&self, server: &ServerName) -> bool {
+        if server == self.own {
+            return false;
+        }
+        match self.rules() {
+            Ok(rules) => rules.find(Subject::Server, server.host()).is_some(),
+            Err(error) => {
+                log::error!("the ban lists cannot be read: {error}");
+                false
+            }
+        }
+    }
+}
 
 /// A ban list that this server heeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,29 +261,9 @@ fn rules_of(view: &impl Read, room: RoomSerial) -> Result<Vec<BanRule>, StoreErr
 }
 
 impl Rooms {
-    fn ban_rules(&self) -> Result<Arc<Rules>, StoreError> {
-        let store = &self.inner.store;
-        let mut kept = self.inner.ban_lists.0.lock();
-        if let Some(kept) = &*kept {
-            let lists = kept.lists.iter().map(|room| room_scope(*room));
-            let scopes: Vec<_> = lists.chain([ban_lists_scope()]).collect();
-            if !store.any_changed_since(&scopes, kept.at) {
-                return Ok(kept.rules.clone());
-            }
-        }
-        let view = store.snapshot();
-        let mut rules = Rules::default();
-        let lists = ban_lists(&view)?;
-        for rule in lists.iter().flat_map(|list| &list.rules) {
-            rules.add(rule.clone());
-        }
-        let rules = Arc::new(rules);
-        *kept = Some(Kept {
-            at: view.position(),
-            lists: lists.iter().map(|list| list.room).collect(),
-            rules: rules.clone(),
-        });
-        Ok(rules)
+    /// The rules of ban lists, for who must not hold the rooms: those who know other servers.
+    pub fn ban_lists(&self) -> &BanLists {
+        &self.inner.ban_lists
     }
 
     /// The rule of a ban list by which a user is not wanted: it names them, or their server.
@@ -239,7 +271,7 @@ impl Rooms {
     /// # Errors
     /// If the database fails.
     pub fn unwanted_user(&self, user_id: &UserId) -> Result<Option<Arc<BanRule>>, StoreError> {
-        let rules = self.ban_rules()?;
+        let rules = self.inner.ban_lists.rules()?;
         if let Some(rule) = rules.find(Subject::User, user_id.as_str()) {
             return Ok(Some(rule));
         }
@@ -254,21 +286,11 @@ impl Rooms {
     /// # Errors
     /// If the database fails.
     pub fn unwanted_room(&self, room_id: &RoomId) -> Result<Option<Arc<BanRule>>, StoreError> {
-        Ok(self.ban_rules()?.find(Subject::Room, room_id.as_str()))
-    }
-
-    /// Whether a ban list names a server. This one is always wanted.
-    pub fn is_unwanted_server(&self, server: &ServerName) -> bool {
-        if server == self.inner.server_name {
-            return false;
-        }
-        match self.ban_rules() {
-            Ok(rules) => rules.find(Subject::Server, server.host()).is_some(),
-            Err(error) => {
-                log::error!("the ban lists cannot be read: {error}");
-                false
-            }
-        }
+        Ok(self
+            .inner
+            .ban_lists
+            .rules()?
+            .find(Subject::Room, room_id.as_str()))
     }
 
     /// Refuses somebody who wants into a room, or is invited there, if a ban list names them or

@@ -113,7 +113,7 @@ pub use background::{
     Boundary, RoomTask, WantedRedaction, WantedRemoval, WantedShrinking, is_purged, room_task,
     room_tasks,
 };
-pub use ban_lists::{BanList, BanRule, Subject, ban_lists};
+pub use ban_lists::{BanList, BanLists, BanRule, Subject, ban_lists};
 pub use client_event::{ClientEvent, EventBody, load_events};
 pub use completing::Completion;
 pub use create::{CreateRoom, Preset};
@@ -234,7 +234,7 @@ struct Inner {
     events: event_cache::EventCache,
     identities: identities::Identities,
     directory: directory_order::DirectoryOrder,
-    ban_lists: ban_lists::BanLists,
+    ban_lists: BanLists,
     room_names: room_names::RoomNames,
     ignored: ignored::IgnoredCache,
     /// The transaction ids of events below this serial are forgotten already.
@@ -269,7 +269,7 @@ impl Rooms {
                 events: event_cache::EventCache::default(),
                 identities: identities::Identities::default(),
                 directory: directory_order::DirectoryOrder::default(),
-                ban_lists: ban_lists::BanLists::default(),
+                ban_lists: BanLists::new(store.clone(), server_name.clone()),
                 room_names: room_names::RoomNames::default(),
                 ignored: ignored::IgnoredCache::default(),
                 forgotten: AtomicU64::new(0),

@@ -18,7 +18,7 @@ use crate::{
     options::{Encryption, Marking, RoomsOptions},
     profile, room_content,
     rows::Extra,
-    rules::{ENCRYPTION, Wanted},
+    rules::{ENCRYPTION, Wanted, is_external},
     send::last,
     staging::Staging,
 };
@@ -216,7 +216,7 @@ fn kept_out(
             continue;
         };
         let is_out = match rooms.is_local(&user_id) {
-            true => !marking.external_members && accounts::standing(latest, user)?.is_guest,
+            true => !marking.external_members && is_external(latest, user)?,
             false => !marking.federation,
         };
         if is_out {

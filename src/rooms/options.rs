@@ -43,7 +43,7 @@ runtime::options! {
         pub name: String = String::new(),
         /// Whether people of other servers may be in such rooms.
         pub federation: bool = true,
-        /// Whether guests may be.
+        /// Whether guests and partners may be.
         pub external_members: bool = true,
         /// Whether such rooms may stand in the public directory, and be open to everybody.
         pub public: bool = true,
@@ -61,7 +61,7 @@ runtime::options! {
         pub made_by: MadeBy = MadeBy::Everybody,
         /// Whether people of other servers may be in them.
         pub federation: bool = true,
-        /// Whether guests may be.
+        /// Whether guests and partners may be.
         pub external_members: bool = true,
         /// Whether they may stand in the public directory, and be open to everybody.
         pub public: bool = true,

@@ -4,7 +4,7 @@
 //! What the server's own people do is refused with a reason in words; what people of other servers
 //! want is refused where they ask this server, or not shown.
 
-use model::{ClosedRoomRecord, Membership, RoomSerial, tables};
+use model::{ClosedRoomRecord, Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, UserId};
 use store::{Latest, Read, StoreError};
 
@@ -176,8 +176,10 @@ fn member_keeps(
     if !wanted.federation && !rooms.is_local(&target) {
         return Err(wanted.refuses("take nobody of other servers"));
     }
-    if !wanted.external_members && is_external(latest, &target)? {
-        return Err(wanted.refuses("take no guests"));
+    let user = user_serial(latest, target.as_str())?;
+    let is_external = user.map_or(Ok(false), |user| is_external(latest, user))?;
+    if !wanted.external_members && is_external {
+        return Err(wanted.refuses("take neither guests nor partners"));
     }
     let most = wanted.rule.map_or(0, |rule| rule.members_max);
     let is_counted = before == Some(Membership::Invite);
@@ -190,12 +192,9 @@ fn member_keeps(
     Ok(())
 }
 
-/// Whether somebody is of this server and still an outsider: a guest.
-fn is_external(latest: &Latest, user_id: &UserId) -> Result<bool, StoreError> {
-    match user_serial(latest, user_id.as_str())? {
-        Some(user) => Ok(accounts::standing(latest, user)?.is_guest),
-        None => Ok(false),
-    }
+/// Whether somebody of this server is still an outsider: a guest or a partner.
+pub(crate) fn is_external(latest: &Latest, user: UserSerial) -> Result<bool, StoreError> {
+    Ok(accounts::standing(latest, user)?.is_guest || accounts::is_partner(latest, user)?)
 }
 
 /// What kind of room it is.

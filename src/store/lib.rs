@@ -49,7 +49,7 @@ pub use disk::DiskUse;
 pub use error::{DecodeError, OpenError, StoreError};
 pub use internals::Internals;
 pub use key::{Key, Position, Prefix};
-pub use log::{Consumer, LogRecord, records_after, trim};
+pub use log::{Consumer, LogRecord, has_consumed, records_after, trim};
 pub use read::{Latest, Read, Scan, Snapshot, Source, Walker};
 pub use space::{DatabaseOptions, Space};
 pub use store::Store;

@@ -223,6 +223,24 @@ pub fn records_after(
         .collect()
 }
 
+/// Whether the consumer of that name, if there is one, is done with everything up to `position`.
+///
+/// # Errors
+/// If the database fails.
+pub fn has_consumed(view: &Snapshot, name: &str, position: Position) -> Result<bool, StoreError> {
+    let Some(cursor) = view.get(&CURSOR_BY_CONSUMER, &name.to_owned())? else {
+        return Ok(true);
+    };
+    let next = view
+        .scan_from(&LOG_BY_POSITION, &(), &Position(cursor.0 + 1))
+        .next();
+    // Not every commit leaves a record.
+    Ok(match next {
+        None => true,
+        Some(row) => row?.0 > position,
+    })
+}
+
 fn check(view: &impl Read, cursor: Position) -> Result<(), StoreError> {
     if cursor < trimmed(view)? {
         return Err(StoreError::Trimmed(cursor.0));
@@ -304,6 +322,7 @@ fn trim_step(
     }
     Ok((found, false))
 }
+
 /// Writes the rows that were made of records, and that a consumer is done with these.
 fn done_with(
     name: String,

@@ -77,6 +77,7 @@ async fn what_is_done_to_people_is_told_with_who_where_and_why() {
             json!(["person.lock", "operator", true, false]),
             json!(["person.suspension", "operator", false, true]),
             json!(["person.password", "operator", null, { "signed_out": true }]),
+            json!(["person.closing", "operator", null, { "erase": false, "hands_over": true, "to": null }]),
             json!(["person.deactivated", "operator", { "roles": [] }, { "erased": false }]),
         ]
     );

@@ -732,6 +732,7 @@ async fn rooms_are_looked_at_and_the_register_answers() {
     let page = auditor
         .open(&format!("/console/register?room={room}"))
         .await;
+    // An id may be broken before its server's name.
     page.shows(
         200,
         &["@anna:<wbr>localhost", "@auditor:<wbr>localhost", "creator"],

@@ -72,7 +72,7 @@ async fn a_partner_comes_only_where_partners_may() {
             &server.cairn_json(&["partner", "rooms"])["rooms"],
             "room_id"
         ),
-        [room.clone()]
+        [&*room]
     );
     boss.act_on("invite", &room, &paul).await.ok();
     paul.join(&room).await;

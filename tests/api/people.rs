@@ -1,7 +1,7 @@
 //! People beyond their accounts: imported from tables, invited, ended and renewed, put into
 //! rooms by department, partners, limits of their own, closed with a handover.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use harness::{PASSWORD, Server, User, eventually};
 use reqwest::Method;
@@ -18,7 +18,7 @@ fn table(server: &Server, name: &str, text: &str) -> PathBuf {
     path
 }
 
-fn import(server: &Server, file: &PathBuf, more: &[&str]) -> Value {
+fn import(server: &Server, file: &Path, more: &[&str]) -> Value {
     let mut words = vec!["user", "import", file.to_str().unwrap()];
     words.extend(more);
     server.cairn_json(&words)

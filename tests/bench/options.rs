@@ -65,7 +65,7 @@ pub(crate) enum Measure {
 }
 
 impl Measure {
-    const ALL: [(&'static str, Self); 26] = [
+    const ALL: [(&'static str, Self); 27] = [
         ("sends-in-many-rooms", Self::SendsInManyRooms),
         ("sends-in-one-room", Self::SendsInOneRoom),
         ("one-sender", Self::OneSender),

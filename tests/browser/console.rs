@@ -92,7 +92,7 @@ async fn sign_in(browser: &Browser, server: &Server) {
     set_up(browser).await;
 }
 
-/// Sets codes up, behind the first password.
+/// Sets up codes from an app, for who has given the password for the first time.
 async fn set_up(browser: &Browser) {
     assert_eq!(
         browser.title().await,

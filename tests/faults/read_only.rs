@@ -126,7 +126,11 @@ async fn a_file_system_that_turns_read_only_loses_nothing() {
     let page = format!("v3/rooms/{}/messages?dir=b&limit=100", escape(&room));
     let shown = user.get(page).await.ok();
     let shown = harness::event_ids(shown["chunk"].as_array().expect("events"));
-    assert!(acknowledged.iter().all(|event| shown.contains(&event.as_str())));
+    assert!(
+        acknowledged
+            .iter()
+            .all(|event| shown.contains(&event.as_str()))
+    );
 
     server.kill9();
     mount.again();

@@ -167,7 +167,7 @@ async fn each_has_the_others_files_and_pictures() {
         assert_eq!(status, 200, "{kind}");
         assert!(kind.starts_with("image/"), "{kind}");
         assert_eq!(size(&got), (96, 96));
-        let nothing = file.replace(|letter: char| letter == '/', "/no");
+        let nothing = file.replace('/', "/no");
         let (status, ..) = fetch(other, &format!("v1/media/download/{nothing}")).await;
         assert_eq!(status, 404);
     }

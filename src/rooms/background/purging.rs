@@ -177,6 +177,7 @@ fn delete_rows_of_room(batch: &mut Batch, room: RoomSerial) {
     batch.delete(&tables::COMPLETED_BY_ROOM, &room);
     batch.delete(&tables::BAN_LIST, &room);
     batch.delete(&tables::DIRECT_ROOM, &room);
+    batch.delete(&tables::OPENED_ROOM, &room);
     batch.delete_prefix(&tables::EVENT_BY_PLACE, &of);
     batch.delete_prefix(&tables::CHANGE_BY_ROOM, &of);
     batch.delete_prefix(&tables::DEVICE_CHANGE_BY_ROOM, &of);

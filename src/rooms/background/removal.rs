@@ -6,7 +6,7 @@ use std::time::Duration;
 use audit::{Act, Deed, Verb};
 use model::{
     ClosedRoomRecord, EventSerial, Membership, RemovalStage, RoomRemoval, RoomSerial,
-    RoomTaskRecord, RoomWork, UserSerial,
+    RoomTaskRecord, RoomWork, UserSerial, room_scope,
     tables::{
         ALIAS_BY_ROOM, BLOCKED_ROOM, CLOSED_ROOM, EVENT_BY_PLACE, HEAD_BY_ROOM, MEMBER_BY_ROOM,
         ROOM_BY_ID, ROOM_TASK_BY_ID, SERVER_BY_ROOM, WAITING_ROOM_BY_SERVER,
@@ -261,8 +261,16 @@ impl Rooms {
         let room = removal.room;
         let now = self.inner.clock.now().0;
         let since = until.saturating_sub(TELLING);
-        let read = move |view: &Snapshot| waits(view, room);
-        let has_others: Option<bool> = self.inner.store.read(read).await?;
+        let changed_at = self.inner.store.newest_change(room_scope(room));
+        let read = move |view: &Snapshot| {
+            Ok::<_, StoreError>((waits(view, room)?, audit::has_followed(view, changed_at)?))
+        };
+        let (has_others, is_told): (Option<bool>, bool) = self.inner.store.read(read).await?;
+        // The audit trail reads the events of which it tells.
+        if !is_told {
+            tokio::time::sleep(LOOK).await;
+            return Ok(record);
+        }
         let is_early = now < since + TELLING_AT_LEAST;
         let waits = has_others.is_some_and(|waits| waits || is_early);
         // A clock that was set back does not keep the room for ever.
