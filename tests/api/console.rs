@@ -364,6 +364,13 @@ async fn each_role_opens_its_own_pages_and_no_others() {
                 false => assert_eq!(page.status, 403, "{role} {path}: {page:?}"),
             }
         }
+        // Who comes next is not told that it is being done already.
+        harness::eventually("what was begun is done", 30, async || {
+            let tasks = server.cairn_json(&["room", "purge-status"]).to_string();
+            let goes_on = ["waiting", "active"].iter().any(|it| tasks.contains(it));
+            (!goes_on).then_some(())
+        })
+        .await;
     }
 }
 
