@@ -29,8 +29,6 @@ help: ## List these targets
 run: build ## Run a server on 127.0.0.1:8008; its data stays in ./data
 	@test -e $(DATA)/cairn.toml || $(CAIRN) init --config $(DATA)/cairn.toml \
 		--server-name localhost --data-dir store --listen $(ADDRESS) --administrator admin
-	@grep -q '"admin"' $(DATA)/cairn.toml || \
-		sed -i 's/"client", "metrics"/"client", "admin", "metrics"/' $(DATA)/cairn.toml
 	@echo
 	@$(CAIRN) invite create --config $(DATA)/cairn.toml
 	@echo

@@ -227,8 +227,10 @@ impl Plan {
     }
 
     fn listeners(&self) -> Vec<String> {
+        // The console is there from the first day, for whoever has a second factor.
         let plain = |address: SocketAddr| {
-            format!("\n[[listener]]\naddress = \"{address}\"\nserves = [\"client\", \"metrics\"]\n")
+            let serves = r#"["client", "admin", "metrics"]"#;
+            format!("\n[[listener]]\naddress = \"{address}\"\nserves = {serves}\n")
         };
         if self.tls == TlsKind::Proxy {
             return vec![plain(self.listen.unwrap_or(NEAR))];
