@@ -20,9 +20,8 @@ use crate::{
 /// How pages look. It stands in each of them: one request, nothing to cache.
 const STYLE: &str = include_str!("style.css");
 
-/// What goes with every page besides its policy.
-const HEADERS: [(HeaderName, &str); 8] = [
-    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+/// What goes with every page and file besides its policy and its type.
+const HEADERS: [(HeaderName, &str); 7] = [
     // A page's address may hold a token, and its form what was typed.
     (header::CACHE_CONTROL, "no-store"),
     // Within our own site it stays, so that browsers tell us the form's origin.
@@ -121,7 +120,7 @@ impl IntoResponse for Page {
         let mut response = cause.map_or_else(Response::default, IntoResponse::into_response);
         *response.status_mut() = status;
         *response.body_mut() = Body::from(document(&title, STYLE, content));
-        guard(response.headers_mut());
+        guard_page(response.headers_mut());
         if let Some(policy) =
             leads_to.and_then(|origin| HeaderValue::try_from(policy(&origin)).ok())
         {
@@ -135,18 +134,25 @@ impl IntoResponse for Page {
 /// The answer that leads on to `location`, which holds no secret, with `GET`.
 pub(crate) fn see_other(location: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
-    guard(response.headers_mut());
+    guard_page(response.headers_mut());
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
 }
 
-fn guard(headers: &mut HeaderMap) {
+fn guard_page(headers: &mut HeaderMap) {
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    guard(headers, POLICY.clone());
+}
+
+/// Keeps a page or a file to itself, under this policy.
+pub(crate) fn guard(headers: &mut HeaderMap, policy: HeaderValue) {
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
 }
 
 /// A whole document.

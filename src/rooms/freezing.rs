@@ -16,6 +16,7 @@ use crate::{
     append::Plan,
     create::{level, object},
     membership::member_event,
+    overview::levels_of,
     profile, room_content,
     rows::Extra,
     staging::Staging,
@@ -401,16 +402,7 @@ fn sender(user_id: OwnedUserId, user: UserSerial) -> Sender {
 
 /// Whether somebody is in a room who may change its power levels.
 fn has_administrator(view: &Snapshot, room: RoomSerial) -> Result<bool, StoreError> {
-    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
-        return Ok(true);
-    };
-    let Ok(create) = crate::client_event::load_event(view, record.create_event) else {
-        return Ok(true);
-    };
-    let key = (room, POWER_LEVELS.to_owned(), String::new());
-    let event = view.get(&tables::STATE_BY_ROOM, &key)?;
-    let event = event.and_then(|serial| crate::client_event::load_event(view, serial).ok());
-    let Ok(levels) = PowerLevels::new(&create, event.as_ref()) else {
+    let Some(levels) = levels_of(view, room)? else {
         return Ok(true);
     };
     let needed = levels.to_send_state(POWER_LEVELS);

@@ -1,11 +1,11 @@
 //! Lists of rooms and of their members for administrators, a page at a time: each page reads its
 //! own rows and no others. Nothing here is for people who are in the rooms.
 
-use graph::{PowerLevel, PowerLevels};
+use graph::PowerLevel;
 use model::{Membership, RoomSerial, UserSerial, tables};
 use store::{Read, StoreError};
 
-use crate::{client_event::load_event, room_text};
+use crate::{overview::levels_of, room_text};
 
 /// How many rooms are looked at for one page of a search.
 const MOST_LOOKED_AT: usize = 100_000;
@@ -100,7 +100,7 @@ pub fn members_after(
     after: Option<UserSerial>,
     limit: usize,
 ) -> Result<(Vec<ListedMember>, Option<UserSerial>), StoreError> {
-    let levels = levels(view, room)?;
+    let levels = levels_of(view, room)?;
     let from = UserSerial(after.map_or(0, |after| after.0.saturating_add(1)));
     let mut members = Vec::new();
     let mut last = None;
@@ -127,19 +127,6 @@ pub fn members_after(
         members.push(ListedMember { user_id, power });
     }
     Ok((members, None))
-}
-
-fn levels(view: &impl Read, room: RoomSerial) -> Result<Option<PowerLevels>, StoreError> {
-    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
-        return Ok(None);
-    };
-    let Ok(create) = load_event(view, record.create_event) else {
-        return Ok(None);
-    };
-    let key = (room, "m.room.power_levels".to_owned(), String::new());
-    let serial = view.get(&tables::STATE_BY_ROOM, &key)?;
-    let event = serial.and_then(|serial| load_event(view, serial).ok());
-    Ok(PowerLevels::new(&create, event.as_ref()).ok())
 }
 
 /// The other servers that are in rooms together with people of this one, by name, from the one

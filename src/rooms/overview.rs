@@ -301,6 +301,23 @@ pub fn state_of_room(
     Ok(events)
 }
 
+/// The power levels of a room as they are now; none of a room whose creation is not known.
+pub(crate) fn levels_of(
+    view: &impl Read,
+    room: RoomSerial,
+) -> Result<Option<PowerLevels>, StoreError> {
+    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
+        return Ok(None);
+    };
+    let Ok(create) = load_event(view, record.create_event) else {
+        return Ok(None);
+    };
+    let key = (room, "m.room.power_levels".to_owned(), String::new());
+    let serial = view.get(&tables::STATE_BY_ROOM, &key)?;
+    let event = serial.and_then(|serial| load_event(view, serial).ok());
+    Ok(PowerLevels::new(&create, event.as_ref()).ok())
+}
+
 /// Of those of this server who are in a room, the one with most power, with the levels as they
 /// are now.
 ///
@@ -311,16 +328,7 @@ pub fn most_powerful_here(
     view: &impl Read,
     room: RoomSerial,
 ) -> Result<Option<(OwnedUserId, PowerLevel, PowerLevels)>, StoreError> {
-    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
-        return Ok(None);
-    };
-    let Ok(create) = load_event(view, record.create_event) else {
-        return Ok(None);
-    };
-    let key = (room, "m.room.power_levels".to_owned(), String::new());
-    let serial = view.get(&tables::STATE_BY_ROOM, &key)?;
-    let event = serial.and_then(|serial| load_event(view, serial).ok());
-    let Ok(levels) = PowerLevels::new(&create, event.as_ref()) else {
+    let Some(levels) = levels_of(view, room)? else {
         return Ok(None);
     };
     let mut best: Option<(PowerLevel, OwnedUserId)> = None;

@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 
 use audit::Deed;
-use graph::{PowerLevel, PowerLevels};
+use graph::PowerLevel;
 use model::{Membership, RoomSerial, UserSerial, tables};
 use ruma_common::{OwnedUserId, UserId};
 use serde_json::{Map, Value};
 use store::{Read, StoreError};
 
 use crate::{
-    AppendError, Rooms, Sender, client_event::load_event, joined_of_room, membership::joined,
+    AppendError, Rooms, Sender, joined_of_room, membership::joined, overview::levels_of,
     room_content, room_text, rows::Extra, user_serial,
 };
 
@@ -49,19 +49,6 @@ pub fn rooms_run_alone(
     }
     found.sort_by(|one, other| one.room_id.cmp(&other.room_id));
     Ok(found)
-}
-
-fn levels_of(view: &impl Read, room: RoomSerial) -> Result<Option<PowerLevels>, StoreError> {
-    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
-        return Ok(None);
-    };
-    let Ok(create) = load_event(view, record.create_event) else {
-        return Ok(None);
-    };
-    let key = (room, "m.room.power_levels".to_owned(), String::new());
-    let serial = view.get(&tables::STATE_BY_ROOM, &key)?;
-    let event = serial.and_then(|serial| load_event(view, serial).ok());
-    Ok(PowerLevels::new(&create, event.as_ref()).ok())
 }
 
 fn run_alone(

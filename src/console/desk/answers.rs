@@ -7,14 +7,14 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use web::{ApiError, PathOf, Routes};
 
 use super::Desk;
 use crate::{
     html::{Element, element},
-    page::source_hash,
+    page::{self, source_hash},
     pages::paragraph,
     texts::TEXTS,
     words::WORDS,
@@ -22,24 +22,6 @@ use crate::{
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
-
-/// What goes with every answer besides its policy.
-const HEADERS: [(HeaderName, &str); 7] = [
-    (header::CACHE_CONTROL, "no-store"),
-    // Within our own site it stays, so that browsers tell us the form's origin.
-    (header::REFERRER_POLICY, "same-origin"),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "DENY"),
-    (
-        HeaderName::from_static("cross-origin-opener-policy"),
-        "same-origin",
-    ),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
-    (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
-];
 
 /// What style and script are known by: another text has another address.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -79,12 +61,11 @@ fn asset(kind: &'static str, text: &'static str, version: &str) -> Response {
 }
 
 fn guard(headers: &mut HeaderMap, policy: &str) {
-    for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    if let Ok(policy) = HeaderValue::from_str(policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
+    let policy = HeaderValue::from_str(policy);
+    page::guard(
+        headers,
+        policy.unwrap_or(HeaderValue::from_static("default-src 'none'")),
+    );
 }
 
 /// A whole page. Its style and script are the two files of our own, which are known by a number
