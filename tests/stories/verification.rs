@@ -75,18 +75,23 @@ pub(crate) async fn verify_each_other(alice: &Device, bob: &Device) {
     bob.sees_in(&room, &[alice, bob]).await;
 
     let encryption = alice.client.encryption();
-    let identity = encryption.request_user_identity(&bob.user_id()).await;
-    let identity = identity.expect("bob's keys").expect("bob's identity");
+    let identity = eventually("alice knows bob's identity", PATIENCE, async || {
+        let known = encryption.request_user_identity(&bob.user_id()).await;
+        known.expect("bob's keys")
+    })
+    .await;
     assert!(!identity.is_verified());
-    let known = bob
-        .client
-        .encryption()
-        .request_user_identity(&alice.user_id())
-        .await;
-    assert!(
-        known.expect("alice's keys").is_some(),
-        "alice has an identity"
-    );
+    // Synapse stores another server's devices before the keys that sign them, and answers
+    // from what it has.
+    eventually("bob knows alice's identity", PATIENCE, async || {
+        let known = bob
+            .client
+            .encryption()
+            .request_user_identity(&alice.user_id())
+            .await;
+        known.expect("alice's keys").map(drop)
+    })
+    .await;
     let ours = identity.request_verification().await.expect("a request");
     let theirs = bob.verification_request(&alice.user_id()).await;
     compare_emoji(ours, theirs).await;
