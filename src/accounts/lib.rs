@@ -49,6 +49,7 @@ mod passwords;
 mod person;
 mod profiles;
 mod program_tokens;
+mod proving;
 mod published_keys;
 mod push_matching;
 mod push_rules;
@@ -139,6 +140,7 @@ pub use self::{
     person::{OwnRate, is_partner, limits_json, person},
     profiles::{ProfileError, avatars, display_name_and_avatar, profile, profile_field},
     program_tokens::ProgramToken,
+    proving::Proof,
     published_keys::{PublishedDevices, published_devices, published_keys},
     push_matching::{PushContext, matching_rule},
     push_rules::{
@@ -155,9 +157,7 @@ pub use self::{
     rendezvous::{MAX_RENDEZVOUS_BYTES, Rendezvous, RendezvousError},
     room_data::forget_room_data,
     sealing::SealingKey,
-    second_factors::{
-        Enrolled, Factor, NewCodes, PasskeyQuestion, Proof, SecondFactors, second_factors,
-    },
+    second_factors::{Enrolled, Factor, NewCodes, PasskeyQuestion, SecondFactors, second_factors},
     server_messages::MAX_SERVER_ROWS,
     services::Asserted,
     sessions::{AuthenticateError, Session},
