@@ -11,6 +11,7 @@ use std::{
 };
 
 use outgoing::Outgoing;
+use parking_lot::Mutex;
 use runtime::{Metrics, Tasks};
 use store::StoreError;
 
@@ -20,6 +21,8 @@ use crate::{gauges::Gauges, health::Overseer, systemd::Manager};
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How often what is left of the disk is looked at, whether or not somebody writes.
 const DISK_EVERY: Duration = Duration::from_secs(2);
+/// How often memory is given back that was of use and is not any more.
+const REST_EVERY: Duration = Duration::from_secs(60);
 /// How often the bytes of files are added up.
 const MEDIA_EVERY: Duration = Duration::from_secs(600);
 /// How often the files of certificates are looked at.
@@ -71,6 +74,7 @@ pub(crate) fn oversee(overseer: &Overseer, manager: &Manager, metrics: &Metrics,
         async move { gauges.measure_media(&store).await }
     });
     watch_disk(overseer, tasks);
+    give_memory_back(overseer, tasks);
     let watched = overseer.clone();
     repeat(tasks, "watch-certificates", LOOK_EVERY, move || {
         let overseer = watched.clone();
@@ -109,6 +113,21 @@ fn watch_disk(overseer: &Overseer, tasks: &Tasks) {
             let before = is_put_off.load(Ordering::Acquire);
             let now = overseer.store.spare_disk(before).await?;
             is_put_off.store(now, Ordering::Release);
+            Ok::<_, StoreError>(())
+        }
+    });
+}
+
+/// Lets go, little by little, of what is kept in memory and nobody has asked for lately.
+fn give_memory_back(overseer: &Overseer, tasks: &Tasks) {
+    let (overseer, last) = (overseer.clone(), Arc::new(Mutex::new(None)));
+    repeat(tasks, "give-memory-back", REST_EVERY, move || {
+        let (overseer, last) = (overseer.clone(), last.clone());
+        async move {
+            overseer.rooms.rest();
+            let before = *last.lock();
+            let now = overseer.store.rest(before).await?;
+            *last.lock() = Some(now);
             Ok::<_, StoreError>(())
         }
     });

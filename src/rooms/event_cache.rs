@@ -70,6 +70,15 @@ impl EventCache {
         })
     }
 
+    /// Forgets what nobody has asked for since this was called the last time but one.
+    pub(crate) fn rest(&self) {
+        let mut kept = self.0.lock();
+        kept.turn();
+        let gone = kept.gone.take();
+        drop(kept);
+        drop(gone);
+    }
+
     /// About how many bytes are kept.
     pub(crate) fn bytes(&self) -> usize {
         let kept = self.0.lock();
@@ -143,9 +152,14 @@ impl Generations {
             self.young.bytes = self.young.bytes.saturating_sub(earlier.bytes());
         }
         if self.young.bytes > MOST_BYTES {
-            let young = std::mem::take(&mut self.young);
-            self.gone = Some(std::mem::replace(&mut self.old, young));
+            self.turn();
         }
+    }
+
+    /// Begins another generation: what is left of the old one goes.
+    fn turn(&mut self) {
+        let young = std::mem::take(&mut self.young);
+        self.gone = Some(std::mem::replace(&mut self.old, young));
     }
 }
 
@@ -212,6 +226,23 @@ mod tests {
             let bytes = generation.events.values().map(Entry::bytes);
             assert_eq!(generation.bytes, bytes.sum::<usize>());
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_no_more_goes() {
+        let cache = EventCache::default();
+        let reader = at(&cache, 0, 1);
+        for serial in 1..=2 {
+            reader.put([&event(serial, EventStatus::Accepted)]);
+        }
+        for _ in 0..3 {
+            cache.rest();
+            assert!(reader.get(EventSerial(1)).is_some());
+        }
+        assert!(reader.get(EventSerial(2)).is_none());
+        cache.rest();
+        cache.rest();
+        assert_eq!(cache.bytes(), 0);
     }
 
     #[test]

@@ -345,6 +345,11 @@ impl Rooms {
         self.inner.events.bytes() as u64
     }
 
+    /// Forgets the events that nobody has read for a while. To be called each minute.
+    pub fn rest(&self) {
+        self.inner.events.rest();
+    }
+
     /// Whether a user is one of this server's.
     pub(crate) fn is_local(&self, user_id: &UserId) -> bool {
         user_id.server_name() == self.inner.server_name

@@ -61,6 +61,9 @@ pub(crate) struct Database {
     pub(crate) db: DB,
     /// The options of reads of what was last written.
     pub(crate) reading: ReadOptions,
+    /// The blocks that are kept in memory, and how many bytes of them at most.
+    pub(crate) cache: Cache,
+    pub(crate) cache_bytes: usize,
     /// What of it was found damaged.
     pub(crate) damage: Damage,
     // Held, never read: the lock ends with the file handle.
@@ -94,6 +97,8 @@ impl Database {
         Ok(Self {
             db,
             reading: ReadOptions::default(),
+            cache,
+            cache_bytes: options.cache_bytes,
             damage: Damage::default(),
             _lock: lock,
         })

@@ -31,6 +31,7 @@ mod log;
 mod manifest;
 mod mark;
 mod read;
+mod resting;
 mod space;
 mod store;
 mod table;

@@ -6,6 +6,7 @@ mod disk;
 mod folders;
 mod logs;
 mod manifests;
+mod resting;
 mod space;
 mod upgrades;
 
