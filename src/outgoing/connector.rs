@@ -122,7 +122,7 @@ impl Connector {
         Link::plain(stream)
     }
 
-    /// Connects to the first target that answers.
+    /// Connects to the first target that answers as the one that it should be.
     async fn connect_along(&self, route: &Route) -> Result<Link, OutgoingError> {
         let mut last = OutgoingError::Name("it names no place".to_owned());
         let tls = match &route.authorities {
@@ -130,8 +130,13 @@ impl Connector {
             None => self.tls_of_routes.clone(),
         };
         for (host, port) in route.targets.iter().take(MAX_TARGETS) {
-            match self.open(bare(host), *port, true).await {
-                Ok(stream) => return shake(&tls, &route.tls_name, stream).await,
+            let opened = self.open(bare(host), *port, true).await;
+            let shaken = match opened {
+                Ok(stream) => shake(&tls, &route.tls_name, stream).await,
+                Err(error) => Err(error),
+            };
+            match shaken {
+                Ok(link) => return Ok(link),
                 Err(error) => last = error,
             }
         }

@@ -11,11 +11,18 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
+use rcgen::{CertificateParams, KeyPair};
 use runtime::{Metrics, Tasks};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{PrivateKeyDer, pem::PemObject as _},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{Outgoing, OutgoingError, OutgoingOptions, Request, Route};
 
@@ -392,6 +399,65 @@ async fn a_route_needs_tls_and_ends_with_a_redirect() {
     let status = http::StatusCode::FOUND;
     crate::client::redirected(&mut routed, status, "https://a.test/x".parse().unwrap());
     assert!(routed.route.is_none() && !routed.headers.contains_key(header::HOST));
+}
+
+/// A server with TLS for this name that gives one answer a connection; with the certificate of
+/// who vouches for it.
+async fn with_tls(name: &str) -> (SocketAddr, String, Tasks) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new([name.to_owned()])
+        .and_then(|params| params.self_signed(&key))
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tasks = Tasks::new();
+    tasks.spawn("with tls", |_| async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Who does not trust it goes away in the middle.
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer("200 OK", "", "").as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, certificate.pem(), tasks)
+}
+
+#[tokio::test]
+async fn a_target_with_the_wrong_certificate_is_passed_by() {
+    let (wrong, _, _tasks) = with_tls("b.test").await;
+    let (right, authority, _more_tasks) = with_tls("a.test").await;
+    let outgoing = outgoing(&["127.0.0.0/8"]);
+    let mut routed = request("https://a.test/");
+    let targets = |addresses: &[SocketAddr]| {
+        let target = |address: &SocketAddr| (address.ip().to_string(), address.port());
+        addresses.iter().map(target).collect()
+    };
+    let route = Route {
+        targets: targets(&[wrong, right]),
+        tls_name: "a.test".to_owned(),
+        authorities: Some(authority.into()),
+    };
+    routed.route = Some(route.clone());
+    let answer = outgoing.send(routed.clone()).await.unwrap();
+    assert_eq!(answer.address, Some(right));
+    // Where nobody is right, that is told.
+    routed.route = Some(Route {
+        targets: targets(&[wrong]),
+        ..route
+    });
+    let error = outgoing.send(routed).await.unwrap_err();
+    assert_eq!(error.name(), "connection", "{error}");
 }
 
 #[tokio::test]
