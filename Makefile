@@ -79,6 +79,11 @@ kills: build ## Kill the server 200 times and cut its power 200 times under load
 	$(IN_TESTS) CAIRN_BINARY=$(CAIRN) POWERCUT_KILLS=200 POWERCUT_CUTS=200 \
 		cargo test -p powercut -- --nocapture
 
+.PHONY: flood
+flood: build ## Flood the server with three million messages of another server
+	$(IN_TESTS) CAIRN_BINARY=$(CAIRN) FEDERATION_FLOOD=30000 \
+		cargo test -p federation -- --nocapture a_flood_of_messages_fills_nothing
+
 # The first time, everything but RocksDB is compiled once more: that takes ten minutes.
 # TARGETS names some of tests/fuzz/targets; all are fuzzed without it.
 TARGETS ?=

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use graph::Received;
 use js_int::UInt;
 use peers::Ask;
 use rooms::{
@@ -117,7 +116,7 @@ impl Actions {
         &self,
         place: Place<'_>,
         missing: Vec<OwnedEventId>,
-    ) -> Vec<Received> {
+    ) -> Vec<Incoming> {
         let limit = UInt::from(MOST_EVENTS);
         let request = backfill::Request::new(place.room_id.to_owned(), missing, limit);
         let ask = Ask::new("backfill").within(WAIT).up_to(HISTORY_BYTES);
@@ -125,7 +124,7 @@ impl Actions {
             Ok(answer) => {
                 let mut events = answer.pdus;
                 events.truncate(MOST_EVENTS as usize);
-                self.usable(place, events).await
+                self.placeable(place, events).await
             }
             Err(error) => {
                 log::debug!(
@@ -139,14 +138,13 @@ impl Actions {
     }
 
     /// Brings pieces of history in, oldest first, and tells whether any of it was new.
-    pub(crate) async fn take_history(&self, place: Place<'_>, mut events: Vec<Received>) -> bool {
-        events.sort_by_key(|received| received.event.depth());
+    pub(crate) async fn take_history(&self, place: Place<'_>, mut events: Vec<Incoming>) -> bool {
+        events.sort_by_key(|incoming| incoming.received.event.depth());
+        for incoming in &mut events {
+            incoming.is_history = true;
+        }
         let mut came = false;
-        let events = events.into_iter().map(|received| Incoming {
-            is_history: true,
-            ..Incoming::new(received)
-        });
-        for incoming in self.recommended(place.room, events.collect()).await {
+        for incoming in self.recommended(place.room, events).await {
             let event_id = incoming.received.event.event_id().to_owned();
             match self.take_piece(place, incoming).await {
                 Ok(is_new) => came |= is_new,
@@ -160,6 +158,7 @@ impl Actions {
     /// that the other server names.
     async fn take_piece(&self, place: Place<'_>, incoming: Incoming) -> Result<bool, Incomplete> {
         let mut incoming = incoming;
+        let is_unvouched = incoming.is_unvouched;
         for _ in 0..3 {
             let arrival = self.rooms.receive(place.room, vec![incoming]).await?.pop();
             match arrival {
@@ -176,6 +175,8 @@ impl Actions {
                     let states = missing.into_iter().map(|prev| (prev, state.clone()));
                     incoming.prev_states.extend(states);
                 }
+                // It fills its place.
+                Some(Arrival::Rejected(_)) if is_unvouched => return Ok(true),
                 Some(Arrival::Rejected(reason)) => return Err(Incomplete::Reason(reason)),
                 Some(Arrival::SoftFailed(_) | Arrival::Known) | None => return Ok(false),
             }

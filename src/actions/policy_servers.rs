@@ -89,6 +89,9 @@ impl Actions {
     }
 
     async fn ask_for(&self, policy: &PolicyServer, mut incoming: Incoming) -> Incoming {
+        if incoming.is_unvouched {
+            return incoming;
+        }
         let event = &incoming.received.event;
         match self.rooms.recommended_by(policy, event).await {
             Ok(signed) => incoming.received.event = signed,

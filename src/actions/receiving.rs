@@ -136,17 +136,27 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// A checked event, if it is of the room and signed; the others are logged.
     fn usable(&self, checked: Result<Received, UnusableEvent>) -> Option<Received> {
-        match checked {
-            Ok(received) if received.event.room_id() == self.room_id => return Some(received),
-            Ok(received) => log::info!(
-                "{} told {}, which is of another room than {}",
+        let received = self.told(checked)?;
+        self.is_of_room(&received).then_some(received)
+    }
+
+    /// What was told, if it can be used; that it cannot is logged.
+    fn told<T>(&self, checked: Result<T, UnusableEvent>) -> Option<T> {
+        let logged = |error: &UnusableEvent| log::info!("{} told an event: {error}", self.origin);
+        checked.inspect_err(logged).ok()
+    }
+
+    fn is_of_room(&self, received: &Received) -> bool {
+        let is_of_room = received.event.room_id() == self.room_id;
+        if !is_of_room {
+            let event_id = received.event.event_id();
+            log::info!(
+                "{} told {event_id}, which is of another room than {}",
                 self.origin,
-                received.event.event_id(),
                 self.room_id
-            ),
-            Err(error) => log::info!("{} told an event: {error}", self.origin),
+            );
         }
-        None
+        is_of_room
     }
 }
 
@@ -224,10 +234,10 @@ impl Actions {
         let mut outcomes = Vec::new();
         let (mut ids, mut incoming) = (Vec::new(), Vec::new());
         for (event_id, checked) in named {
-            match checked {
-                Ok(received) => {
+            match self.incoming(checked) {
+                Ok(event) => {
                     ids.push(event_id);
-                    incoming.push(Incoming::new(received));
+                    incoming.push(event);
                 }
                 Err(error) => outcomes.push((event_id, Err(error.to_string()))),
             }
@@ -397,16 +407,22 @@ impl Actions {
                 return Ok(());
             }
         };
-        let events = events.into_iter().map(Incoming::new).collect();
         for incoming in self.recommended(place.room, events).await {
             let event_id = incoming.received.event.event_id().to_owned();
+            let is_unvouched = incoming.is_unvouched;
             let arrived = self.receive_one(place, incoming).await;
             let outcome = match arrived {
                 Ok(arrival) => Box::pin(self.complete(place, arrival, false)).await,
                 Err(error) => Err(error),
             };
             if let Ok(Completed::Rejected(reason)) | Err(reason) = said(outcome)? {
-                log::info!("{event_id} of {} is not accepted: {reason}", place.room_id);
+                // In a busy room that is every other event.
+                let level = match is_unvouched {
+                    true => log::Level::Debug,
+                    false => log::Level::Info,
+                };
+                let room_id = place.room_id;
+                log::log!(level, "{event_id} of {room_id} is not accepted: {reason}");
             }
         }
         Ok(())

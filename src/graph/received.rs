@@ -240,6 +240,15 @@ impl Unchecked {
         })
     }
 
+    /// The event though nobody vouches for it: for who keeps its place in the graph as a rejected one. It must come into no state, and
+    /// nobody may be shown it.
+    pub fn unvouched(self) -> Received {
+        Received {
+            redacted: self.redacted.is_some(),
+            event: self.redacted.unwrap_or(self.whole),
+        }
+    }
+
     /// Checks the signatures of one server, whether or not it must sign, as [`Unchecked::check`] does; one that has not signed is an error.
     ///
     /// # Errors

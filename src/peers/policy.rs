@@ -23,6 +23,14 @@ pub enum Refused {
     Denied,
 }
 
+impl Refused {
+    /// Whether it is about the other server: its people's events are not wanted either, by
+    /// whom ever they come.
+    pub fn is_about_it(self) -> bool {
+        matches!(self, Self::Banned | Self::Denied)
+    }
+}
+
 /// The rules of the configuration, and those of ban lists.
 pub(crate) struct Policy {
     own: OwnedServerName,

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use graph::{Event, MAX_PREV_EVENTS, redaction_applies};
 use model::{EventMeta, EventSerial, EventStatus, Membership, StateRoot, tables};
-use ruma_common::{EventId, OwnedEventId};
+use ruma_common::OwnedEventId;
 use serde::Deserialize;
 use store::{Latest, Read};
 
@@ -191,10 +191,10 @@ impl Staging {
         is_entry: bool,
     ) -> Result<(), AppendError> {
         let before = self.head.state;
-        let named: HashSet<&EventId> = event.prev_events().iter().map(AsRef::as_ref).collect();
+        let named = named_by(known, event)?;
         let ends = self.extremity_ids.iter().zip(&self.head.extremities);
         let (mut ids, mut ends): (Vec<OwnedEventId>, Vec<EventSerial>) = ends
-            .filter(|(event_id, _)| !is_entry && !named.contains(&***event_id))
+            .filter(|(event_id, _)| !is_entry && !named.contains(*event_id))
             .map(|(event_id, serial)| (event_id.clone(), *serial))
             .unzip();
         let fewer = ids.len() < self.extremity_ids.len();
@@ -329,30 +329,44 @@ impl Staging {
     }
 }
 
+/// The events directly before an event, and behind those of them that are no part of the
+/// room the ones before these.
+fn named_by(
+    known: &KnownEvents<'_, Latest>,
+    event: &Event,
+) -> Result<HashSet<OwnedEventId>, AppendError> {
+    let mut open: Vec<OwnedEventId> = event.prev_events().to_vec();
+    let mut seen = HashSet::new();
+    while let Some(event_id) = open.pop() {
+        if seen.len() >= MOST_BEHIND || !seen.insert(event_id.clone()) {
+            continue;
+        }
+        if let Some(held) = known.by_id(&event_id)?
+            && is_left_out(held.meta.status)
+        {
+            open.extend(held.event.prev_events().iter().cloned());
+        }
+    }
+    Ok(seen)
+}
+
 /// What is missing behind those events directly before an event that are held here and are no
 /// part of the room: they have left no gap of their own.
 fn gaps_behind(
     known: &KnownEvents<'_, Latest>,
     event: &Event,
 ) -> Result<Vec<OwnedEventId>, AppendError> {
-    let mut open: Vec<OwnedEventId> = event.prev_events().to_vec();
-    let (mut seen, mut missing) = (HashSet::new(), Vec::new());
-    while let Some(event_id) = open.pop() {
-        let is_new = seen.insert(event_id.clone());
-        if !is_new || seen.len() > MOST_BEHIND {
+    let mut missing = Vec::new();
+    for event_id in named_by(known, event)? {
+        // What is directly before the event is its own gap, if it is one.
+        if event.prev_events().contains(&event_id) {
             continue;
         }
-        match known.by_id(&event_id)? {
-            Some(held) if is_left_out(held.meta.status) => {
-                open.extend(held.event.prev_events().iter().cloned());
-            }
-            Some(held) if held.meta.status == EventStatus::Outlier => missing.push(event_id),
-            Some(_) => {}
-            None => missing.push(event_id),
+        let held = known.by_id(&event_id)?;
+        if held.is_none_or(|held| held.meta.status == EventStatus::Outlier) {
+            missing.push(event_id);
         }
     }
-    // What is directly before the event is its own gap, if it is one.
-    missing.retain(|event_id| !event.prev_events().contains(event_id));
     Ok(missing)
 }
 

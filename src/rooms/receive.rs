@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use graph::{AuthEventsError, Event, Reason, Received};
+use graph::{AuthEventsError, Event, Reason, Received, Unchecked};
 use model::{EventStatus, Membership, RoomSerial, StateRoot};
 use ruma_common::{OwnedEventId, UserId};
 use store::{Latest, Read, Writing, Written};
@@ -42,6 +42,12 @@ pub struct Incoming {
     /// Whether it is taken although events that shall allow it are not to be had: it is
     /// rejected, and others can come after it.
     pub is_given_up: bool,
+    /// Whether nobody vouches for it, as this server does not speak to the one that signed it:
+    /// it is rejected wherever it stands, and others can come after it.
+    pub is_unvouched: bool,
+    /// Whether it is of somebody on a server that this one does not speak to: it is not shown,
+    /// unless it is history or somebody leaves by it.
+    pub is_unwanted: bool,
 }
 
 impl Incoming {
@@ -53,6 +59,17 @@ impl Incoming {
             is_history: false,
             is_relayed: false,
             is_given_up: false,
+            is_unvouched: false,
+            is_unwanted: false,
+        }
+    }
+
+    /// A new event that nobody vouches for, as this server does not speak to the one that
+    /// signed it.
+    pub fn unvouched(event: Unchecked) -> Self {
+        Self {
+            is_unvouched: true,
+            ..Self::new(event.unvouched())
         }
     }
 
@@ -247,6 +264,7 @@ impl Staging {
         }
         let (generation, refused) = match by_auth_events(&known, event)? {
             Ok(found) => found,
+            Err((generation, _)) if incoming.is_unvouched => (generation, None),
             Err((generation, _)) if incoming.is_given_up => {
                 let reason = "events that shall allow it are not to be had".to_owned();
                 (generation, Some(Reason::Forbidden(reason)))
@@ -260,6 +278,10 @@ impl Staging {
                 });
             }
         };
+        let refused = refused.or_else(|| {
+            let reason = || Reason::Forbidden("its server is not spoken to".to_owned());
+            incoming.is_unvouched.then(reason)
+        });
         let policy = self.policy_server(rooms, latest)?;
         let nodes = std::mem::take(&mut self.nodes);
         let secret = rooms.inner.store.secret();
@@ -277,7 +299,7 @@ impl Staging {
         }
         if judged.status == EventStatus::Accepted
             && !incoming.is_history
-            && self.is_unwanted(rooms, latest, event)?
+            && self.is_unwanted(rooms, latest, incoming)?
         {
             judged.status = EventStatus::SoftFailed;
         }
@@ -290,19 +312,20 @@ impl Staging {
         }))
     }
 
-    /// Whether an administrator of this server, or a ban list that it heeds, does not want an
-    /// event to be shown that the room's rules allow.
+    /// Whether an administrator of this server, its configuration, or a ban list that it heeds,
+    /// does not want an event to be shown that the room's rules allow.
     fn is_unwanted(
         &mut self,
         rooms: &Rooms,
         latest: &Latest,
-        event: &Event,
+        incoming: &Incoming,
     ) -> Result<bool, AppendError> {
+        let event = &incoming.received.event;
         let membership = membership_of(event).filter(|_| event.event_type() == "m.room.member");
         if membership == Some(Membership::Leave) {
             return Ok(false);
         }
-        if closed(latest, self.room)?.is_some() {
+        if incoming.is_unwanted || closed(latest, self.room)?.is_some() {
             return Ok(true);
         }
         let comes = [Membership::Join, Membership::Invite, Membership::Knock];
@@ -335,8 +358,9 @@ impl Staging {
         let mut gaps = Vec::new();
         let (mut state_before, given) = match before(known, maps, event, &incoming.prev_states)? {
             Ok(before) => before,
-            // Nobody need look for the place of what is refused wherever it stands.
-            Err(missing) if refused.is_some() => {
+            // Nobody need look for the place of what is refused wherever it stands, unless
+            // honest ones come after it.
+            Err(missing) if refused.is_some() && !incoming.is_unvouched => {
                 gaps = missing;
                 (EMPTY, Vec::new())
             }

@@ -1,6 +1,6 @@
 //! A closed federation: who is kept out is kept out everywhere, and nobody at home is.
 
-use harness::{User, escape};
+use harness::{User, escape, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -179,6 +179,70 @@ async fn events_of_denied_servers_are_not_verified_by_way_of_others() {
         .filter(|path| path.contains("key/v2/query"))
         .collect();
     assert_eq!(about_keys, [""; 0], "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_room_goes_on_between_the_events_of_denied_servers() {
+    let world = World::of(&["a.test", "bad.test", "c.test"]);
+    let (bad, c) = (world.start("bad.test"), world.start("c.test"));
+    let a = world.start_with("a.test", "denied_servers = [\"bad.test\"]");
+    let alice = a.api.register_as("alice").await;
+    let (bob, carol) = (bad.api.register("bob").await, c.api.register("carol").await);
+    let room = carol.public_room().await;
+    let join = json!({ "reason": "here" });
+    let path = format!("v3/join/{}?via=c.test", escape(&room));
+    // One of the denied server is there before, and one comes after.
+    bob.post(&path, join.clone()).await.ok();
+    alice.post(&path, join.clone()).await.ok();
+    let late = bad.api.register("late").await;
+    late.post(&path, join).await.ok();
+    let room_id = escape(&room);
+    let mut heard = alice.sync().await;
+    for round in 0..30 {
+        let (own, other) = (format!("carol {round}"), format!("bob {round}"));
+        // Each is told directly after the one of the denied server.
+        let said = [&bob, &late][round % 2].say(&room_id, &other).await;
+        eventually("carol reads it", 10, async || {
+            (carol.event(&room_id, &said).await.status == 200).then_some(())
+        })
+        .await;
+        carol.say(&room_id, &own).await;
+        (_, heard) = alice
+            .sync_until(&heard, &own, |synced| {
+                let timeline = synced.timeline(&room).iter();
+                let mut bodies = timeline.map(|event| event["content"]["body"].as_str());
+                bodies.any(|body| body == Some(&own)).then_some(())
+            })
+            .await;
+    }
+    let said = alice.say(&room_id, "and alice").await;
+    eventually("carol reads alice", 10, async || {
+        (carol.event(&room_id, &said).await.status == 200).then_some(())
+    })
+    .await;
+    let page = alice
+        .get(format!("v3/rooms/{room_id}/messages?dir=b&limit=200"))
+        .await
+        .ok();
+    let senders: Vec<&str> = page["chunk"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["type"] == "m.room.message")
+        .map(|event| event["sender"].as_str().unwrap())
+        .collect();
+    assert_eq!(senders.len(), 31, "{senders:?}");
+    assert!(!senders.iter().any(|sender| sender.ends_with("bad.test")));
+    let members = alice
+        .get(format!("v3/rooms/{room_id}/joined_members"))
+        .await;
+    let members = members.ok()["joined"].as_object().unwrap().clone();
+    let members: Vec<&String> = members.keys().collect();
+    assert_eq!(members, [&alice.user_id, &carol.user_id]);
+    // None of the thirty was left behind as an end of the room.
+    a.server.cairn_json(&["user", "promote", "alice"]);
+    let ends = format!("/_synapse/admin/v1/rooms/{room_id}/forward_extremities");
+    assert_eq!(alice.get(ends).await.ok()["count"], 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use graph::{Reason, Received, SignatureError, Unchecked, VerifyKey, Version};
+use graph::{Reason, Received, RequiredSignature, SignatureError, Unchecked, VerifyKey, Version};
+use peers::Refused;
+use rooms::Incoming;
 use ruma_common::{OwnedServerName, ServerName};
 use runtime::Timestamp;
 use serde_json::value::RawValue;
@@ -24,6 +26,10 @@ pub enum UnusableEvent {
     /// Nobody vouches for it.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// This server does not speak to one that must have signed it, and has no key of it. In its
+    /// room it can have its place as a rejected event ([`Incoming::unvouched`]).
+    #[error("the event is of a server that this one does not speak to")]
+    Denied(Box<Unchecked>),
 }
 
 /// Keys by server and id, with the greatest time for which each is wanted.
@@ -79,9 +85,62 @@ impl Actions {
                     valid_until: u64::MAX,
                 })
             };
-            checked.push(event.check(find).map_err(Into::into));
+            checked.push(if self.is_denied(&event, find) {
+                Err(UnusableEvent::Denied(Box::new(event)))
+            } else {
+                event.check(find).map_err(Into::into)
+            });
         }
         checked
+    }
+
+    /// Whether nothing is wrong with an event's signatures but that this server does not speak
+    /// to some of those who made them, and has no key of theirs.
+    fn is_denied(
+        &self,
+        event: &Unchecked,
+        key: impl Fn(&ServerName, &str, u64) -> Option<VerifyKey>,
+    ) -> bool {
+        let signers = event.required_signatures();
+        let unwanted = |required: &RequiredSignature| self.is_unwanted(&required.server);
+        // Of nearly all events, which need not be verified twice.
+        if !signers.iter().any(unwanted) {
+            return false;
+        }
+        let mut lacks = false;
+        for signer in &signers {
+            match event.check_signature_of(&signer.server, &key) {
+                Ok(()) => {}
+                Err(SignatureError::UnknownKeys { .. }) if unwanted(signer) => lacks = true,
+                Err(_) => return false,
+            }
+        }
+        lacks
+    }
+
+    /// Whether this server does not speak to another because of who that is.
+    fn is_unwanted(&self, server: &ServerName) -> bool {
+        let refused = self.peers.may_speak_to(server).err();
+        refused.is_some_and(Refused::is_about_it)
+    }
+
+    /// A checked event as it comes into its room: what is of a server that this one does not
+    /// speak to is not shown there.
+    ///
+    /// # Errors
+    /// [`UnusableEvent`].
+    pub(super) fn incoming(
+        &self,
+        checked: Result<Received, UnusableEvent>,
+    ) -> Result<Incoming, UnusableEvent> {
+        match checked {
+            Ok(received) => Ok(Incoming {
+                is_unwanted: self.is_unwanted(received.event.sender().server_name()),
+                ..Incoming::new(received)
+            }),
+            Err(UnusableEvent::Denied(event)) => Ok(Incoming::unvouched(*event)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The keys with which an event claims to be signed, as far as they can be had.

@@ -5,6 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use graph::{MAX_RECEIVED_BYTES, Received};
 use js_int::UInt;
 use peers::{Ask, Lists};
+use rooms::Incoming;
 use ruma_common::{EventId, OwnedEventId};
 use ruma_federation_api::{
     authorization::get_event_authorization::v1 as event_auth,
@@ -44,7 +45,7 @@ impl Actions {
         place: Place<'_>,
         new: &Received,
         missing: &[OwnedEventId],
-    ) -> Result<Vec<Received>, Incomplete> {
+    ) -> Result<Vec<Incoming>, Incomplete> {
         let earliest = self.rooms.extremities(place.room).await?;
         let latest = vec![new.event.event_id().to_owned()];
         let mut request = missing_events::Request::new(place.room_id.to_owned(), earliest, latest);
@@ -53,8 +54,8 @@ impl Actions {
         let answer = self.peers.ask(place.origin, request, ask).await;
         let mut events = answer?.events;
         events.truncate(BETWEEN as usize);
-        let mut events = self.usable(place, events).await;
-        events.retain(|received| received.event.event_id() != new.event.event_id());
+        let mut events = self.placeable(place, events).await;
+        events.retain(|incoming| incoming.received.event.event_id() != new.event.event_id());
         let wanted: HashSet<&OwnedEventId> = missing.iter().collect();
         log::debug!(
             "{} tells {} events before {}, of which {} were missing",
@@ -63,7 +64,7 @@ impl Actions {
             new.event.event_id(),
             wanted.len()
         );
-        events.sort_by_key(|received| received.event.depth());
+        events.sort_by_key(|incoming| incoming.received.event.depth());
         Ok(events)
     }
 
@@ -181,12 +182,23 @@ impl Actions {
         Ok(kept.map(drop)?)
     }
 
-    /// The events that are of the room and signed; the others are logged and left out.
-    pub(crate) async fn usable(
+    /// The events that are of the room and can have their place there; the others are logged and
+    /// left out.
+    pub(crate) async fn placeable(
         &self,
         place: Place<'_>,
         events: Vec<Box<RawValue>>,
-    ) -> Vec<Received> {
+    ) -> Vec<Incoming> {
+        let checked = self.check_events(place.version, events).await;
+        let told = checked.into_iter().filter_map(|checked| {
+            let incoming = place.told(self.incoming(checked))?;
+            place.is_of_room(&incoming.received).then_some(incoming)
+        });
+        told.collect()
+    }
+
+    /// The events that are of the room and signed; the others are logged and left out.
+    async fn usable(&self, place: Place<'_>, events: Vec<Box<RawValue>>) -> Vec<Received> {
         let mut usable = Vec::with_capacity(events.len());
         for checked in self.check_events(place.version, events).await {
             usable.extend(place.usable(checked));
