@@ -10,6 +10,7 @@ mod key_backups;
 mod keys;
 mod login_tokens;
 mod open_id;
+mod passkeys;
 mod people;
 mod registration;
 mod remote_devices;
