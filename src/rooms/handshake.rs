@@ -237,6 +237,9 @@ impl Rooms {
         content.retain(|field, _| !DECIDED.contains(&field.as_str()));
         content.extend(profile::membership(membership.name(), None));
         let user = sender.user;
+        if membership != Membership::Leave {
+            rules::may_go_elsewhere(&self.inner.options)?;
+        }
         let read = move |latest: &Latest| {
             if membership != Membership::Leave {
                 standing::may_go_elsewhere(latest, user, takes_guests)?;

@@ -71,6 +71,26 @@ fn of_kind(options: &RoomsOptions, kind: RoomKind) -> impl Iterator<Item = Wante
     rules.map(move |rule| Wanted::rule(rule, kind))
 }
 
+/// Refuses rooms of other servers to everybody, where none of any kind may have people of other
+/// servers. Of what kind a room elsewhere is, is not known before one is in it.
+///
+/// # Errors
+/// [`AppendError::Ruled`].
+pub(crate) fn may_go_elsewhere(options: &RoomsOptions) -> Result<(), AppendError> {
+    let kinds = [
+        RoomKind::Direct,
+        RoomKind::Private,
+        RoomKind::Public,
+        RoomKind::Space,
+    ];
+    let stays_home = |kind| of_kind(options, kind).any(|wanted| !wanted.federation);
+    if kinds.into_iter().all(stays_home) {
+        let reason = "people of this server are in no rooms of other servers";
+        return Err(AppendError::Ruled(reason.to_owned()));
+    }
+    Ok(())
+}
+
 /// Refuses what a user of this server may not do in a room, whatever the room's rules say.
 ///
 /// # Errors

@@ -132,3 +132,26 @@ async fn other_servers_hear_that_everybody_has_left_a_deleted_room() {
     comes_to(&bob, &room, &alice.user_id, "join").await;
     alice.say(&room, "back").await;
 }
+
+#[tokio::test]
+async fn where_no_room_federates_nobody_goes_into_rooms_elsewhere() {
+    let world = World::of(&["a.test", "b.test"]);
+    let rules = "[rooms]\nrules = [{ kinds = [\"direct\", \"private\"], federation = false },\n\
+        { kinds = [\"public\", \"space\"], federation = false }]";
+    let a = world.start_with("a.test", rules);
+    let b = world.start("b.test");
+    let (alice, bob) = (a.api.register("alice").await, b.api.register("bob").await);
+    let room = bob.public_room().await;
+    let refused = try_join(&alice, &room, "b.test").await;
+    let refused = refused.refused(403, "M_FORBIDDEN");
+    let why = refused["error"].as_str().unwrap();
+    assert!(why.contains("no rooms of other servers"), "{why}");
+    // An invitation says no more than that it can be refused.
+    let private = bob.create_room(json!({ "invite": [alice.user_id] })).await;
+    let invited = alice.sync().await;
+    assert!(invited.0["rooms"]["invite"][&private].is_object());
+    let answer = try_join(&alice, &private, "b.test").await;
+    answer.refused(403, "M_FORBIDDEN");
+    alice.leave(&escape(&private)).await;
+    comes_to(&bob, &escape(&private), &alice.user_id, "leave").await;
+}
