@@ -31,7 +31,8 @@ pub(super) struct Parcel {
 /// What a courier knows from one transaction to the next.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// The stored transaction that was confirmed last, which may still be seen.
+    /// The stored transaction that was confirmed last, which is still there if it could not be
+    /// forgotten.
     pub(super) confirmed: Option<String>,
     /// Whether the server was away and has not caught up.
     pub(super) is_behind: bool,
@@ -84,9 +85,10 @@ impl Federation {
         progress: &Progress,
     ) -> Result<Option<Parcel>, StoreError> {
         let name = server.to_string();
+        // What was settled a moment ago is in no snapshot yet: it would be sent once more.
         let pending = self
             .store()
-            .read(move |view| view.get(&TRANSACTION_BY_SERVER, &name))
+            .prepare(move |latest: &Latest| latest.get(&TRANSACTION_BY_SERVER, &name))
             .await?;
         let pending = pending.filter(|pending| progress.confirmed.as_ref() != Some(&pending.id));
         Ok(pending.map(|pending| Parcel {

@@ -1,5 +1,7 @@
 //! Events on their way.
 
+use std::time::Duration;
+
 use graph::canonical;
 use model::tables::WAITING_ROOM_BY_SERVER;
 use ruma_common::ServerName;
@@ -75,6 +77,43 @@ async fn a_transaction_is_the_same_until_it_is_taken() {
     assert_eq!(rest, ["two", "three"]);
     house.until_settled("b.test").await;
     house.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_is_not_sent_again_for_what_comes_next() {
+    let mut house = House::new(&["b.test"]).await;
+    let room = house.room.clone();
+    house.members(&room, "b.test", 1).await;
+    house.start().await;
+    // The follower of typing must be there first.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let bob = sender(&house.bob);
+    let mut ids = Vec::new();
+    for round in 0..100 {
+        house.say(&room, &format!("{round}")).await;
+        let wanted = format!("{round}");
+        loop {
+            let received = house.neighbours.next("b.test").await;
+            let is_it = bodies(&received.body).contains(&wanted);
+            ids.push(received.id);
+            if is_it {
+                break;
+            }
+        }
+        // At one moment or another after the answer.
+        tokio::time::sleep(Duration::from_micros(round * 50)).await;
+        let types = house.rooms.set_typing(&bob, &room, round % 2 == 0, None);
+        types.await.unwrap();
+    }
+    house.until_settled("b.test").await;
+    house.stop().await;
+    while let Some(received) = house.neighbours.take("b.test") {
+        ids.push(received.id);
+    }
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(all, ids.len(), "some came twice");
 }
 
 #[tokio::test]
