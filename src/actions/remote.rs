@@ -100,7 +100,7 @@ impl Actions {
             return Ok(self.rooms.store().read(read).await?);
         }
         let request = alias::Request::new(room_alias.to_owned());
-        let ask = Ask::new("alias").within(WAIT);
+        let ask = Ask::new("alias").within(WAIT).regardless();
         let answer = self
             .peers
             .ask(room_alias.server_name(), request, ask)

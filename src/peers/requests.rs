@@ -56,6 +56,15 @@ impl Ask {
         }
     }
 
+    /// The same for what somebody waits for: it is tried though the server did not answer lately.
+    #[must_use]
+    pub const fn regardless(self) -> Self {
+        Self {
+            even_if_failing: true,
+            ..self
+        }
+    }
+
     /// The same with another time.
     #[must_use]
     pub const fn within(self, timeout: Duration) -> Self {

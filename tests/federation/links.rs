@@ -306,3 +306,31 @@ async fn synapse_catches_up_after_it_was_away_for_long() {
     agree(both, &room, &said).await;
     assert!(left_out(&pair.cairn).await > 50);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_room_is_not_kept_from_it_by_an_earlier_failure() {
+    let mut world = World::of(&["a.test", "b.test"]);
+    let link = world.link("b.test").await;
+    let (a, b) = (world.start("a.test"), world.start("b.test"));
+    let (alice, bob) = (a.api.register("alice").await, b.api.register("bob").await);
+    let room = bob
+        .create_room(json!({ "preset": "public_chat", "room_alias_name": "hall" }))
+        .await;
+    let profile = format!("v3/profile/{}", bob.user_id);
+    link.cut();
+    // Long enough for all that follows.
+    eventually("it is left alone for a while", 30, async || {
+        alice.get(&profile).await.refused(502, "M_UNKNOWN");
+        let status = a.server.cairn_json(&["federation", "status"]);
+        let failures = status["failing"][0]["failures"].as_u64();
+        (failures >= Some(4)).then_some(())
+    })
+    .await;
+    link.heal();
+    let refused = alice.get(&profile).await;
+    assert!(refused.text.contains("it is tried again at"), "{refused:?}");
+    alice.post("v3/join/%23hall%3Ab.test", json!({})).await.ok();
+    alice.say(&escape(&room), "here I am").await;
+    // And now that it was heard from, all goes on.
+    alice.get(&profile).await.ok();
+}

@@ -78,7 +78,7 @@ impl Actions {
             Membership::Knock => {
                 let mut request = make_knock::Request::new(room, user);
                 request.ver = versions();
-                let ask = Ask::new("make_knock").within(DRAFT_WAIT);
+                let ask = Ask::new("make_knock").within(DRAFT_WAIT).regardless();
                 let answer = self.peers.ask(server, request, ask).await?;
                 (Some(answer.room_version), answer.event)
             }
@@ -91,7 +91,7 @@ impl Actions {
             _ => {
                 let mut request = make_join::Request::new(room, user);
                 request.ver = versions();
-                let ask = Ask::new("make_join").within(DRAFT_WAIT);
+                let ask = Ask::new("make_join").within(DRAFT_WAIT).regardless();
                 let answer = self.peers.ask(server, request, ask).await?;
                 (answer.room_version, answer.event)
             }

@@ -38,7 +38,7 @@ impl Actions {
             candidates.add(room_id.server_name());
         }
         let mut failure = None;
-        for server in candidates.into_servers() {
+        for server in self.in_order(candidates.into_servers()) {
             match self.enter_by(session, &server, room_id, about).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_final() => return Err(error),

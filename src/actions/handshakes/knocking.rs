@@ -37,7 +37,7 @@ impl Actions {
         candidates.add(servers.iter().map(AsRef::as_ref));
         candidates.add(room_id.server_name());
         let mut failure = None;
-        let servers = candidates.into_servers();
+        let servers = self.in_order(candidates.into_servers());
         for server in &servers {
             let knocked = self
                 .knock_at(session, server, &room_id, about.as_bytes(), &servers)

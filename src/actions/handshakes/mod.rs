@@ -30,6 +30,8 @@ use crate::{Actions, ResolveError, UnusableEvent, receiving::Incomplete};
 
 /// The most servers that are asked to let somebody into a room.
 const MOST_SERVERS: usize = 10;
+/// The most of them that did not answer lately: each may take its time to do it again.
+const MOST_FAILING: usize = 2;
 
 /// Why a membership did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +158,15 @@ impl Actions {
             own: self.rooms.server_name().to_owned(),
             servers: Vec::new(),
         }
+    }
+
+    /// Servers in the order in which they are asked: of those who did not answer lately some, and
+    /// at the end. They may be back, and a person waits.
+    fn in_order(&self, servers: Vec<OwnedServerName>) -> Vec<OwnedServerName> {
+        let answers = |server: &OwnedServerName| self.peers.left_alone_until(server).is_none();
+        let (mut servers, failing): (Vec<_>, Vec<_>) = servers.into_iter().partition(answers);
+        servers.extend(failing.into_iter().take(MOST_FAILING));
+        servers
     }
 
     /// The room that a client means, and servers that are said to be in it.
