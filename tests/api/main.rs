@@ -16,6 +16,7 @@ mod calls;
 mod capabilities;
 mod command;
 mod console;
+mod console_pages;
 mod console_people;
 mod console_rooms;
 mod create_room;
