@@ -44,6 +44,7 @@ mod markers;
 mod media;
 mod membership;
 mod moderation;
+mod moderation_bots;
 mod mutual_rooms;
 mod notices;
 mod notifications;

@@ -16,8 +16,9 @@ use crate::starts::first_answer;
 
 /// How many send at the same time.
 const SENDERS: usize = 64;
-/// How long a server is left alone before its memory is read.
-const HOME: Duration = Duration::from_secs(30);
+/// How long a server is left alone before its memory is read: what nobody asks for goes within
+/// minutes.
+const HOME: Duration = Duration::from_secs(300);
 
 /// Measures what the options want of it: minutes, as a million events are sent first.
 pub(crate) async fn measure(options: &Options, report: &mut Report) {
