@@ -435,13 +435,22 @@ impl Accounts {
     /// # Errors
     /// [`ConsoleError::NotFound`] if there are none.
     pub async fn reset_factors(&self, act: &Act, user: UserSerial) -> Result<(), ConsoleError> {
-        let (act, now, sessions) = (act.clone(), self.now(), self.inner.sessions.clone());
-        let read = move |view: &store::Snapshot| -> Result<Vec<_>, StoreError> {
+        let read = move |view: &store::Snapshot| -> Result<_, StoreError> {
             let rows = view.scan(&PROGRAM_TOKEN_BY_USER, &(user,));
-            rows.map(|row| row.map(|(_, record)| record.device_id))
-                .collect()
+            let programs = rows.map(|row| row.map(|(_, record)| record.device_id));
+            let programs: Vec<String> = programs.collect::<Result<_, _>>()?;
+            Ok((second_factors(view, user)?, programs))
         };
-        let programs: Vec<String> = self.store().read(read).await?;
+        let (known, programs) = self.store().read(read).await?;
+        if known == SecondFactors::default() {
+            return Err(ConsoleError::NotFound);
+        }
+        // First of all: if this breaks off, the factors are still there and it is done again.
+        if !programs.is_empty() {
+            let programs = programs.into_iter().map(Into::into).collect();
+            self.remove_devices(&Act::server(), user, programs).await?;
+        }
+        let (act, now, sessions) = (act.clone(), self.now(), self.inner.sessions.clone());
         self.store()
             .commit(move |latest, position, batch| {
                 let known = second_factors(latest, user)?;
@@ -464,13 +473,7 @@ impl Accounts {
                 sessions.evict_user(user, position);
                 Ok(())
             })
-            .await?;
-        if !programs.is_empty() {
-            let act = Act::server();
-            let programs = programs.into_iter().map(Into::into).collect();
-            self.remove_devices(&act, user, programs).await?;
-        }
-        Ok(())
+            .await
     }
 }
 
