@@ -11,6 +11,7 @@ mod keys;
 mod login_tokens;
 mod open_id;
 mod people;
+mod people_lists;
 mod registration;
 mod remote_devices;
 mod second_factors;
