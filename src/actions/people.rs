@@ -1,11 +1,17 @@
 //! People as administrators list and look at them, and what is done to their devices.
 
-use accounts::{AccountSummary, Device, OwnEmail, Pusher, devices, display_name_and_avatar};
+use std::collections::HashMap;
+
+use accounts::{
+    AccountSummary, Device, ListedPerson, OwnEmail, Pusher, devices, display_name_and_avatar,
+    listed_people, people_named,
+};
 use audit::Verb;
 use model::{
-    Membership, PersonKind, PersonRecord, RoomSerial, UserSerial,
-    tables::{ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER, MEMBERSHIP_BY_USER, STAY_BY_ROOM},
+    Membership, PeopleList, PersonKind, PersonRecord, Role, RoomSerial, UserSerial,
+    tables::{ACCOUNT_DATA_BY_USER, LAST_SEEN_BY_USER, MEMBERSHIP_BY_USER, STAY_BY_ROOM},
 };
+use rooms::RoomCalled;
 use ruma_common::{OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
 use store::{Read, Snapshot, StoreError};
@@ -22,7 +28,7 @@ pub enum PeopleOrder {
     DisplayName,
     /// By when the account was made.
     Created,
-    /// By when one of their devices was used last.
+    /// By when they used a device last, be it gone since.
     LastSeen,
     /// Those who administer last.
     Administrator,
@@ -81,11 +87,13 @@ pub struct PeoplePage {
     pub total: usize,
 }
 
-/// What decides where somebody stands in the list.
-struct Row {
-    user_id: String,
-    display_name: Option<String>,
-    key: u64,
+/// Rooms that somebody is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PersonRooms {
+    /// Some of them.
+    pub rooms: Vec<RoomCalled>,
+    /// How many there are in all.
+    pub total: usize,
 }
 
 impl Actions {
@@ -99,7 +107,8 @@ impl Actions {
         query: PeopleQuery,
     ) -> Result<PeoplePage, AdministrationError> {
         by.must(Right::ListPeople)?;
-        let read = move |view: &Snapshot| page(view, &query);
+        let own = format!(":{}", self.accounts.server_name());
+        let read = move |view: &Snapshot| page(view, &query, &own);
         Ok(self.rooms.store().read_long(read).await?)
     }
 
@@ -268,6 +277,34 @@ impl Actions {
         found.ok_or_else(unknown)
     }
 
+    /// The rooms that somebody of this server is in: so many of them, and how many there are.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn rooms_of_person(
+        &self,
+        by: &Administrator,
+        user: UserSerial,
+        limit: usize,
+    ) -> Result<PersonRooms, AdministrationError> {
+        by.must(Right::ReadRegister)?;
+        let read = move |view: &Snapshot| -> Result<PersonRooms, StoreError> {
+            let mut found = PersonRooms::default();
+            for row in view.scan(&MEMBERSHIP_BY_USER, &(user,)) {
+                let ((_, room), record) = row?;
+                if record.membership != Membership::Join {
+                    continue;
+                }
+                found.total += 1;
+                if found.rooms.len() < limit {
+                    found.rooms.extend(rooms::room_called(view, room)?);
+                }
+            }
+            Ok(found)
+        };
+        Ok(self.rooms.store().read_long(read).await?)
+    }
+
     /// How many rooms a person has come into since a moment, in ms since the Unix epoch.
     ///
     /// # Errors
@@ -346,87 +383,159 @@ impl Actions {
     }
 }
 
-fn page(view: &Snapshot, query: &PeopleQuery) -> Result<PeoplePage, StoreError> {
-    let mut rows = Vec::new();
-    for row in view.scan(&ACCOUNT_BY_USER, &()) {
-        let (user, account) = row?;
-        let is_closed = account.deactivated_at.is_some();
-        if query.deactivated.is_some_and(|wanted| wanted != is_closed)
-            || query
-                .administers
-                .is_some_and(|wanted| wanted != account.is_admin())
-            || (query.without_locked && account.is_locked)
-            || (query.kind.is_some() && query.kind != Some(accounts::person(view, user)?.kind))
-            || (query.without_guests && accounts::standing(view, user)?.is_guest)
-        {
-            continue;
+/// Looks through what lists know of people; only those of the page are read wholly.
+fn page(view: &Snapshot, query: &PeopleQuery, own: &str) -> Result<PeoplePage, StoreError> {
+    let text = query.name.as_ref().or(query.user_id.as_ref());
+    let named = match text.and_then(|text| searched(text, query.name.is_none(), own)) {
+        Some(text) => people_named(view, text)?,
+        None => None,
+    };
+    let mut wanted = Window::of(query);
+    match named {
+        Some(people) => {
+            for listed in people {
+                wanted.take(listed, query, own);
+            }
         }
-        let Some(user_id) = model::user_id(view, user)? else {
-            continue;
-        };
-        let needs_name = query.name.is_some() || query.order == PeopleOrder::DisplayName;
-        let display_name = match needs_name {
-            true => display_name_and_avatar(view, user)?.0,
-            false => None,
-        };
-        if !matches(query, &user_id, display_name.as_deref()) {
-            continue;
+        None => {
+            for listed in listed_people(view, query.list(), None) {
+                wanted.take(listed?, query, own);
+            }
         }
-        let key = match query.order {
-            PeopleOrder::Name | PeopleOrder::DisplayName => 0,
-            PeopleOrder::Created => account.created_at,
-            PeopleOrder::Administrator => u64::from(account.is_admin()),
-            PeopleOrder::Deactivated => u64::from(is_closed),
-            PeopleOrder::LastSeen => last_seen(view, user)?,
-        };
-        rows.push(Row {
-            user_id,
-            display_name,
-            key,
-        });
     }
-    let display = query.order == PeopleOrder::DisplayName;
-    rows.sort_by(|a, b| {
-        let by_name = match display {
-            true => a.display_name.cmp(&b.display_name),
-            false => std::cmp::Ordering::Equal,
-        };
-        by_name
-            .then(a.key.cmp(&b.key))
-            .then(a.user_id.cmp(&b.user_id))
-    });
-    if query.backwards {
-        rows.reverse();
-    }
-    let total = rows.len();
-    let wanted = rows.into_iter().skip(query.from).take(query.limit);
+    let (users, total) = wanted.in_order(view, query)?;
     let mut people = Vec::new();
-    for row in wanted {
-        let user_id = OwnedUserId::try_from(row.user_id).ok();
-        let found = match user_id {
-            Some(user_id) => accounts::account_summary(view, &user_id)?,
-            None => None,
-        };
-        if let Some(found) = found {
-            people.push(of_summary(view, found)?);
-        }
+    for user in users {
+        people.extend(whole(view, user)?);
     }
     Ok(PeoplePage { people, total })
 }
 
-fn matches(query: &PeopleQuery, user_id: &str, display_name: Option<&str>) -> bool {
-    let has = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
-    if let Some(part) = &query.name {
-        let localpart = user_id.split(':').next().unwrap_or_default();
-        return has(localpart, part) || display_name.is_some_and(|name| has(name, part));
+/// What is looked up to find a text in names; none if it stands in the ids of all people.
+fn searched<'a>(text: &'a str, is_id: bool, own: &str) -> Option<&'a str> {
+    if !is_id {
+        return Some(text.trim_start_matches('@'));
     }
-    query.user_id.as_ref().is_none_or(|part| has(user_id, part))
+    if own.contains(&text.to_lowercase()) {
+        return None;
+    }
+    let text = text.strip_prefix('@').unwrap_or(text);
+    Some(text.split(':').next().unwrap_or_default())
 }
 
-fn last_seen(view: &Snapshot, user: UserSerial) -> Result<u64, StoreError> {
-    let seen = devices(view, user)?.into_iter();
-    let seen = seen.filter_map(|device| device.last_seen);
-    Ok(seen.map(|seen| seen.at).max().unwrap_or_default())
+/// A person as lists show them; none if the account is gone.
+pub(crate) fn whole(view: &Snapshot, user: UserSerial) -> Result<Option<Person>, StoreError> {
+    let user_id = model::user_id(view, user)?;
+    let user_id = user_id.and_then(|id| OwnedUserId::try_from(id).ok());
+    let summary = match user_id {
+        Some(user_id) => accounts::account_summary(view, &user_id)?,
+        None => None,
+    };
+    summary.map(|found| of_summary(view, found)).transpose()
+}
+
+/// The part of a list that is wanted.
+enum Window {
+    /// In the order of the list: those of the page, and how many were seen.
+    Ordered(Vec<UserSerial>, usize),
+    /// All, as another order is wanted.
+    All(Vec<ListedPerson>),
+}
+
+impl Window {
+    fn of(query: &PeopleQuery) -> Self {
+        match query.order == PeopleOrder::Name && !query.backwards {
+            true => Self::Ordered(Vec::new(), 0),
+            false => Self::All(Vec::new()),
+        }
+    }
+
+    fn take(&mut self, listed: ListedPerson, query: &PeopleQuery, own: &str) {
+        if !query.wants(&listed, own) {
+            return;
+        }
+        match self {
+            Self::Ordered(users, seen) => {
+                if *seen >= query.from && users.len() < query.limit {
+                    users.push(listed.user);
+                }
+                *seen += 1;
+            }
+            Self::All(people) => people.push(listed),
+        }
+    }
+
+    /// Those of the page, and how many there are in all.
+    fn in_order(
+        self,
+        view: &Snapshot,
+        query: &PeopleQuery,
+    ) -> Result<(Vec<UserSerial>, usize), StoreError> {
+        let mut people = match self {
+            Self::Ordered(users, seen) => return Ok((users, seen)),
+            Self::All(people) => people,
+        };
+        let seen = match query.order {
+            PeopleOrder::LastSeen => last_seen(view)?,
+            _ => HashMap::new(),
+        };
+        let number = |listed: &ListedPerson| match query.order {
+            PeopleOrder::Name | PeopleOrder::DisplayName => 0,
+            PeopleOrder::Created => listed.known.created_at,
+            PeopleOrder::Administrator => u64::from(listed.known.roles.has(Role::Administrator)),
+            PeopleOrder::Deactivated => u64::from(listed.known.is_closed),
+            PeopleOrder::LastSeen => seen.get(&listed.user).copied().unwrap_or_default(),
+        };
+        let name = |listed: &ListedPerson| match query.order {
+            PeopleOrder::DisplayName => listed.known.display_name.clone(),
+            _ => None,
+        };
+        people
+            .sort_by_cached_key(|listed| (name(listed), number(listed), listed.localpart.clone()));
+        if query.backwards {
+            people.reverse();
+        }
+        let users = people.iter().skip(query.from).take(query.limit);
+        Ok((users.map(|listed| listed.user).collect(), people.len()))
+    }
+}
+
+impl PeopleQuery {
+    /// The shortest list that has all who are wanted.
+    fn list(&self) -> PeopleList {
+        match (self.administers, self.deactivated) {
+            (Some(true), _) => PeopleList::WithRole,
+            (_, Some(true)) => PeopleList::Closed,
+            (_, Some(false)) => PeopleList::Open,
+            (_, None) => PeopleList::Everybody,
+        }
+    }
+
+    fn wants(&self, listed: &ListedPerson, own: &str) -> bool {
+        let known = &listed.known;
+        let is = |wanted: Option<bool>, is: bool| wanted.is_none_or(|wanted| wanted == is);
+        is(self.deactivated, known.is_closed)
+            && is(self.administers, known.roles.has(Role::Administrator))
+            && !(self.without_locked && known.is_locked)
+            && !(self.without_guests && known.is_guest)
+            && self.kind.is_none_or(|kind| kind == known.kind)
+            && self.fits(listed, own)
+    }
+
+    fn fits(&self, listed: &ListedPerson, own: &str) -> bool {
+        match (&self.name, &self.user_id) {
+            (Some(part), _) => listed.has(&part.trim_start_matches('@').to_lowercase()),
+            (None, Some(part)) => {
+                let user_id = format!("@{}{own}", listed.localpart);
+                user_id.to_lowercase().contains(&part.to_lowercase())
+            }
+            (None, None) => true,
+        }
+    }
+}
+
+fn last_seen(view: &Snapshot) -> Result<HashMap<UserSerial, u64>, StoreError> {
+    view.scan(&LAST_SEEN_BY_USER, &()).collect()
 }
 
 pub(crate) fn of_summary(view: &Snapshot, summary: AccountSummary) -> Result<Person, StoreError> {

@@ -25,8 +25,7 @@ impl Actions {
         query: RoomsQuery,
     ) -> Result<RoomsPage, AdministrationError> {
         by.must(Right::ListRooms)?;
-        let rooms = self.rooms.clone();
-        let read = move |view: &Snapshot| rooms.rooms_page(view, &query);
+        let read = move |view: &Snapshot| rooms::rooms_page(view, &query);
         Ok(self.rooms.store().read_long(read).await?)
     }
 

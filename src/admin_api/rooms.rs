@@ -119,8 +119,9 @@ impl Wanted {
             Some("join_rules") => RoomsOrder::JoinRule,
             Some("history_visibility") => RoomsOrder::Visibility,
             Some("guest_access") => RoomsOrder::GuestAccess,
+            Some("state_events") => RoomsOrder::StateEvents,
             // Would need everything of every room.
-            Some("federatable" | "public" | "state_events") => {
+            Some("federatable" | "public") => {
                 return Err(unsupported("Rooms are not ordered by this here."));
             }
             Some(_) => return Err(ApiError::invalid_param("There is no such order.")),

@@ -13,7 +13,7 @@ use ruma_common::UserId;
 use serde::Deserialize;
 use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
 
-use crate::{AppendError, EMPTY_STATE, Rooms, register};
+use crate::{AppendError, EMPTY_STATE, Rooms, lists, register};
 
 /// How many events are looked at in one step, and how many users.
 const EVENTS: usize = 4_000;
@@ -128,6 +128,7 @@ impl Hiding {
             batch.put(&tables::EVENT_META_BY_SERIAL, event, meta);
         }
         self.members(position, batch);
+        lists::unlist(latest, batch, room, &self.room_id)?;
         delete_rows_of_room(batch, room);
         batch.wake_all([rewriting_scope(room), room_scope(room)]);
         batch.wake_all([publication_scope(), occupancy_scope()]);
