@@ -23,6 +23,7 @@ mod client_event;
 mod completing;
 mod create;
 mod delayed;
+mod department_rooms;
 mod digest;
 mod directory_order;
 mod error;
