@@ -557,7 +557,6 @@ words! {
         in_room: "Room",
         ended_by: "Ended by",
         ended_with: "Ended with",
-        more: "There are {count} rows. The files below have them all.",
         csv: "As a table (CSV)",
         json: "As JSON",
     }

@@ -160,7 +160,8 @@ pub use public_rooms::{Networks, PublicRoom, PublicRoomsPage, PublicRoomsRequest
 pub use receipts::{ReadMarkers, ReceiptKind, RemoteReceipt};
 pub use receive::{Arrival, Incoming};
 pub use register::{
-    MemberThen, PersonStay, RegisterError, RoomThen, register_of_person, register_of_room,
+    MemberThen, PersonStay, RegisterError, RegisterPart, RoomThen, register_of_person,
+    register_of_room,
 };
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
 pub use reports::reports;
