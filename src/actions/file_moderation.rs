@@ -268,9 +268,8 @@ impl Actions {
     ) -> Result<usize, FileModerationError> {
         by.must(Right::DeleteFiles)?;
         let deed = by.act().did(Verb::RemoteFilesPurged);
-        self.tell(deed.after(json!({ "fetched_before": before })))
-            .await?;
-        let count = self.media.delete_remote_before(before).await?;
+        let deed = deed.after(json!({ "fetched_before": before }));
+        let count = self.media.delete_remote_before(before, deed).await?;
         log::info!(administrator = by.name(), before, count; "files of other servers removed by an administrator");
         Ok(count)
     }

@@ -172,6 +172,10 @@ impl Actions {
         };
         let (who, reason) = (crate::sender(&user), by.act().reason.clone());
         self.rooms
+    /// Where another server has to let them in, the audit trail is told before that one is asked:
+    /// once it has said yes it counts them in, whatever becomes of the commit here. Whether they
+    /// came in is told as every change of a membership is.
+    ///
             .bring_in(&who, Some(&host), &room_id, reason, deed)
             .await?;
         Ok(room_id)
