@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use audit::{Deed, Verb};
 use media::{FileFacts, FileName, FilesPage, Order, StorageError, parse_hash};
-use model::UserSerial;
+use model::{QuarantineChangeRecord, UserSerial};
 use ruma_common::RoomId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -210,6 +210,22 @@ impl Actions {
         }
         log::info!(administrator = by.name(), selection:? = selection, count; "files taken out of quarantine");
         Ok(count)
+    }
+
+    /// What was put into quarantine, or taken out of it, from a place on, and the place of what comes
+    /// next: the oldest first.
+    ///
+    /// # Errors
+    /// [`FileModerationError`].
+    pub async fn quarantine_changes(
+        &self,
+        by: &Administrator,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<QuarantineChangeRecord>, u64), FileModerationError> {
+        by.must(Right::ListFiles)?;
+        let read = move |view: &Snapshot| media::quarantine_changes(view, from, limit);
+        Ok(self.rooms.store().read(read).await?)
     }
 
     /// Deletes files for ever; those of other servers until they are fetched again. Returns

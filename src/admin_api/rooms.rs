@@ -175,7 +175,9 @@ async fn show(
 ) -> Result<RawJson, ApiError> {
     let by = caller.administrator();
     let room = actions.room_overview(&by, &room_id).await?;
+    let devices = actions.devices_in(&by, &room_id).await?;
     let mut told = shown(&room);
+    told["joined_local_devices"] = devices.into();
     told["topic"] = room.topic.into();
     told["avatar"] = room.avatar_url.into();
     told["cairn.marking"] = room.marking.into();
