@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use axum::extract::Request;
+use axum::{body::HttpBody as _, extract::Request};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
@@ -17,6 +17,8 @@ const MAX_PARTS: usize = 32;
 const MAX_HEADERS: usize = 4 * 1_024;
 /// What may stand around the file, in bytes: boundaries, headers, the other fields.
 const AROUND: usize = 64 * 1_024;
+/// How many times as much as is taken is read before it is refused.
+const READ_ON: u64 = 4;
 
 /// A form with at most one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,11 @@ impl FileForm {
             return Err(wrong("it has no boundary"));
         };
         let limit = u64::try_from(most.saturating_add(AROUND)).unwrap_or(u64::MAX);
+        if body.size_hint().lower() > limit {
+            // Whoever has chosen too large a file is to see why it is refused.
+            requests::discard_up_to(body, limit.saturating_mul(READ_ON)).await;
+            return Err(ApiError::too_large(limit));
+        }
         let bytes = requests::collect(body, limit).await?;
         let form = Self::parse(&bytes, &boundary).map_err(wrong)?;
         match form.file.as_ref().is_some_and(|file| file.len() > most) {
