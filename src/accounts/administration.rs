@@ -16,7 +16,7 @@ use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
     Accounts, audited, console_sessions, device_lists, devices, display_name_and_avatar, emails,
-    find, key_backups, person, user_directory,
+    find, key_backups, people_lists, person, user_directory,
 };
 
 /// Why something cannot be done with an account.
@@ -165,6 +165,9 @@ impl Accounts {
                 let ((before, after), answer) = change(&mut account, &mut person);
                 person::write(batch, user, &known, &person);
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
+                people_lists::relist(latest, batch, user, |known| {
+                    people_lists::note_account(known, &account);
+                })?;
                 let deed = audited::deed(latest, &act, verb, user)?;
                 audit::record(latest, batch, now, &[deed.before(before).after(after)])?;
                 Changes::at(position).log(batch, &LogEntry::Account { user });
@@ -202,6 +205,10 @@ impl Accounts {
                 let roles = std::mem::replace(&mut account.roles, Roles::NONE);
                 account.is_erased = erase;
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
+                people_lists::relist(latest, batch, user, |known| {
+                    people_lists::note_account(known, &account);
+                    known.display_name.take_if(|_| erase);
+                })?;
                 let mut changes = Changes::at(position);
                 user_directory::remove(latest, batch, user)?;
                 remove_secrets(latest, batch, &mut changes, user)?;

@@ -8,7 +8,7 @@ use model::{
 use serde_json::json;
 use store::{Read as _, Snapshot, StoreError};
 
-use crate::{Accounts, AdministrationError, administration::active, audited};
+use crate::{Accounts, AdministrationError, administration::active, audited, people_lists};
 
 /// How an account is to be closed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,9 @@ impl Accounts {
                     to: closing.to,
                 };
                 batch.put(&ACCOUNT_BY_USER, &user, &account);
+                people_lists::relist(latest, batch, user, |known| {
+                    people_lists::note_account(known, &account);
+                })?;
                 batch.put(&CLOSING_BY_USER, &user, &record);
                 let deed = audited::deed(latest, &act, Verb::ClosingBegun, user)?;
                 let deed = deed.after(json!({

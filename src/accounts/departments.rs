@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use audit::{Act, Verb};
 use model::{
-    DepartmentRecord, DepartmentRoomRecord, PlacementRecord, RoomSerial, UserSerial,
+    DepartmentRecord, DepartmentRoomRecord, Membership, PlacementRecord, RoomSerial, UserSerial,
     tables::{
-        DEPARTMENT_BY_NAME, DEPARTMENT_BY_USER, MEMBER_BY_DEPARTMENT, PLACEMENT_BY_USER,
-        ROOM_BY_DEPARTMENT,
+        DEPARTMENT_BY_NAME, DEPARTMENT_BY_USER, MEMBER_BY_DEPARTMENT, MEMBERSHIP_BY_USER,
+        PLACEMENT_BY_USER, ROOM_BY_DEPARTMENT,
     },
 };
 use serde_json::json;
@@ -172,15 +172,10 @@ pub fn department(view: &impl Read, name: &str) -> Result<Department, Department
 }
 
 fn shown(view: &impl Read, key: &str, record: DepartmentRecord) -> Result<Department, StoreError> {
-    let mut people = 0;
-    for row in view.scan(&MEMBER_BY_DEPARTMENT, &(key.to_owned(),)) {
-        row?;
-        people += 1;
-    }
     Ok(Department {
         name: record.name,
         created_at: record.created_at,
-        people,
+        people: view.count(&MEMBER_BY_DEPARTMENT, &(key.to_owned(),))?,
         rooms: rooms_of(view, key)?.into_iter().collect(),
     })
 }
@@ -270,6 +265,27 @@ fn place(batch: &mut Batch, user: UserSerial, room: RoomSerial, comes: bool) {
         failure: None,
     };
     batch.put(&PLACEMENT_BY_USER, &(user, room), &record);
+}
+
+/// Whether somebody follows a room into the one that came in its place: who is in it, or was still
+/// to come. That ends then.
+fn follows(
+    latest: &Latest,
+    batch: &mut Batch,
+    user: UserSerial,
+    old: RoomSerial,
+) -> Result<bool, StoreError> {
+    let waits = latest.get(&PLACEMENT_BY_USER, &(user, old))?;
+    if let Some(placement) = &waits {
+        batch.delete(&PLACEMENT_BY_USER, &(user, old));
+        return Ok(placement.comes);
+    }
+    let membership = latest.get(&MEMBERSHIP_BY_USER, &(user, old))?;
+    let membership = membership.map(|record| record.membership);
+    Ok(matches!(
+        membership,
+        Some(Membership::Join | Membership::Invite)
+    ))
 }
 
 impl Accounts {
@@ -395,6 +411,7 @@ impl Accounts {
                         let room = DepartmentRoomRecord {
                             since: now,
                             looked_at: Some(UserSerial(0)),
+                            instead_of: None,
                         };
                         batch.put(&ROOM_BY_DEPARTMENT, &row, &room);
                         Verb::DepartmentRoomAdded
@@ -450,9 +467,16 @@ impl Accounts {
                 let people = latest.scan_from(&MEMBER_BY_DEPARTMENT, &(row.0.clone(),), &from);
                 for (count, person) in people.take(AT_ONCE).enumerate() {
                     let ((_, user), _) = person?;
-                    place(batch, user, row.1, true);
+                    let follows = match record.instead_of {
+                        Some(old) => follows(latest, batch, user, old)?,
+                        None => true,
+                    };
+                    if follows {
+                        place(batch, user, row.1, true);
+                    }
                     record.looked_at = (count + 1 == AT_ONCE).then_some(user);
                 }
+                record.instead_of = record.instead_of.filter(|_| record.looked_at.is_some());
                 batch.put(&ROOM_BY_DEPARTMENT, &row, &record);
                 Ok(true)
             })

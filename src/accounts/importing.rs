@@ -4,7 +4,8 @@
 
 use audit::{Act, Deed, Verb};
 use model::{
-    AccountRecord, Changes, EmailRecord, LogEntry, PersonKind, Roles, UserSerial, intern_user,
+    AccountRecord, Changes, EmailRecord, LogEntry, PersonKind, Roles, StandingRecord, UserSerial,
+    intern_user,
     tables::{ACCOUNT_BY_USER, EMAIL_BY_USER, PROFILE_FIELD_BY_USER, USER_BY_EMAIL},
 };
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use crate::{
     departments, emails,
     import_plan::{Draft, Planned, RowError, Seen, bad, plan},
     invitations::needs_invitation,
-    person,
+    people_lists, person,
     profiles::DISPLAY_NAME,
     push_rules, user_directory,
 };
@@ -290,6 +291,14 @@ fn write(
     if planned.changes("email") && row.email != Cell::Keep {
         write_email(latest, batch, user, planned.email.as_ref(), now)?;
     }
+    if planned.user.is_some() {
+        people_lists::relist(latest, batch, user, |known| {
+            known.kind = planned.after.kind;
+            if planned.changes("display_name") {
+                known.display_name = planned.display_name();
+            }
+        })?;
+    }
     person::write(batch, user, &planned.before, &planned.after);
     departments::replace(latest, batch, user, &planned.departments, now)?;
     changes.log(batch, &LogEntry::Account { user });
@@ -315,6 +324,13 @@ fn write_account(
     batch.put(&ACCOUNT_BY_USER, &user, &account);
     let name = planned.display_name();
     user_directory::add(batch, user, &draft.user_id, name.as_deref());
+    let listed = people_lists::new(
+        &account,
+        &StandingRecord::default(),
+        planned.after.kind,
+        name,
+    );
+    people_lists::list(latest, batch, (user, draft.user_id.as_str()), &listed)?;
     let rules = NewAccountData {
         user,
         room: None,

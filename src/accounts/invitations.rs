@@ -11,7 +11,9 @@ use serde_json::json;
 use store::{Batch, Latest, Read, Snapshot, StoreError};
 
 use crate::{
-    Accounts, InvitationProof, PasswordError, audited, display_name_and_avatar, emails, is_active,
+    Accounts, InvitationProof, PasswordError, audited, display_name_and_avatar, emails,
+    invitation_lists::{find, put, remove},
+    is_active,
     person::{self, person},
     standing,
     tokens::token_hash,
@@ -90,6 +92,19 @@ pub(crate) fn use_up(
     Ok(())
 }
 
+/// An invitation as it is shown.
+pub(crate) fn shown(record: InvitationRecord, now: u64) -> Invitation {
+    Invitation {
+        is_valid: is_valid(&record, now),
+        name: record.name,
+        uses_allowed: record.uses_allowed,
+        uses: record.uses,
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+        created_by: record.created_by,
+    }
+}
+
 impl Accounts {
     /// Makes an invitation and returns its token, which cannot be shown again.
     ///
@@ -166,7 +181,7 @@ impl Accounts {
         self.store()
             .commit(move |latest, _, batch| {
                 for (hash, record) in &rows {
-                    batch.put(&INVITATION_BY_HASH, hash, record);
+                    put(batch, hash, record);
                 }
                 audit::record(latest, batch, created_at, &[deed])?;
                 Ok::<_, StoreError>(())
@@ -187,16 +202,10 @@ impl Accounts {
         };
         let mut records: Vec<InvitationRecord> = self.store().read_long(list).await?;
         records.sort_by_key(|record| record.created_at);
-        let invitations = records.into_iter().map(|record| Invitation {
-            is_valid: is_valid(&record, now),
-            name: record.name,
-            uses_allowed: record.uses_allowed,
-            uses: record.uses,
-            created_at: record.created_at,
-            expires_at: record.expires_at,
-            created_by: record.created_by,
-        });
-        Ok(invitations.collect())
+        Ok(records
+            .into_iter()
+            .map(|record| shown(record, now))
+            .collect())
     }
 
     /// Ends an invitation, given by its token or its name.
@@ -212,14 +221,13 @@ impl Accounts {
         let (hash, name) = (token_hash(token_or_name), token_or_name.to_owned());
         let hash = self
             .store()
-            .read_long(move |view| find(view, hash, &name))
+            .read(move |view| find(view, hash, &name))
             .await?
             .ok_or(InvitationError::NotFound)?;
         self.store()
             .commit(move |latest, _, batch| {
-                let record = latest.get(&INVITATION_BY_HASH, &hash)?;
+                let record = remove(latest, batch, &hash)?;
                 let record = record.ok_or(InvitationError::NotFound)?;
-                batch.delete(&INVITATION_BY_HASH, &hash);
                 let deed = act.did(Verb::InvitationRevoked).before(json!({
                     "invitation": record.name,
                     "uses": record.uses,
@@ -387,7 +395,7 @@ impl Accounts {
                     return Err(AcceptError::Invitation);
                 }
                 batch.put(&PASSWORD_BY_USER, &user, &password);
-                batch.delete(&INVITATION_BY_HASH, &hash);
+                remove(latest, batch, &hash)?;
                 let before = person(latest, user)?;
                 let after = PersonRecord {
                     invitation: None,
@@ -452,7 +460,7 @@ impl Accounts {
                     };
                     let before = person(latest, user)?;
                     if let Some(earlier) = &before.invitation {
-                        batch.delete(&INVITATION_BY_HASH, earlier);
+                        remove(latest, batch, earlier)?;
                     }
                     let after = PersonRecord {
                         invitation: Some(token_hash(&token)),
@@ -460,7 +468,7 @@ impl Accounts {
                         ..before.clone()
                     };
                     person::write(batch, user, &before, &after);
-                    batch.put(&INVITATION_BY_HASH, &token_hash(&token), &record);
+                    put(batch, &token_hash(&token), &record);
                     names.push(json!({ "invitation": record.name, "user_id": user_id }));
                     invited.push(PersonInvitation {
                         user,
@@ -504,18 +512,4 @@ impl Accounts {
             })
             .await
     }
-}
-
-/// The hash of the one invitation with that token or name.
-fn find(view: &impl Read, hash: TokenHash, name: &str) -> Result<Option<TokenHash>, StoreError> {
-    if view.contains(&INVITATION_BY_HASH, &hash)? {
-        return Ok(Some(hash));
-    }
-    for row in view.scan(&INVITATION_BY_HASH, &()) {
-        let (hash, record) = row?;
-        if record.name == name {
-            return Ok(Some(hash));
-        }
-    }
-    Ok(None)
 }

@@ -35,10 +35,12 @@ mod hashing;
 mod ignored_users;
 mod import_plan;
 mod importing;
+mod invitation_lists;
 mod invitations;
 mod invite_permission;
 mod json;
 mod key_backups;
+mod lists_backfill;
 mod login_tokens;
 mod names;
 mod one_time_codes;
@@ -46,6 +48,7 @@ mod one_time_keys;
 mod open_id;
 mod options;
 mod passwords;
+mod people_lists;
 mod person;
 mod profiles;
 mod program_tokens;
@@ -137,6 +140,7 @@ pub use self::{
         AccountsOptions, OptionsError, RegistrationMode, RegistrationOptions, UserDirectory,
     },
     passwords::{ChangePasswordError, PasswordError},
+    people_lists::{ListedPerson, count_people, listed_people, listed_person, people_named},
     person::{OwnRate, is_partner, limits_json, person},
     profiles::{ProfileError, avatars, display_name_and_avatar, profile, profile_field},
     program_tokens::ProgramToken,

@@ -3,12 +3,15 @@
 use audit::{Act, Verb};
 use model::{
     Changes, LogEntry, PersonKind, PersonLimits, PersonRecord, UserSerial,
-    tables::{INVITATION_BY_HASH, PERSON_BY_USER, USER_BY_EXPIRY},
+    tables::{PERSON_BY_USER, USER_BY_EXPIRY},
 };
 use serde_json::{Value, json};
 use store::{Batch, Latest, Read, StoreError};
 
-use crate::{Accounts, AdministrationError, administration::active, audited, departments};
+use crate::{
+    Accounts, AdministrationError, administration::active, audited, departments, invitation_lists,
+    people_lists,
+};
 
 /// The longest name of an organisation, in bytes.
 pub(crate) const MAX_ORGANISATION_BYTES: usize = 255;
@@ -79,7 +82,7 @@ pub(crate) fn close(
 ) -> Result<(), StoreError> {
     let before = person(latest, user)?;
     if let Some(invitation) = &before.invitation {
-        batch.delete(&INVITATION_BY_HASH, invitation);
+        invitation_lists::remove(latest, batch, invitation)?;
     }
     let after = PersonRecord {
         kind: before.kind,
@@ -153,6 +156,7 @@ impl Accounts {
                     return Ok(());
                 }
                 write(batch, user, &before, &after);
+                people_lists::relist(latest, batch, user, |known| known.kind = after.kind)?;
                 let deed = audited::deed(latest, &act, verb, user)?;
                 audit::record(latest, batch, now, &[deed.before(was).after(is)])?;
                 Changes::at(position).log(batch, &LogEntry::Account { user });

@@ -8,7 +8,7 @@ use ruma_common::MxcUri;
 use serde_json::{Value, value::RawValue};
 use store::{Latest, Read, StoreError};
 
-use crate::{Accounts, audited, is_active, json, standing, user_directory};
+use crate::{Accounts, audited, is_active, json, people_lists, standing, user_directory};
 
 /// The longest field name, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -197,10 +197,13 @@ impl Accounts {
                 if latest.get(&PROFILE_FIELD_BY_USER, &key)? == value {
                     return Ok(false);
                 }
-                // Guests are nobody whom one looks for.
-                if key.1 == DISPLAY_NAME && !standing.is_guest {
+                if key.1 == DISPLAY_NAME {
                     let name = value.as_deref().and_then(display_name);
-                    user_directory::rename(latest, batch, user, name.as_deref())?;
+                    // Guests are nobody whom one looks for.
+                    if !standing.is_guest {
+                        user_directory::rename(latest, batch, user, name.as_deref())?;
+                    }
+                    people_lists::relist(latest, batch, user, |known| known.display_name = name)?;
                 }
                 match value {
                     Some(value) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use audit::{Act, Verb, Who};
 use model::{
-    AccountRecord, Changes, EmailPurpose, LogEntry, PersonRecord, Roles, StandingRecord, TokenHash,
-    UserSerial, intern_user,
+    AccountRecord, Changes, EmailPurpose, LogEntry, PersonKind, PersonRecord, Roles,
+    StandingRecord, TokenHash, UserSerial, intern_user,
     tables::{ACCOUNT_BY_USER, PASSWORD_BY_USER, PROFILE_FIELD_BY_USER, STANDING_BY_USER},
 };
 use ruma_client_api::uiaa::{AuthFlow, AuthType};
@@ -19,7 +19,7 @@ use crate::{
     InvitationProof, Passed, PasswordError, ProfileError, RegistrationMode, SignedIn,
     UsernameError,
     account_data::{self, NewAccountData},
-    display_name_and_avatar, emails, guests, invitations, person,
+    display_name_and_avatar, emails, guests, invitations, people_lists, person,
     profiles::{self, DISPLAY_NAME},
     push_rules,
     signing_in::SessionDraft,
@@ -420,12 +420,17 @@ impl Draft {
         } else {
             batch.put(&STANDING_BY_USER, &user, &self.standing);
         }
+        let name = self.display_name.as_deref();
+        let mut name: Option<String> = name.and_then(|json| serde_json::from_slice(json).ok());
         // Guests are nobody whom one looks for.
         if !self.standing.is_guest {
-            let name = self.display_name.as_deref();
-            let name: Option<String> = name.and_then(|json| serde_json::from_slice(json).ok());
             user_directory::add(batch, user, &self.user_id, name.as_deref());
         }
+        if stays && name.is_none() {
+            name = display_name_and_avatar(latest, user)?.0;
+        }
+        let listed = people_lists::new(&account, &self.standing, PersonKind::Member, name);
+        people_lists::list(latest, batch, (user, self.user_id.as_str()), &listed)?;
         if let Some(password) = &self.password {
             batch.put(&PASSWORD_BY_USER, &user, password);
         }

@@ -7,7 +7,7 @@ use model::{
     AccessTokenRecord, DeviceSerial, LastSeenRecord, Role, Roles, TokenHash, UserSerial,
     tables::{
         ACCESS_TOKEN_BY_HASH, ACCOUNT_BY_USER, DEVICE_BY_USER, LAST_SEEN_BY_DEVICE,
-        REFRESH_TOKEN_BY_HASH,
+        LAST_SEEN_BY_USER, REFRESH_TOKEN_BY_HASH,
     },
 };
 use ruma_common::{OwnedDeviceId, OwnedUserId};
@@ -200,6 +200,7 @@ impl Accounts {
                 let known = latest.get(&DEVICE_BY_USER, &key)?;
                 if known.is_some_and(|known| known.serial == device) {
                     batch.put(&LAST_SEEN_BY_DEVICE, &device, &record);
+                    batch.put(&LAST_SEEN_BY_USER, &key.0, &record.at);
                 }
                 Ok(())
             })

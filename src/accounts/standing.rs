@@ -9,7 +9,7 @@ use model::{
 use store::{Read, StoreError};
 
 use crate::{
-    Accounts, AdministrationError, audited,
+    Accounts, AdministrationError, audited, people_lists,
     person::{self, person},
 };
 
@@ -52,6 +52,9 @@ impl Accounts {
                     ..before
                 };
                 batch.put(&STANDING_BY_USER, &user, &standing);
+                people_lists::relist(latest, batch, user, |known| {
+                    known.is_suspended = is_suspended;
+                })?;
                 let known = person(latest, user)?;
                 let person = PersonRecord {
                     restraint: told.filter(|_| is_suspended),

@@ -66,7 +66,8 @@ pub(crate) fn words_of(user_id: &str, display_name: Option<&str>) -> BTreeSet<Di
         .collect()
 }
 
-fn localpart(user_id: &str) -> &str {
+/// The name before the colon.
+pub(crate) fn localpart(user_id: &str) -> &str {
     let id = user_id.strip_prefix('@').unwrap_or(user_id);
     id.split_once(':').map_or(id, |(localpart, _)| localpart)
 }

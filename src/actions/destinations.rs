@@ -1,7 +1,8 @@
 //! Other servers, and how much people have uploaded, as administrators list them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use model::{MediaUsageRecord, PeopleList, UserSerial};
 use store::{Read as _, Snapshot, StoreError};
 
 use crate::{Actions, AdministrationError, Administrator, Right};
@@ -103,17 +104,20 @@ impl Actions {
         by: &Administrator,
     ) -> Result<Vec<MediaUsage>, AdministrationError> {
         by.must(Right::ShowUsage)?;
-        let read = |view: &Snapshot| -> Result<Vec<MediaUsage>, StoreError> {
+        let server = self.accounts.server_name().to_owned();
+        let read = move |view: &Snapshot| -> Result<Vec<MediaUsage>, StoreError> {
+            let rows = view.scan(&model::tables::MEDIA_USAGE_BY_USER, &());
+            let counted: Result<HashMap<UserSerial, MediaUsageRecord>, StoreError> = rows.collect();
+            let counted = counted?;
             let mut usage = Vec::new();
-            for row in view.scan(&model::tables::MEDIA_USAGE_BY_USER, &()) {
-                let (user, record) = row?;
-                let Some(user_id) = model::user_id(view, user)? else {
-                    continue;
-                };
-                if record.files > 0 {
+            for listed in accounts::listed_people(view, PeopleList::Everybody, None) {
+                let listed = listed?;
+                if let Some(record) = counted.get(&listed.user)
+                    && record.files > 0
+                {
                     usage.push(MediaUsage {
-                        user_id,
-                        display_name: accounts::display_name_and_avatar(view, user)?.0,
+                        user_id: format!("@{}:{server}", listed.localpart),
+                        display_name: listed.known.display_name,
                         files: record.files,
                         bytes: record.bytes,
                     });

@@ -87,9 +87,8 @@ impl Actions {
     ) -> Result<Value, AdministrationError> {
         by.must(Right::ChangeFederation)?;
         let name = server_name(server)?;
-        self.tell(by.act().did(Verb::PeerRetried).on(name.as_str()))
-            .await?;
-        self.peers.try_again(&name).await;
+        let deed = by.act().did(Verb::PeerRetried).on(name.as_str());
+        self.peers.try_again(&name, deed).await?;
         log::info!(server = name.as_str(); "a server is tried now, as an administrator wants");
         Ok(json!({ "server": name }))
     }

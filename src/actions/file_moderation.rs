@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use audit::{Deed, Verb};
 use media::{FileFacts, FileName, FilesPage, Order, StorageError, parse_hash};
-use model::UserSerial;
+use model::{QuarantineChangeRecord, UserSerial};
 use ruma_common::RoomId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -212,6 +212,22 @@ impl Actions {
         Ok(count)
     }
 
+    /// What was put into quarantine, or taken out of it, from a place on, and the place of what comes
+    /// next: the oldest first.
+    ///
+    /// # Errors
+    /// [`FileModerationError`].
+    pub async fn quarantine_changes(
+        &self,
+        by: &Administrator,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<QuarantineChangeRecord>, u64), FileModerationError> {
+        by.must(Right::ListFiles)?;
+        let read = move |view: &Snapshot| media::quarantine_changes(view, from, limit);
+        Ok(self.rooms.store().read(read).await?)
+    }
+
     /// Deletes files for ever; those of other servers until they are fetched again. Returns
     /// which of them were here.
     ///
@@ -268,9 +284,8 @@ impl Actions {
     ) -> Result<usize, FileModerationError> {
         by.must(Right::DeleteFiles)?;
         let deed = by.act().did(Verb::RemoteFilesPurged);
-        self.tell(deed.after(json!({ "fetched_before": before })))
-            .await?;
-        let count = self.media.delete_remote_before(before).await?;
+        let deed = deed.after(json!({ "fetched_before": before }));
+        let count = self.media.delete_remote_before(before, deed).await?;
         log::info!(administrator = by.name(), before, count; "files of other servers removed by an administrator");
         Ok(count)
     }

@@ -3,7 +3,7 @@
 use accounts::{Invitation, NewInvitation};
 use serde_json::{Value, json};
 
-use crate::{Actions, AdministrationError, Administrator, Right};
+use crate::{Actions, AdministrationError, Administrator, Listed, Right};
 
 /// Milliseconds of a day.
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -46,6 +46,38 @@ impl Actions {
     ) -> Result<Vec<Invitation>, AdministrationError> {
         by.must(Right::ListInvitations)?;
         Ok(self.accounts.invitations().await?)
+    }
+
+    /// Invitations, the newest first, from the place `after` on, at most `limit`.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn invitations_after(
+        &self,
+        by: &Administrator,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Listed<Invitation>, AdministrationError> {
+        by.must(Right::ListInvitations)?;
+        let found = self
+            .accounts
+            .invitations_after(after.as_deref(), limit)
+            .await?;
+        let (rows, next) = found;
+        Ok(Listed { rows, next })
+    }
+
+    /// The invitation with a token or a name.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn invitation(
+        &self,
+        by: &Administrator,
+        token_or_name: &str,
+    ) -> Result<Option<Invitation>, AdministrationError> {
+        by.must(Right::ListInvitations)?;
+        Ok(self.accounts.invitation(token_or_name).await?)
     }
 
     pub(crate) async fn create_invitations(

@@ -37,6 +37,7 @@ mod partners;
 mod people;
 mod people_import;
 mod people_letters;
+mod people_list;
 mod people_table;
 mod people_wishes;
 mod person_changes;
@@ -80,12 +81,13 @@ pub use file_moderation::{FileModerationError, FileSelection, FileWish};
 pub use files::{Files, FilesError};
 pub use handshakes::{HandshakeError, Sent, SentInvitation};
 pub use invitations::WantedInvitation;
-pub use listing::{Listed, Totals, Which};
+pub use listing::{Listed, Totals};
 pub use moderation::{ModerationError, Restraint};
 pub use notices::{NewNotice, NoticeError};
 pub use partners::OpenedRoom;
-pub use people::{PeopleOrder, PeoplePage, PeopleQuery, Person};
+pub use people::{Person, PersonRooms};
 pub use people_import::{GivenInvitation, IMPORTED_AT_ONCE, Imported};
+pub use people_list::{PeopleOrder, PeoplePage, PeopleQuery};
 pub use people_table::{
     BadLine, MAX_TABLE_BYTES, PeopleTable, TableError, last_day, people_table, table_columns,
 };

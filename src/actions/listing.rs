@@ -1,33 +1,17 @@
 //! Lists for the pages of the console: each page reads its own rows and no others.
 
-use model::{RoomSerial, UserSerial, tables};
+use accounts::ListedPerson;
+use model::{PeopleList, RoomSerial, RoomsList, UserSerial, tables};
 use rooms::{ListedMember, ListedRoom, members_after, rooms_after, servers_after};
-use ruma_common::OwnedUserId;
 use store::{Position, Read, Snapshot, StoreError};
 
 use crate::{
-    Actions, AdministrationError, Administrator, Person, Report, Right, people::of_summary,
+    Actions, AdministrationError, Administrator, Person, Report, Right, people::whole,
     reports::described,
 };
 
-/// How many ids are looked at for one page of a search.
-const MOST_LOOKED_AT: usize = 1_000_000;
-
-/// Which people are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Which {
-    /// All.
-    #[default]
-    Everybody,
-    /// Those whose account is open.
-    Open,
-    /// Those who have a role.
-    WithRole,
-    /// Those whose account is locked or suspended.
-    Restrained,
-    /// Those whose account is closed.
-    Closed,
-}
+/// How many rows of a list are looked at for one page of a search.
+const MOST_LOOKED_AT: usize = 20_000;
 
 /// A page of a list, and after which it goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,14 +42,14 @@ impl Actions {
     pub async fn people_after(
         &self,
         by: &Administrator,
-        (text, which): (Option<String>, Which),
+        (text, list): (Option<String>, PeopleList),
         after: Option<String>,
         limit: usize,
     ) -> Result<Listed<Person>, AdministrationError> {
         by.must(Right::ListPeople)?;
-        let own = format!(":{}", self.accounts.server_name());
-        let text = text.map(|text| text.to_lowercase());
-        let read = move |view: &Snapshot| people(view, &own, text.as_deref(), which, after, limit);
+        let text = text.map(|text| text.trim_start_matches('@').to_lowercase());
+        let read =
+            move |view: &Snapshot| people(view, text.as_deref(), list, after.as_deref(), limit);
         Ok(self.rooms.store().read_long(read).await?)
     }
 
@@ -189,97 +173,112 @@ impl Actions {
             may(Right::ListReports),
         );
         let read = move |view: &Snapshot| -> Result<Totals, StoreError> {
-            let mut totals = Totals::default();
-            if people {
-                let mut count = 0;
-                for row in view.scan(&tables::ACCOUNT_BY_USER, &()) {
-                    count += u64::from(row?.1.deactivated_at.is_none());
-                }
-                totals.people = Some(count);
-            }
-            if rooms {
-                let mut count = 0;
-                for row in view.scan(&tables::HEAD_BY_ROOM, &()) {
-                    count += u64::from(row?.1.joined_here > 0);
-                }
-                totals.rooms = Some(count);
-            }
-            if reports {
-                let mut count = 0;
-                for row in view.scan(&tables::REPORT_BY_POSITION, &()) {
-                    row?;
-                    count += 1;
-                }
-                totals.reports = Some(count);
-            }
-            Ok(totals)
+            let count = |is_wanted: bool, count: &dyn Fn() -> Result<usize, StoreError>| {
+                let counted = is_wanted.then(count).transpose()?;
+                Ok::<_, StoreError>(counted.map(|count| count as u64))
+            };
+            Ok(Totals {
+                people: count(people, &|| accounts::count_people(view, PeopleList::Open))?,
+                rooms: count(rooms, &|| rooms::count_rooms(view, RoomsList::Inhabited))?,
+                reports: count(reports, &|| view.count(&tables::REPORT_BY_POSITION, &()))?,
+            })
         };
         Ok(self.rooms.store().read_long(read).await?)
     }
 }
 
+/// The people of a list, of a search those whom a text, in lower case, fits.
 fn people(
     view: &Snapshot,
-    own: &str,
     text: Option<&str>,
-    which: Which,
-    after: Option<String>,
+    list: PeopleList,
+    after: Option<&str>,
     limit: usize,
 ) -> Result<Listed<Person>, StoreError> {
-    let mut found = Listed {
-        rows: Vec::new(),
-        next: None,
+    let after = match after {
+        Some(user_id) => rooms::user_serial(view, user_id)?,
+        None => None,
     };
-    let from = after.clone().unwrap_or_default();
-    let rows = view.scan_from(&tables::USER_BY_ID, &(), &from);
-    for row in rows.take(MOST_LOOKED_AT) {
-        let (user_id, user) = row?;
-        let Some(localpart) = user_id.strip_suffix(own) else {
-            continue;
-        };
-        if after.as_ref() == Some(&user_id) {
-            continue;
+    let after = match after {
+        Some(user) => accounts::listed_person(view, user)?,
+        None => None,
+    };
+    let named = match text {
+        Some(text) => accounts::people_named(view, text)?,
+        None => None,
+    };
+    let mut page = Gathered::of(limit);
+    match named {
+        Some(people) => {
+            let place = |one: &ListedPerson| (one.localpart.clone(), one.user);
+            let after = after.as_ref().map(place);
+            for listed in people {
+                let is_after = after.as_ref().is_none_or(|after| place(&listed) > *after);
+                if is_after && listed.known.is_in(list) && page.is_full_with(view, &listed)? {
+                    break;
+                }
+            }
         }
-        let Some(account) = view.get(&tables::ACCOUNT_BY_USER, &user)? else {
-            continue;
-        };
-        let is_closed = account.deactivated_at.is_some();
-        let is_wanted = match which {
-            Which::Everybody => true,
-            Which::Open => !is_closed,
-            Which::WithRole => !account.roles.is_empty(),
-            Which::Closed => is_closed,
-            Which::Restrained => account.is_locked || accounts::standing(view, user)?.is_suspended,
-        };
-        if !is_wanted || !is_named(view, user, localpart, text)? {
-            continue;
-        }
-        if found.rows.len() == limit {
-            let last = found.rows.last();
-            found.next = last.map(|last: &Person| last.summary.user_id.to_string());
-            return Ok(found);
-        }
-        let Ok(user_id) = OwnedUserId::try_from(user_id) else {
-            continue;
-        };
-        if let Some(summary) = accounts::account_summary(view, &user_id)? {
-            found.rows.push(of_summary(view, summary)?);
+        None => {
+            let rows = accounts::listed_people(view, list, after.as_ref());
+            for (looked_at, row) in rows.enumerate() {
+                let listed = row?;
+                let fits = text.is_none_or(|text| listed.has(text));
+                if looked_at == MOST_LOOKED_AT {
+                    page.goes_on();
+                    break;
+                }
+                if fits && page.is_full_with(view, &listed)? {
+                    break;
+                }
+                page.last = Some(listed.user);
+            }
         }
     }
-    Ok(found)
+    page.listed(view)
 }
 
-fn is_named(
-    view: &Snapshot,
-    user: UserSerial,
-    localpart: &str,
-    text: Option<&str>,
-) -> Result<bool, StoreError> {
-    let Some(text) = text else { return Ok(true) };
-    let text = text.trim_start_matches('@');
-    if localpart.contains(text) {
-        return Ok(true);
+/// A page of people that is gathered.
+struct Gathered {
+    rows: Vec<Person>,
+    limit: usize,
+    /// The last that was looked at.
+    last: Option<UserSerial>,
+    /// Whether there are more behind it.
+    is_more: bool,
+}
+
+impl Gathered {
+    fn of(limit: usize) -> Self {
+        Self {
+            rows: Vec::new(),
+            limit,
+            last: None,
+            is_more: false,
+        }
     }
-    let (name, _) = accounts::display_name_and_avatar(view, user)?;
-    Ok(name.is_some_and(|name| name.to_lowercase().contains(text)))
+
+    fn goes_on(&mut self) {
+        self.is_more = true;
+    }
+
+    /// Adds somebody, or notes that there are more than the page holds, and says so.
+    fn is_full_with(&mut self, view: &Snapshot, listed: &ListedPerson) -> Result<bool, StoreError> {
+        if self.rows.len() == self.limit {
+            self.goes_on();
+            return Ok(true);
+        }
+        self.rows.extend(whole(view, listed.user)?);
+        self.last = Some(listed.user);
+        Ok(false)
+    }
+
+    fn listed(self, view: &Snapshot) -> Result<Listed<Person>, StoreError> {
+        let last = self.last.filter(|_| self.is_more);
+        let next = last.map(|user| model::user_id(view, user)).transpose()?;
+        Ok(Listed {
+            rows: self.rows,
+            next: next.flatten(),
+        })
+    }
 }

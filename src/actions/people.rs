@@ -3,59 +3,15 @@
 use accounts::{AccountSummary, Device, OwnEmail, Pusher, devices, display_name_and_avatar};
 use audit::Verb;
 use model::{
-    Membership, PersonKind, PersonRecord, RoomSerial, UserSerial,
-    tables::{ACCOUNT_BY_USER, ACCOUNT_DATA_BY_USER, MEMBERSHIP_BY_USER, STAY_BY_ROOM},
+    Membership, PersonRecord, RoomSerial, UserSerial,
+    tables::{ACCOUNT_DATA_BY_USER, MEMBERSHIP_BY_USER, STAY_BY_ROOM},
 };
+use rooms::RoomCalled;
 use ruma_common::{OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
 use serde_json::{Map, Value, json};
 use store::{Read, Snapshot, StoreError};
 
 use crate::{Actions, AdministrationError, Administrator, Right};
-
-/// How a list of people is ordered; by name where that decides nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PeopleOrder {
-    /// By user id.
-    #[default]
-    Name,
-    /// By the name that they go by.
-    DisplayName,
-    /// By when the account was made.
-    Created,
-    /// By when one of their devices was used last.
-    LastSeen,
-    /// Those who administer last.
-    Administrator,
-    /// Those whose account is closed last.
-    Deactivated,
-}
-
-/// Which people are wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PeopleQuery {
-    /// What must stand in the name before the colon, or in the name that they go by.
-    pub name: Option<String>,
-    /// What must stand in the user id; not looked at where `name` is given.
-    pub user_id: Option<String>,
-    /// Whether guests are left out.
-    pub without_guests: bool,
-    /// Only those who administer, or only those who do not.
-    pub administers: Option<bool>,
-    /// Only those whose account is closed, or only those whose account is not.
-    pub deactivated: Option<bool>,
-    /// Only those of this kind.
-    pub kind: Option<PersonKind>,
-    /// Whether those are left out whose account is locked.
-    pub without_locked: bool,
-    /// In which order.
-    pub order: PeopleOrder,
-    /// Whether in the opposite order.
-    pub backwards: bool,
-    /// How many are passed over.
-    pub from: usize,
-    /// How many are wanted at most.
-    pub limit: usize,
-}
 
 /// A person as administrators see one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,37 +28,16 @@ pub struct Person {
     pub about: PersonRecord,
 }
 
-/// A part of the list of people.
+/// Rooms that somebody is in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PeoplePage {
-    /// The people.
-    pub people: Vec<Person>,
+pub struct PersonRooms {
+    /// Some of them.
+    pub rooms: Vec<RoomCalled>,
     /// How many there are in all.
     pub total: usize,
 }
 
-/// What decides where somebody stands in the list.
-struct Row {
-    user_id: String,
-    display_name: Option<String>,
-    key: u64,
-}
-
 impl Actions {
-    /// A part of the list of people.
-    ///
-    /// # Errors
-    /// [`AdministrationError`].
-    pub async fn people(
-        &self,
-        by: &Administrator,
-        query: PeopleQuery,
-    ) -> Result<PeoplePage, AdministrationError> {
-        by.must(Right::ListPeople)?;
-        let read = move |view: &Snapshot| page(view, &query);
-        Ok(self.rooms.store().read_long(read).await?)
-    }
-
     /// One person.
     ///
     /// # Errors
@@ -268,6 +203,34 @@ impl Actions {
         found.ok_or_else(unknown)
     }
 
+    /// The rooms that somebody of this server is in: so many of them, and how many there are.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn rooms_of_person(
+        &self,
+        by: &Administrator,
+        user: UserSerial,
+        limit: usize,
+    ) -> Result<PersonRooms, AdministrationError> {
+        by.must(Right::ReadRegister)?;
+        let read = move |view: &Snapshot| -> Result<PersonRooms, StoreError> {
+            let mut found = PersonRooms::default();
+            for row in view.scan(&MEMBERSHIP_BY_USER, &(user,)) {
+                let ((_, room), record) = row?;
+                if record.membership != Membership::Join {
+                    continue;
+                }
+                found.total += 1;
+                if found.rooms.len() < limit {
+                    found.rooms.extend(rooms::room_called(view, room)?);
+                }
+            }
+            Ok(found)
+        };
+        Ok(self.rooms.store().read_long(read).await?)
+    }
+
     /// How many rooms a person has come into since a moment, in ms since the Unix epoch.
     ///
     /// # Errors
@@ -346,87 +309,15 @@ impl Actions {
     }
 }
 
-fn page(view: &Snapshot, query: &PeopleQuery) -> Result<PeoplePage, StoreError> {
-    let mut rows = Vec::new();
-    for row in view.scan(&ACCOUNT_BY_USER, &()) {
-        let (user, account) = row?;
-        let is_closed = account.deactivated_at.is_some();
-        if query.deactivated.is_some_and(|wanted| wanted != is_closed)
-            || query
-                .administers
-                .is_some_and(|wanted| wanted != account.is_admin())
-            || (query.without_locked && account.is_locked)
-            || (query.kind.is_some() && query.kind != Some(accounts::person(view, user)?.kind))
-            || (query.without_guests && accounts::standing(view, user)?.is_guest)
-        {
-            continue;
-        }
-        let Some(user_id) = model::user_id(view, user)? else {
-            continue;
-        };
-        let needs_name = query.name.is_some() || query.order == PeopleOrder::DisplayName;
-        let display_name = match needs_name {
-            true => display_name_and_avatar(view, user)?.0,
-            false => None,
-        };
-        if !matches(query, &user_id, display_name.as_deref()) {
-            continue;
-        }
-        let key = match query.order {
-            PeopleOrder::Name | PeopleOrder::DisplayName => 0,
-            PeopleOrder::Created => account.created_at,
-            PeopleOrder::Administrator => u64::from(account.is_admin()),
-            PeopleOrder::Deactivated => u64::from(is_closed),
-            PeopleOrder::LastSeen => last_seen(view, user)?,
-        };
-        rows.push(Row {
-            user_id,
-            display_name,
-            key,
-        });
-    }
-    let display = query.order == PeopleOrder::DisplayName;
-    rows.sort_by(|a, b| {
-        let by_name = match display {
-            true => a.display_name.cmp(&b.display_name),
-            false => std::cmp::Ordering::Equal,
-        };
-        by_name
-            .then(a.key.cmp(&b.key))
-            .then(a.user_id.cmp(&b.user_id))
-    });
-    if query.backwards {
-        rows.reverse();
-    }
-    let total = rows.len();
-    let wanted = rows.into_iter().skip(query.from).take(query.limit);
-    let mut people = Vec::new();
-    for row in wanted {
-        let user_id = OwnedUserId::try_from(row.user_id).ok();
-        let found = match user_id {
-            Some(user_id) => accounts::account_summary(view, &user_id)?,
-            None => None,
-        };
-        if let Some(found) = found {
-            people.push(of_summary(view, found)?);
-        }
-    }
-    Ok(PeoplePage { people, total })
-}
-
-fn matches(query: &PeopleQuery, user_id: &str, display_name: Option<&str>) -> bool {
-    let has = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
-    if let Some(part) = &query.name {
-        let localpart = user_id.split(':').next().unwrap_or_default();
-        return has(localpart, part) || display_name.is_some_and(|name| has(name, part));
-    }
-    query.user_id.as_ref().is_none_or(|part| has(user_id, part))
-}
-
-fn last_seen(view: &Snapshot, user: UserSerial) -> Result<u64, StoreError> {
-    let seen = devices(view, user)?.into_iter();
-    let seen = seen.filter_map(|device| device.last_seen);
-    Ok(seen.map(|seen| seen.at).max().unwrap_or_default())
+/// A person as lists show them; none if the account is gone.
+pub(crate) fn whole(view: &Snapshot, user: UserSerial) -> Result<Option<Person>, StoreError> {
+    let user_id = model::user_id(view, user)?;
+    let user_id = user_id.and_then(|id| OwnedUserId::try_from(id).ok());
+    let summary = match user_id {
+        Some(user_id) => accounts::account_summary(view, &user_id)?,
+        None => None,
+    };
+    summary.map(|found| of_summary(view, found)).transpose()
 }
 
 pub(crate) fn of_summary(view: &Snapshot, summary: AccountSummary) -> Result<Person, StoreError> {

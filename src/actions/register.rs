@@ -1,7 +1,10 @@
 //! The verbs of `cairn register`: who was in which group.
 
 use audit::Verb;
-use rooms::{PersonStay, ReadError, RegisterError, RoomThen, register_of_person, register_of_room};
+use rooms::{
+    PersonStay, ReadError, RegisterError, RegisterPart, RoomThen, register_of_person,
+    register_of_room,
+};
 use runtime::Timestamp;
 use serde_json::{Value, json};
 use store::Snapshot;
@@ -9,8 +12,9 @@ use store::Snapshot;
 use crate::{Actions, AdministrationError, Administrator, Right};
 
 impl Actions {
-    /// Who was in a room at a moment (now, if none is named), in ms since the Unix epoch. That
-    /// somebody asked is told to the audit trail.
+    /// Who was in a room at a moment (now, if none is named), in ms since the Unix epoch: all of
+    /// them, or a part with the one behind whom it goes on. That somebody asked is told to the audit
+    /// trail.
     ///
     /// # Errors
     /// [`AdministrationError`].
@@ -19,11 +23,12 @@ impl Actions {
         by: &Administrator,
         room: &str,
         at: Option<u64>,
-    ) -> Result<RoomThen, AdministrationError> {
+        part: RegisterPart,
+    ) -> Result<(RoomThen, Option<u64>), AdministrationError> {
         by.must(Right::ReadRegister)?;
         let at = at.unwrap_or(self.clock.now().0);
         let typed = room.to_owned();
-        let read = move |view: &Snapshot| -> Result<RoomThen, RegisterError> {
+        let read = move |view: &Snapshot| -> Result<(RoomThen, Option<u64>), RegisterError> {
             let room_id = match ruma_common::RoomAliasId::parse(typed.as_str()) {
                 Ok(alias) => match rooms::resolve_alias(view, &alias) {
                     Ok(room_id) => room_id.to_string(),
@@ -32,17 +37,17 @@ impl Actions {
                 },
                 Err(_) => typed,
             };
-            register_of_room(view, &room_id, at)
+            register_of_room(view, &room_id, at, &part)
         };
-        let then: RoomThen = self.rooms.store().read_long(read).await?;
+        let (then, next): (RoomThen, _) = self.rooms.store().read_long(read).await?;
         let deed = by.act().did(Verb::RegisterRead);
         let deed = deed.within(then.room_id.clone());
         self.tell(deed.after(json!({ "at": at }))).await?;
-        Ok(then)
+        Ok((then, next))
     }
 
-    /// In which rooms somebody was, from when to when. That somebody asked is told to the audit
-    /// trail.
+    /// In which rooms somebody was, from when to when: all of them, or a part with the room behind
+    /// which it goes on. That somebody asked is told to the audit trail.
     ///
     /// # Errors
     /// [`AdministrationError`].
@@ -50,7 +55,8 @@ impl Actions {
         &self,
         by: &Administrator,
         user: &str,
-    ) -> Result<(String, Vec<PersonStay>), AdministrationError> {
+        part: RegisterPart,
+    ) -> Result<(String, Vec<PersonStay>, Option<u64>), AdministrationError> {
         by.must(Right::ReadRegister)?;
         let user_id = match user.starts_with('@') && user.contains(':') {
             true => user.to_owned(),
@@ -61,11 +67,11 @@ impl Actions {
                 .to_string(),
         };
         let asked = user_id.clone();
-        let read = move |view: &Snapshot| register_of_person(view, &asked);
-        let stays: Vec<PersonStay> = self.rooms.store().read_long(read).await?;
+        let read = move |view: &Snapshot| register_of_person(view, &asked, &part);
+        let (stays, next): (Vec<PersonStay>, _) = self.rooms.store().read_long(read).await?;
         self.tell(by.act().did(Verb::RegisterRead).on(user_id.clone()))
             .await?;
-        Ok((user_id, stays))
+        Ok((user_id, stays, next))
     }
 
     pub(crate) async fn show_room_then(
@@ -74,7 +80,9 @@ impl Actions {
         room: &str,
         at: Option<u64>,
     ) -> Result<Value, AdministrationError> {
-        let then = self.register_of_room(by, room, at).await?;
+        let (then, _) = self
+            .register_of_room(by, room, at, RegisterPart::ALL)
+            .await?;
         let csv = room_csv(&then);
         Ok(json!({ "room": then, "csv": csv }))
     }
@@ -84,7 +92,7 @@ impl Actions {
         by: &Administrator,
         user: &str,
     ) -> Result<Value, AdministrationError> {
-        let (user_id, stays) = self.register_of_person(by, user).await?;
+        let (user_id, stays, _) = self.register_of_person(by, user, RegisterPart::ALL).await?;
         let csv = person_csv(&stays);
         Ok(json!({ "user_id": user_id, "stays": stays, "csv": csv }))
     }

@@ -3,7 +3,7 @@
 use accounts::Session;
 use audit::Verb;
 use graph::PowerLevel;
-use model::{BlockedRoomRecord, RoomSerial, tables};
+use model::{BlockedRoomRecord, Membership, RoomSerial, tables};
 use rooms::{
     AppendError, RoomOverview, RoomsPage, RoomsQuery, Sender, joined_of_room, most_powerful_here,
     room_overview, state_of_room,
@@ -25,8 +25,7 @@ impl Actions {
         query: RoomsQuery,
     ) -> Result<RoomsPage, AdministrationError> {
         by.must(Right::ListRooms)?;
-        let rooms = self.rooms.clone();
-        let read = move |view: &Snapshot| rooms.rooms_page(view, &query);
+        let read = move |view: &Snapshot| rooms::rooms_page(view, &query);
         Ok(self.rooms.store().read_long(read).await?)
     }
 
@@ -44,6 +43,32 @@ impl Actions {
         let read = move |view: &Snapshot| room_overview(view, room);
         let found: Option<RoomOverview> = self.rooms.store().read_long(read).await?;
         found.ok_or(AdministrationError::UnknownRoom(typed))
+    }
+
+    /// How many devices those of this server have together who are in a room.
+    ///
+    /// # Errors
+    /// [`AdministrationError`].
+    pub async fn devices_in(
+        &self,
+        by: &Administrator,
+        room: &str,
+    ) -> Result<usize, AdministrationError> {
+        by.must(Right::ListRooms)?;
+        let room = self.room_of(room).await?;
+        let read = move |view: &Snapshot| -> Result<usize, StoreError> {
+            let mut of_users = view.walker(&tables::DEVICE_BY_USER);
+            let mut devices = 0;
+            for row in view.scan(&tables::MEMBER_BY_ROOM, &(room,)) {
+                let ((_, user), membership) = row?;
+                // Those of other servers have none here.
+                if membership == Membership::Join {
+                    devices += of_users.under(&(user,))?.len();
+                }
+            }
+            Ok(devices)
+        };
+        Ok(self.rooms.store().read_long(read).await?)
     }
 
     /// Those who are in a room.
@@ -146,6 +171,10 @@ impl Actions {
 
     /// Brings a user of this server into a room of this server: invited by somebody who may,
     /// where one needs that.
+    ///
+    /// Where another server has to let them in, the audit trail is told before that one is asked:
+    /// once it has said yes it counts them in, whatever becomes of the commit here. Whether they
+    /// came in is told as every change of a membership is.
     ///
     /// # Errors
     /// [`AdministrationError`].

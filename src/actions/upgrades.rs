@@ -63,6 +63,8 @@ impl Actions {
             .rooms
             .upgrade(&sender(session), room_id, version, additional_creators)
             .await?;
+        // Departments have the new room in the old one's place.
+        self.placements.notify_one();
         self.take_settings_along(session, &new).await;
         self.move_space_links(session, room_id, &new).await;
         Ok(new)

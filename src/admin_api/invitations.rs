@@ -98,12 +98,10 @@ async fn show(
     PathOf(token): PathOf<String>,
     caller: Admin,
 ) -> Result<RawJson, ApiError> {
-    let found = actions.invitations(&caller.administrator()).await?;
-    let one = found
-        .iter()
-        .find(|invitation| token.starts_with(&invitation.name));
+    let by = caller.administrator();
+    let one = actions.invitation(&by, &token).await?;
     let one = one.ok_or_else(|| ApiError::not_found("There is no such invitation."))?;
-    Ok(answer(&shown(one)))
+    Ok(answer(&shown(&one)))
 }
 
 /// `PUT /_synapse/admin/v1/registration_tokens/{token}`

@@ -32,6 +32,11 @@ pub(crate) fn routes() -> Routes<AdminParts> {
             unquarantine,
         )
         .plain(
+            Method::GET,
+            "/_synapse/admin/v1/media/quarantine_changes",
+            quarantine_changes,
+        )
+        .plain(
             Method::POST,
             "/_synapse/admin/v1/media/protect/{media_id}",
             protect,
@@ -82,6 +87,33 @@ fn name(server: &str, media_id: String) -> Result<FileName, ApiError> {
         server: OwnedServerName::try_from(server).map_err(invalid)?,
         media_id,
     })
+}
+
+#[derive(Deserialize)]
+struct ChangesFrom {
+    #[serde(default)]
+    from: u64,
+}
+
+/// `GET /_synapse/admin/v1/media/quarantine_changes`
+async fn quarantine_changes(
+    Part(actions): Part<Actions>,
+    QueryOf(wanted): QueryOf<ChangesFrom>,
+    caller: Admin,
+) -> Result<RawJson, ApiError> {
+    let by = caller.administrator();
+    let found = actions.quarantine_changes(&by, wanted.from, PAGE);
+    let (changes, next) = found.await?;
+    let changes = changes.into_iter().filter_map(|change| {
+        let file = FileName::parse(&change.file)?;
+        Some(json!({
+            "origin": file.server,
+            "media_id": file.media_id,
+            "quarantined": change.is_quarantined,
+        }))
+    });
+    let changes: Vec<Value> = changes.collect();
+    Ok(answer(&json!({ "next_batch": next, "changes": changes })))
 }
 
 /// `GET /_synapse/admin/v1/media/{serverName}/{mediaId}`

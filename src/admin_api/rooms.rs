@@ -119,8 +119,9 @@ impl Wanted {
             Some("join_rules") => RoomsOrder::JoinRule,
             Some("history_visibility") => RoomsOrder::Visibility,
             Some("guest_access") => RoomsOrder::GuestAccess,
+            Some("state_events") => RoomsOrder::StateEvents,
             // Would need everything of every room.
-            Some("federatable" | "public" | "state_events") => {
+            Some("federatable" | "public") => {
                 return Err(unsupported("Rooms are not ordered by this here."));
             }
             Some(_) => return Err(ApiError::invalid_param("There is no such order.")),
@@ -174,7 +175,9 @@ async fn show(
 ) -> Result<RawJson, ApiError> {
     let by = caller.administrator();
     let room = actions.room_overview(&by, &room_id).await?;
+    let devices = actions.devices_in(&by, &room_id).await?;
     let mut told = shown(&room);
+    told["joined_local_devices"] = devices.into();
     told["topic"] = room.topic.into();
     told["avatar"] = room.avatar_url.into();
     told["cairn.marking"] = room.marking.into();

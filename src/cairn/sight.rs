@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use console::{ConsoleOptions, Desk, Oversight};
+use console::{ConsoleOptions, Desk, KeptTables, Oversight};
 use runtime::Lane;
 use serde_json::Value;
 use web::{Health, Limits};
@@ -43,6 +43,8 @@ pub(crate) struct Sight {
     settings: Settings,
     options: Arc<ConsoleOptions>,
     lane: Lane,
+    /// Shared by the consoles of all listeners.
+    tables: KeptTables,
 }
 
 impl Sight {
@@ -54,6 +56,7 @@ impl Sight {
             settings: settings.clone(),
             options: Arc::new(config.console.clone()),
             lane: Lane::new("console", 1, QUEUE),
+            tables: KeptTables::default(),
         }
     }
 
@@ -69,6 +72,7 @@ impl Sight {
             lane: self.lane.clone(),
             clock: parts.clock.clone(),
             random: parts.random.clone(),
+            tables: self.tables.clone(),
         }
     }
 }

@@ -23,6 +23,7 @@ mod parts;
 mod passkeys;
 mod people;
 mod people_import;
+mod people_upload;
 mod person;
 mod person_acts;
 mod person_more;
@@ -44,6 +45,7 @@ use serde_json::Value;
 use url::Url;
 use web::{Health, Limits, Routes};
 
+pub use self::people_upload::KeptTables;
 use crate::words::WORDS;
 
 runtime::options! {
@@ -87,6 +89,8 @@ pub struct Desk {
     pub clock: Clock,
     /// Chance.
     pub random: Random,
+    /// The tables of people that clerks have uploaded and not imported yet.
+    pub tables: KeptTables,
 }
 
 impl Desk {
@@ -204,6 +208,7 @@ pub fn routes() -> Routes<Desk> {
         .merge(person::routes())
         .merge(person_acts::routes())
         .merge(people_import::routes())
+        .merge(people_upload::routes())
         .merge(departments::routes())
         .merge(invitations::routes())
         .merge(rooms::routes())

@@ -27,7 +27,7 @@ mod sheet;
 mod texts;
 mod words;
 
-pub use desk::{ConsoleOptions, Desk, Oversight, routes as desk_routes};
+pub use desk::{ConsoleOptions, Desk, KeptTables, Oversight, routes as desk_routes};
 pub use landing::Support;
 pub use options::{ClientLink, JoiningOptions};
 pub use qr::QrCode;

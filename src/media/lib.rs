@@ -59,7 +59,7 @@ pub use self::{
     error::{DownloadError, StorageError, UploadError},
     listing::{FileFacts, FileName, FilesPage, Order},
     options::{MediaOptions, OptionsError},
-    quarantine::parse_hash,
+    quarantine::{parse_hash, quarantine_changes},
     remote::{RemoteFile, is_media_id},
     thumbnails::{ImageSize, ThumbnailMethod, ThumbnailRequest, image_size},
     upload::{Announced, FileDescription, Upload, Uploader},

@@ -8,10 +8,13 @@
 
 use audit::Deed;
 use model::{
-    ContentHash, QuarantineRecord,
-    tables::{MEDIA_BY_CONTENT, MEDIA_BY_ID, PROTECTED_MEDIA, QUARANTINE_BY_CONTENT},
+    ContentHash, QuarantineChangeRecord, QuarantineRecord,
+    tables::{
+        MEDIA_BY_CONTENT, MEDIA_BY_ID, PROTECTED_MEDIA, QUARANTINE_BY_CONTENT,
+        QUARANTINE_CHANGE_BY_POSITION,
+    },
 };
-use store::{Batch, Latest, Read, StoreError};
+use store::{Batch, Latest, Position, Read, StoreError};
 
 use crate::{DownloadError, FileName, Media, listing::hash_of};
 
@@ -45,7 +48,8 @@ impl Media {
         let record = QuarantineRecord { by, at: now };
         let own = self.inner.server_name.clone();
         self.store()
-            .commit(move |latest, _, batch| {
+            .commit(move |latest, position, batch| {
+                let mut changes = Changed::at(position, true);
                 let mut count = 0;
                 let mut put = std::collections::HashSet::new();
                 for file in &files {
@@ -53,6 +57,7 @@ impl Media {
                         continue;
                     };
                     if put.contains(&hash) {
+                        changes.note(batch, file);
                         count += 1;
                         continue;
                     }
@@ -63,6 +68,7 @@ impl Media {
                     }
                     batch.put(&QUARANTINE_BY_CONTENT, &hash, &record);
                     put.insert(hash);
+                    changes.note(batch, file);
                     count += 1;
                 }
                 tell(latest, batch, now, deed, count)?;
@@ -103,13 +109,15 @@ impl Media {
         let now = self.now();
         let own = self.inner.server_name.clone();
         self.store()
-            .commit(move |latest, _, batch| {
+            .commit(move |latest, position, batch| {
+                let mut changes = Changed::at(position, false);
                 let mut count = 0;
                 for file in &files {
                     if let Some(hash) = hash_of(latest, &own, file)?
                         && latest.contains(&QUARANTINE_BY_CONTENT, &hash)?
                     {
                         batch.delete(&QUARANTINE_BY_CONTENT, &hash);
+                        changes.note(batch, file);
                         count += 1;
                     }
                 }
@@ -169,6 +177,58 @@ impl Media {
             })
             .await
     }
+}
+
+/// Writes down which files a commit puts into quarantine, or takes out of it.
+struct Changed {
+    position: Position,
+    number: u32,
+    is_quarantined: bool,
+}
+
+impl Changed {
+    fn at(position: Position, is_quarantined: bool) -> Self {
+        Self {
+            position,
+            number: 0,
+            is_quarantined,
+        }
+    }
+
+    fn note(&mut self, batch: &mut Batch, file: &FileName) {
+        let record = QuarantineChangeRecord {
+            file: file.to_string(),
+            is_quarantined: self.is_quarantined,
+        };
+        let key = (self.position, self.number);
+        batch.put(&QUARANTINE_CHANGE_BY_POSITION, &key, &record);
+        self.number += 1;
+    }
+}
+
+/// How many changes one commit has at most: so many places in the list are its own.
+const CHANGES_OF_ONE: u64 = 1 << 20;
+
+/// What was put into quarantine, or taken out of it, and was named by a file: the oldest first,
+/// from the place `from` on, at most `limit`. Returns with it the place of what comes next.
+///
+/// # Errors
+/// If the database fails.
+pub fn quarantine_changes(
+    view: &impl Read,
+    from: u64,
+    limit: usize,
+) -> Result<(Vec<QuarantineChangeRecord>, u64), StoreError> {
+    let number = u32::try_from(from % CHANGES_OF_ONE).unwrap_or_default();
+    let key = (Position(from / CHANGES_OF_ONE), number);
+    let (mut changes, mut next) = (Vec::new(), from);
+    let rows = view.scan_from(&QUARANTINE_CHANGE_BY_POSITION, &(), &key);
+    for row in rows.take(limit) {
+        let ((position, number), change) = row?;
+        next = position.0 * CHANGES_OF_ONE + u64::from(number) + 1;
+        changes.push(change);
+    }
+    Ok((changes, next))
 }
 
 /// Tells the audit trail of what was done to some files.

@@ -119,12 +119,18 @@ impl Media {
     }
 
     /// Removes the files of other servers that were fetched before a moment, in ms since the
-    /// Unix epoch. Returns how many.
+    /// Unix epoch. Returns how many. The audit trail is told `deed` in the commit that removes the
+    /// first of them, or in one of its own if there is none.
     ///
     /// # Errors
     /// [`StorageError`]; some may be removed then.
-    pub async fn delete_remote_before(&self, before: u64) -> Result<usize, StorageError> {
+    pub async fn delete_remote_before(
+        &self,
+        before: u64,
+        deed: audit::Deed,
+    ) -> Result<usize, StorageError> {
         let mut removed = 0;
+        let mut untold = Some(deed);
         loop {
             let read = move |view: &Snapshot| {
                 let mut names = Vec::new();
@@ -139,13 +145,25 @@ impl Media {
             };
             let names: Vec<(String, String)> = self.store().read(read).await?;
             if names.is_empty() {
+                if let Some(deed) = untold {
+                    let now = self.now();
+                    self.store()
+                        .commit(move |latest, _, batch| audit::record(latest, batch, now, &[deed]))
+                        .await?;
+                }
                 return Ok(removed);
             }
             for (server, media_id) in names {
                 let server = OwnedServerName::try_from(server).map_err(|_| {
                     StoreError::Database("a file of a server without a name".to_owned())
                 })?;
-                removed += usize::from(self.delete_remote(&server, &media_id, None).await?);
+                let is_removed = self
+                    .delete_remote(&server, &media_id, untold.clone())
+                    .await?;
+                if is_removed {
+                    untold = None;
+                    removed += 1;
+                }
             }
         }
     }

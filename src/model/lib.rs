@@ -14,6 +14,7 @@ mod email;
 mod event;
 mod ids;
 mod intern;
+mod listing;
 mod media;
 mod peer;
 mod person;
@@ -56,9 +57,13 @@ pub use email::{ConfirmationRecord, EmailPurpose, EmailRecord};
 pub use event::{EventMeta, EventStatus, StateRoot, StoredEvent};
 pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
+pub use listing::{
+    ListedPersonRecord, ListedRoomRecord, ListingProgressRecord, NamePart, PeopleList, RoomsList,
+    SortedName, name_part, name_parts,
+};
 pub use media::{
-    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, QuarantineRecord,
-    RemoteMediaRecord, StoredContent, ThumbnailRecord,
+    ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, QuarantineChangeRecord,
+    QuarantineRecord, RemoteMediaRecord, StoredContent, ThumbnailRecord,
 };
 pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
 pub use person::{

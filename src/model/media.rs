@@ -107,6 +107,15 @@ pub enum ThumbnailRecord {
     },
 }
 
+/// That a file was put into quarantine, or taken out of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineChangeRecord {
+    /// The file's `mxc://` URI.
+    pub file: String,
+    /// Whether it is in quarantine from then on.
+    pub is_quarantined: bool,
+}
+
 /// The kinds of image that are looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ImageFormat {
@@ -124,6 +133,7 @@ stored! {
     MediaRecord = 1,
     MediaUsageRecord = 1,
     QuarantineRecord = 1,
+    QuarantineChangeRecord = 1,
     RemoteMediaRecord = 1,
     ThumbnailRecord = 1,
 }

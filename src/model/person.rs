@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{TokenHash, UserSerial, record::stored};
+use crate::{RoomSerial, TokenHash, UserSerial, record::stored};
 
 /// What somebody is to this server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,6 +107,26 @@ pub struct DepartmentRoomRecord {
     /// The last of the department's people who was looked at since then, while there may be
     /// more of them.
     pub looked_at: Option<UserSerial>,
+    /// The room in whose place it came, while there may be more of them: only those are looked at
+    /// who were in that one, or were to come into it.
+    pub instead_of: Option<RoomSerial>,
+}
+
+/// [`DepartmentRoomRecord`] from before rooms could come in the place of others.
+#[derive(Deserialize)]
+struct DepartmentRoomRecord1 {
+    since: u64,
+    looked_at: Option<UserSerial>,
+}
+
+impl From<DepartmentRoomRecord1> for DepartmentRoomRecord {
+    fn from(before: DepartmentRoomRecord1) -> Self {
+        Self {
+            since: before.since,
+            looked_at: before.looked_at,
+            instead_of: None,
+        }
+    }
 }
 
 /// That somebody is to come into a room, or to go out of it, for the sake of a department.
@@ -147,14 +167,27 @@ stored! {
     RenewalRecord = 1,
     OpenedRoomRecord = 1,
     DepartmentRecord = 1,
-    DepartmentRoomRecord = 1,
+    DepartmentRoomRecord = 2 or DepartmentRoomRecord1 = 1,
     PlacementRecord = 1,
     ClosingRecord = 1,
 }
 
 #[cfg(test)]
 mod tests {
+    use store::Value;
+
     use super::*;
+
+    #[test]
+    fn rooms_of_departments_of_before_are_read() {
+        // Since 5, and everybody was looked at.
+        let before = DepartmentRoomRecord::decode(&[1, 5, 0]);
+        let expected = DepartmentRoomRecord {
+            since: 5,
+            ..DepartmentRoomRecord::default()
+        };
+        assert_eq!(before, Ok(expected));
+    }
 
     #[test]
     fn kinds_have_names() {

@@ -1,7 +1,7 @@
 //! Every table of the database. Numbers are never reused: 0 to 9 are the store's
 //! own, 10 to 49 ids and events, 50 to 79, 129, 140 to 149, 159 to 169 and 182 rooms, 74 and 80 to 125
 //! accounts, 130 and 131 application services, 75, 126, 132 to 134 and 150 to 158 media, 170 to 173
-//! push, 174 to 181, 183 to 199 and 235 other servers, 200 to 234 administration.
+//! push, 174 to 181, 183 to 199 and 235 other servers, 200 to 234 and 236 to 249 administration.
 
 use store::{Family, Position, tables};
 
@@ -35,10 +35,14 @@ use crate::{
     WaitingRoomRecord,
 };
 use crate::{IndexedRecord, SearchProgressRecord};
+use crate::{
+    ListedPersonRecord, ListedRoomRecord, ListingProgressRecord, NamePart, PeopleList, RoomsList,
+    SortedName,
+};
 use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PartialEventRecord, PartialRoomRecord, UnplacedDevicesRecord};
-use crate::{PreviewRecord, QuarantineRecord};
+use crate::{PreviewRecord, QuarantineChangeRecord, QuarantineRecord};
 use crate::{PushRecord, PusherRecord, PusherSerial};
 use crate::{RemoteDeviceListRecord, RemoteDeviceRecord, RemoteMessageRecord};
 use crate::{ServiceNews, ServiceTransaction};
@@ -468,4 +472,29 @@ tables! {
     BAN_LIST: RoomSerial => BanListRecord, 229, Family::Scan;
     /// The rooms that were made here as direct chats.
     DIRECT_ROOM: RoomSerial => (), 230, Family::Index;
+
+    // Lists for administrators. Each row is written in the commit that changes what it says.
+
+    /// The accounts of this server, by the name before the colon, in each list that has them.
+    PERSON_BY_LIST: (PeopleList, SortedName, UserSerial) => ListedPersonRecord, 236, Family::Scan;
+    /// The same accounts by every part of that name and of the name that somebody goes by.
+    PERSON_BY_PART: (NamePart, UserSerial) => (), 237, Family::Scan;
+    /// When a user of this server used any device last, in ms since the Unix epoch.
+    LAST_SEEN_BY_USER: UserSerial => u64, 238, Family::Index;
+    /// How far the accounts of before the lists have been put into them.
+    PEOPLE_LISTS_PROGRESS: () => ListingProgressRecord, 239, Family::Index;
+    /// What lists know of a room.
+    LISTED_ROOM: RoomSerial => ListedRoomRecord, 240, Family::Scan;
+    /// The rooms by their names, in each list that has them.
+    ROOM_BY_LIST: (RoomsList, SortedName, RoomSerial) => (), 241, Family::Scan;
+    /// The rooms by every part of their names and main aliases, and by the beginning of their ids.
+    ROOM_BY_PART: (NamePart, RoomSerial) => (), 242, Family::Scan;
+    /// How far the rooms of before the lists have been put into them.
+    ROOMS_LISTS_PROGRESS: () => ListingProgressRecord, 243, Family::Index;
+    /// The invitations in the order in which they were made: when, in ms since the Unix epoch.
+    INVITATION_BY_TIME: (u64, TokenHash) => (), 244, Family::Scan;
+    /// The invitations by the beginning of their token, which lists show.
+    INVITATION_BY_NAME: (String, TokenHash) => (), 245, Family::Scan;
+    /// What was put into quarantine, or taken out of it, in the order of the log.
+    QUARANTINE_CHANGE_BY_POSITION: (Position, u32) => QuarantineChangeRecord, 246, Family::Scan;
 }

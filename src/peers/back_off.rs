@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use audit::Deed;
 use model::{PeerRecord, tables::PEER_BY_NAME};
 use parking_lot::Mutex;
 use ruma_common::{OwnedServerName, ServerName};
@@ -233,13 +234,25 @@ impl BackOff {
         told(delete.await);
     }
 
-    /// Somebody wants a server to be tried now, whatever is known of it.
-    pub(crate) async fn try_again(&self, server: &ServerName) {
-        let is_known = self.failing.lock().contains_key(server);
-        self.forgive(server).await;
-        if !is_known {
-            let _ = self.returned.send(server.to_owned());
+    /// Somebody wants a server to be tried now, whatever is known of it. What was written of it
+    /// goes in the commit in which the audit trail is told; only then it is tried.
+    pub(crate) async fn try_again(
+        &self,
+        server: &ServerName,
+        deed: Deed,
+    ) -> Result<(), StoreError> {
+        let (key, now) = (server.to_string(), self.clock.now().0);
+        self.store
+            .commit(move |latest, _, batch| {
+                batch.delete(&PEER_BY_NAME, &key);
+                audit::record(latest, batch, now, &[deed])
+            })
+            .await?;
+        if let Some(state) = self.failing.lock().remove(server) {
+            state.heard.notify_waiters();
         }
+        let _ = self.returned.send(server.to_owned());
+        Ok(())
     }
 
     /// All that fail, by name.

@@ -54,6 +54,7 @@ pub use requests::{Ask, PeerError};
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use audit::Deed;
 use discovery::Destination;
 use graph::SigningKey;
 use keys::{OwnKeys, Pinned, Ring};
@@ -259,9 +260,12 @@ impl Peers {
         self.0.back_off.returned()
     }
 
-    /// Has a server tried now, whatever is known of it.
-    pub async fn try_again(&self, server: &ServerName) {
-        self.0.back_off.try_again(server).await;
+    /// Has a server tried now, whatever is known of it. The audit trail is told `deed`.
+    ///
+    /// # Errors
+    /// If the database fails; then nothing was done.
+    pub async fn try_again(&self, server: &ServerName, deed: Deed) -> Result<(), StoreError> {
+        self.0.back_off.try_again(server, deed).await
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -7,7 +7,7 @@
 
 use audit::Deed;
 use graph::{PowerLevel, PowerLevels};
-use model::{Membership, RoomSerial, UserSerial, tables};
+use model::{Membership, RoomSerial, RoomsList, UserSerial, tables};
 use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, UserId};
 use store::{Latest, Read, Snapshot, StoreError};
 
@@ -15,8 +15,8 @@ use crate::{
     AppendError, NewEvent, Rooms, Sender,
     append::Plan,
     create::{level, object},
+    lists::rooms_of_list,
     membership::member_event,
-    overview::levels_of,
     profile, room_content,
     rows::Extra,
     staging::Staging,
@@ -86,7 +86,7 @@ fn abandons(latest: &Latest, staging: &mut Staging, user_id: &UserId) -> Result<
 }
 
 /// Those who are named with so much power.
-fn powerful(levels: &PowerLevels, needed: i64) -> Vec<OwnedUserId> {
+pub(crate) fn powerful(levels: &PowerLevels, needed: i64) -> Vec<OwnedUserId> {
     let named = levels.users().filter(|(_, level)| *level >= needed);
     let creators = levels.creators();
     let creators = creators.filter(|creator| levels.user(creator) == PowerLevel::Infinite);
@@ -362,8 +362,8 @@ impl Rooms {
         Ok(best)
     }
 
-    /// The rooms of this server's people that nobody administers who is in them, from a serial on:
-    /// frozen or not.
+    /// The rooms of this server's people that nobody administers who is in them, by name, from the
+    /// one behind `after` on: frozen or not.
     ///
     /// # Errors
     /// If the database fails.
@@ -374,18 +374,9 @@ impl Rooms {
         limit: usize,
     ) -> Result<Vec<(RoomSerial, String)>, StoreError> {
         let mut found = Vec::new();
-        let from = RoomSerial(after.map_or(0, |after| after.0 + 1));
-        for row in view.scan_from(&tables::HEAD_BY_ROOM, &(), &from) {
-            let (room, head) = row?;
-            if found.len() == limit {
-                break;
-            }
-            if head.joined_here > 0
-                && !has_administrator(view, room)?
-                && let Some(room_id) = model::room_id(view, room)?
-            {
-                found.push((room, room_id));
-            }
+        for room in rooms_of_list(view, RoomsList::Abandoned, after)?.take(limit) {
+            let room = room?;
+            found.extend(model::room_id(view, room)?.map(|room_id| (room, room_id)));
         }
         Ok(found)
     }
@@ -398,24 +389,4 @@ fn sender(user_id: OwnedUserId, user: UserSerial) -> Sender {
         device: None,
         sent_at: None,
     }
-}
-
-/// Whether somebody is in a room who may change its power levels.
-fn has_administrator(view: &Snapshot, room: RoomSerial) -> Result<bool, StoreError> {
-    let Some(levels) = levels_of(view, room)? else {
-        return Ok(true);
-    };
-    let needed = levels.to_send_state(POWER_LEVELS);
-    // A stranger's level is the one of everybody.
-    if UserId::parse("@nobody:invalid").is_ok_and(|anybody| levels.user(&anybody).reaches(needed)) {
-        return Ok(true);
-    }
-    for user_id in powerful(&levels, needed) {
-        if let Some(user) = user_serial(view, user_id.as_str())?
-            && view.get(&tables::MEMBER_BY_ROOM, &(room, user))? == Some(Membership::Join)
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

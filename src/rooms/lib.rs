@@ -23,6 +23,7 @@ mod client_event;
 mod completing;
 mod create;
 mod delayed;
+mod department_rooms;
 mod digest;
 mod directory_order;
 mod error;
@@ -42,6 +43,8 @@ mod ignored;
 mod import;
 mod known;
 mod listing;
+mod lists;
+mod lists_backfill;
 mod looked_into;
 mod marking;
 mod members;
@@ -77,7 +80,6 @@ mod remote_users;
 mod reports;
 mod residents;
 mod restricted;
-mod room_names;
 mod rows;
 mod rules;
 mod send;
@@ -129,7 +131,10 @@ pub use handshake::{Invitation, Threshold};
 pub use hierarchy::{HierarchyPage, HierarchyRequest, OtherRoom, OtherRooms};
 pub use ignored::Ignored;
 pub use import::ImportedRoom;
-pub use listing::{ListedMember, ListedRoom, members_after, rooms_after, servers_after};
+pub use listing::{
+    ListedMember, ListedRoom, RoomCalled, members_after, room_called, rooms_after, servers_after,
+};
+pub use lists::count_rooms;
 pub use looked_into::{Extremity, extremities_of, space_of};
 pub use marking::{MARKING, WantedMarking, marking_of};
 pub use members::MembershipFilter;
@@ -144,7 +149,7 @@ pub use options::{Encryption, MadeBy, Marking, RoomKind, RoomRule, RoomsOptions}
 pub use outside::{KnownOutside, Outside, outside_record};
 pub use overview::{
     RoomOverview, RoomsOrder, RoomsPage, RoomsQuery, blocked, joined_of_room, most_powerful_here,
-    room_overview, servers_met, state_of_room,
+    room_overview, rooms_page, servers_met, state_of_room,
 };
 pub use partial::{MembersOmitted, PartialRoom, is_partial};
 pub use partners::{is_open_to_partners, may_see_directory, rooms_open_to_partners};
@@ -155,7 +160,8 @@ pub use public_rooms::{Networks, PublicRoom, PublicRoomsPage, PublicRoomsRequest
 pub use receipts::{ReadMarkers, ReceiptKind, RemoteReceipt};
 pub use receive::{Arrival, Incoming};
 pub use register::{
-    MemberThen, PersonStay, RegisterError, RoomThen, register_of_person, register_of_room,
+    MemberThen, PersonStay, RegisterError, RegisterPart, RoomThen, register_of_person,
+    register_of_room,
 };
 pub use relations::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest, newest_edit};
 pub use reports::reports;
@@ -235,7 +241,6 @@ struct Inner {
     identities: identities::Identities,
     directory: directory_order::DirectoryOrder,
     ban_lists: BanLists,
-    room_names: room_names::RoomNames,
     ignored: ignored::IgnoredCache,
     /// The transaction ids of events below this serial are forgotten already.
     forgotten: AtomicU64,
@@ -270,7 +275,6 @@ impl Rooms {
                 identities: identities::Identities::default(),
                 directory: directory_order::DirectoryOrder::default(),
                 ban_lists: BanLists::new(store.clone(), server_name.clone()),
-                room_names: room_names::RoomNames::default(),
                 ignored: ignored::IgnoredCache::default(),
                 forgotten: AtomicU64::new(0),
                 rules: notify::RulesCache::default(),

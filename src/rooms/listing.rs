@@ -1,14 +1,19 @@
 //! Lists of rooms and of their members for administrators, a page at a time: each page reads its
 //! own rows and no others. Nothing here is for people who are in the rooms.
 
+use std::cmp::Reverse;
+
 use graph::PowerLevel;
-use model::{Membership, RoomSerial, UserSerial, tables};
+use model::{ListedRoomRecord, Membership, RoomSerial, UserSerial, tables};
 use store::{Read, StoreError};
 
-use crate::{overview::levels_of, room_text};
+use crate::{
+    lists::{has, listed_room, rooms_named},
+    overview::levels_of,
+};
 
 /// How many rooms are looked at for one page of a search.
-const MOST_LOOKED_AT: usize = 100_000;
+const MOST_LOOKED_AT: usize = 20_000;
 
 /// A room in a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +36,33 @@ pub struct ListedRoom {
     pub is_blocked: bool,
 }
 
+/// A room, and what it is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomCalled {
+    /// The room's id.
+    pub room_id: String,
+    /// What it is called.
+    pub name: Option<String>,
+    /// Its main alias.
+    pub alias: Option<String>,
+}
+
+/// What a room is called; none if it is not there.
+///
+/// # Errors
+/// If the database fails.
+pub fn room_called(view: &impl Read, room: RoomSerial) -> Result<Option<RoomCalled>, StoreError> {
+    let Some(room_id) = model::room_id(view, room)? else {
+        return Ok(None);
+    };
+    let known = listed_room(view, room)?.unwrap_or_default();
+    Ok(Some(RoomCalled {
+        room_id,
+        name: known.name,
+        alias: known.alias,
+    }))
+}
+
 /// A member in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedMember {
@@ -41,7 +73,8 @@ pub struct ListedMember {
 }
 
 /// Rooms, the newest first, from the one behind `after` on, at most `limit`; of a search those
-/// whose name, main alias or id has the text. Returns with them the one after which it goes on.
+/// whose name or main alias has the text, or whose id begins with it. Returns with them the one
+/// after which it goes on.
 ///
 /// # Errors
 /// If the database fails.
@@ -52,11 +85,23 @@ pub fn rooms_after(
     limit: usize,
 ) -> Result<(Vec<ListedRoom>, Option<RoomSerial>), StoreError> {
     let text = text.map(str::to_lowercase);
+    let named = match &text {
+        Some(text) => rooms_named(view, text)?,
+        None => None,
+    };
+    let rows: Box<dyn Iterator<Item = Result<(RoomSerial, ListedRoomRecord), StoreError>>> =
+        match named {
+            Some(mut rooms) => {
+                rooms.retain(|(room, _)| after.is_none_or(|after| *room < after));
+                rooms.sort_by_key(|(room, _)| Reverse(*room));
+                Box::new(rooms.into_iter().map(Ok))
+            }
+            None => Box::new(view.scan_back(&tables::LISTED_ROOM, &(), after.as_ref())),
+        };
     let mut rooms = Vec::new();
     let mut last = None;
-    let rows = view.scan_back(&tables::HEAD_BY_ROOM, &(), after.as_ref());
     for (looked_at, row) in rows.enumerate() {
-        let (room, head) = row?;
+        let (room, known) = row?;
         if rooms.len() == limit || looked_at == MOST_LOOKED_AT {
             return Ok((rooms, last));
         }
@@ -64,23 +109,18 @@ pub fn rooms_after(
         let Some(room_id) = model::room_id(view, room)? else {
             continue;
         };
-        let name = room_text(view, room, "m.room.name", "name")?;
-        let has = |found: &str, text: &str| found.to_lowercase().contains(text);
-        let is_named = text.as_ref().is_none_or(|text| {
-            has(&room_id, text) || name.as_ref().is_some_and(|name| has(name, text))
-        });
-        let alias = room_text(view, room, "m.room.canonical_alias", "alias")?;
-        let is_known = |text: &String| alias.as_ref().is_some_and(|alias| has(alias, text));
-        if !is_named && !text.as_ref().is_some_and(is_known) {
+        if text
+            .as_ref()
+            .is_some_and(|text| !has(&known, &room_id, text))
+        {
             continue;
         }
-        let encryption = (room, "m.room.encryption".to_owned(), String::new());
         rooms.push(ListedRoom {
-            name,
-            alias,
-            joined: head.joined,
-            joined_here: head.joined_here,
-            is_encrypted: view.contains(&tables::STATE_BY_ROOM, &encryption)?,
+            name: known.name,
+            alias: known.alias,
+            joined: known.joined,
+            joined_here: known.joined_here,
+            is_encrypted: known.encryption.is_some(),
             is_published: view.contains(&tables::PUBLISHED_ROOM, &room)?,
             is_blocked: view.contains(&tables::BLOCKED_ROOM, &room_id)?,
             room_id,
@@ -140,16 +180,21 @@ pub fn servers_after(
     limit: usize,
 ) -> Result<Vec<(String, u64)>, StoreError> {
     let mut servers: Vec<(String, u64)> = Vec::new();
-    let from = (after.unwrap_or_default().to_owned(), RoomSerial(u64::MAX));
-    for row in view.scan_from(&tables::ROOM_BY_SERVER, &(), &from) {
+    let mut from = (after.unwrap_or_default().to_owned(), RoomSerial(u64::MAX));
+    while servers.len() < limit {
+        // Only the first row of each server is read; the others are counted.
+        let mut rows = view.scan_from(&tables::ROOM_BY_SERVER, &(), &from);
+        let is_next = |row: &Result<((String, _), ()), StoreError>| {
+            row.as_ref()
+                .map_or(true, |((server, _), ())| *server != from.0)
+        };
+        let Some(row) = rows.find(is_next) else {
+            break;
+        };
         let ((server, _), ()) = row?;
-        let is_full = servers.len() == limit;
-        match servers.last_mut() {
-            _ if after == Some(server.as_str()) => {}
-            Some((last, rooms)) if *last == server => *rooms += 1,
-            _ if is_full => break,
-            _ => servers.push((server, 1)),
-        }
+        let rooms = view.count(&tables::ROOM_BY_SERVER, &(server.clone(),))?;
+        servers.push((server.clone(), rooms as u64));
+        from = (server, RoomSerial(u64::MAX));
     }
     Ok(servers)
 }

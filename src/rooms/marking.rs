@@ -81,20 +81,26 @@ fn content_of(marking: &Marking) -> CanonicalJsonObject {
     ])
 }
 
-/// Writes into a marking what it means.
+/// Writes into a marking what it means; one that a room keeps from the one that it replaces says
+/// that already, be it known to the configuration or not.
 ///
 /// # Errors
 /// [`AppendError::Invalid`] for one that the configuration does not know.
-pub(crate) fn complete(rooms: &Rooms, new: &mut NewEvent) -> Result<(), AppendError> {
+pub(crate) fn complete(
+    rooms: &Rooms,
+    is_kept: bool,
+    new: &mut NewEvent,
+) -> Result<(), AppendError> {
     if new.event_type != MARKING || new.state_key.as_deref() != Some("") {
         return Ok(());
     }
     let name = new.content.get(NAME).and_then(CanonicalJsonValue::as_str);
     let name = name.unwrap_or_default();
-    let Some((_, marking)) = rooms.inner.options.marking(name) else {
-        return Err(unknown(&rooms.inner.options, name));
-    };
-    new.content = content_of(marking);
+    match rooms.inner.options.marking(name) {
+        Some((_, marking)) => new.content = content_of(marking),
+        None if is_kept => {}
+        None => return Err(unknown(&rooms.inner.options, name)),
+    }
     Ok(())
 }
 
@@ -147,6 +153,9 @@ pub(crate) fn check(
     let options = &rooms.inner.options;
     let name = new.content.get(NAME).and_then(CanonicalJsonValue::as_str);
     let Some((rank, marking)) = name.and_then(|name| options.marking(name)) else {
+        if staging.keeps_marking {
+            return Ok(());
+        }
         return Err(unknown(options, name.unwrap_or_default()));
     };
     let before = of_staged(options, latest, staging)?;

@@ -1,17 +1,24 @@
 //! Rooms as administrators list and look at them. Nothing here is for people who are in them:
 //! whoever calls decides who may ask.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+};
 
 use audit::Deed;
 use graph::{PowerLevel, PowerLevels};
-use model::{BlockedRoomRecord, Membership, RoomHead, RoomSerial, tables};
+use model::{BlockedRoomRecord, ListedRoomRecord, Membership, RoomSerial, RoomsList, tables};
 use ruma_common::OwnedUserId;
 use serde_json::{Map, Value};
 use store::{Read, Snapshot, StoreError};
 
 use crate::{
-    Rooms, client_event::load_event, closed, is_frozen, marking_of, room_content, room_text,
+    Rooms,
+    client_event::load_event,
+    closed, is_frozen, is_open_to_partners,
+    lists::{count_rooms, has, listed_room, rooms_named, rooms_of_list},
+    marking_of, room_content, room_text,
 };
 
 /// How a list of rooms is ordered; by name and id where that decides nothing.
@@ -38,6 +45,8 @@ pub enum RoomsOrder {
     Visibility,
     /// By whether guests come in.
     GuestAccess,
+    /// Those with most state first.
+    StateEvents,
 }
 
 /// Which rooms are wanted.
@@ -93,7 +102,7 @@ pub struct RoomOverview {
     /// Who may read what was said earlier.
     pub history_visibility: Option<String>,
     /// How many parts its state has.
-    pub state_events: usize,
+    pub state_events: u64,
     /// What kind of room it is.
     pub room_type: Option<String>,
     /// The room that takes its place, if it was closed; empty if none is named.
@@ -106,6 +115,8 @@ pub struct RoomOverview {
     pub is_frozen: bool,
     /// Whether nobody of this server may come into it.
     pub is_blocked: bool,
+    /// Whether partners may come into it.
+    pub is_open_to_partners: bool,
 }
 
 /// A part of the list of rooms.
@@ -117,91 +128,115 @@ pub struct RoomsPage {
     pub total: usize,
 }
 
-impl Rooms {
-    /// A part of the list of rooms.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub fn rooms_page(&self, view: &Snapshot, query: &RoomsQuery) -> Result<RoomsPage, StoreError> {
-        let mut rows = Vec::new();
-        let searched = query
-            .text
-            .as_deref()
-            .map(|text| (text, text.to_lowercase()));
-        for row in view.scan(&tables::HEAD_BY_ROOM, &()) {
-            let (room, head) = row?;
-            if query
-                .empty
-                .is_some_and(|wanted| wanted != (head.joined == 0))
-            {
-                continue;
-            }
-            if let Some(wanted) = query.published
-                && wanted != view.contains(&tables::PUBLISHED_ROOM, &room)?
-            {
-                continue;
-            }
-            let Some(name) = self.name_of(view, room, &head)? else {
-                continue;
-            };
-            let is_found = searched
-                .as_ref()
-                .is_none_or(|(typed, lower)| name.has(typed, lower));
-            if !is_found {
-                continue;
-            }
-            let key = key(view, room, &head, query.order, &name.name)?;
-            let called = name.name.clone().unwrap_or_default();
-            rows.push((key, called, name.room_id.clone(), room));
+/// A part of the list of rooms.
+///
+/// # Errors
+/// If the database fails.
+pub fn rooms_page(view: &Snapshot, query: &RoomsQuery) -> Result<RoomsPage, StoreError> {
+    let (wanted, total) = match query.whole_list() {
+        Some(list) => {
+            let rooms = rooms_of_list(view, list, None)?;
+            let wanted = rooms.skip(query.from).take(query.limit);
+            let wanted: Result<Vec<RoomSerial>, StoreError> = wanted.collect();
+            (wanted?, count_rooms(view, list)?)
         }
-        rows.sort();
-        if query.backwards {
-            rows.reverse();
+        None => sorted(view, query)?,
+    };
+    let mut rooms = Vec::new();
+    for room in wanted {
+        rooms.extend(room_overview(view, room)?);
+    }
+    Ok(RoomsPage { rooms, total })
+}
+
+impl RoomsQuery {
+    /// The list whose rows are wanted as they stand.
+    fn whole_list(&self) -> Option<RoomsList> {
+        let is_sorted = self.order == RoomsOrder::Name && !self.backwards;
+        match self.empty {
+            _ if !is_sorted || self.text.is_some() || self.published.is_some() => None,
+            None => Some(RoomsList::All),
+            Some(true) => Some(RoomsList::Empty),
+            Some(false) => None,
         }
-        let total = rows.len();
-        let wanted = rows.into_iter().skip(query.from).take(query.limit);
-        let mut rooms = Vec::new();
-        for (_, _, _, room) in wanted {
-            rooms.extend(room_overview(view, room)?);
-        }
-        Ok(RoomsPage { rooms, total })
     }
 }
 
-/// Where a room stands in an order: first by the number, then by the text.
-fn key(
-    view: &impl Read,
-    room: RoomSerial,
-    head: &RoomHead,
-    order: RoomsOrder,
-    name: &Option<String>,
-) -> Result<(Reverse<u64>, String), StoreError> {
-    let text = |event_type, field| room_text(view, room, event_type, field);
-    let text = match order {
-        RoomsOrder::Members => return Ok((Reverse(head.joined), String::new())),
-        RoomsOrder::LocalMembers => return Ok((Reverse(head.joined_here), String::new())),
-        RoomsOrder::Version => {
-            let record = view.get(&tables::ROOM_BY_SERIAL, &room)?;
-            let version = record.map(|record| record.version).unwrap_or_default();
-            return Ok((Reverse(version.parse().unwrap_or_default()), version));
-        }
-        RoomsOrder::Name => name.clone(),
-        RoomsOrder::Alias => text("m.room.canonical_alias", "alias")?,
-        RoomsOrder::Creator => creator(view, room)?,
-        RoomsOrder::Encryption => text("m.room.encryption", "algorithm")?,
-        RoomsOrder::JoinRule => text("m.room.join_rules", "join_rule")?,
-        RoomsOrder::Visibility => text("m.room.history_visibility", "history_visibility")?,
-        RoomsOrder::GuestAccess => text("m.room.guest_access", "guest_access")?,
+/// A part of the rooms in an order of their own, and how many there are: by what lists know of
+/// each.
+fn sorted(view: &Snapshot, query: &RoomsQuery) -> Result<(Vec<RoomSerial>, usize), StoreError> {
+    let text = query.text.as_ref().map(|text| text.to_lowercase());
+    let named = match &text {
+        Some(text) => rooms_named(view, text)?,
+        None => None,
     };
-    Ok((Reverse(0), text.unwrap_or_default()))
+    let mut rooms: Vec<(RoomSerial, ListedRoomRecord)> = match (named, &text) {
+        (Some(rooms), _) => rooms,
+        (None, None) => view
+            .scan(&tables::LISTED_ROOM, &())
+            .collect::<Result<_, _>>()?,
+        (None, Some(text)) => with_text(view, text)?,
+    };
+    if let Some(wanted) = query.published {
+        let published = view.scan(&tables::PUBLISHED_ROOM, &());
+        let published: Result<HashSet<RoomSerial>, StoreError> =
+            published.map(|row| row.map(|(room, ())| room)).collect();
+        let published = published?;
+        rooms.retain(|(room, _)| published.contains(room) == wanted);
+    }
+    rooms.retain(|(_, known)| {
+        query
+            .empty
+            .is_none_or(|wanted| wanted == (known.joined == 0))
+    });
+    rooms.sort_by_cached_key(|(room, known)| (key(known, query.order), known.sorted(), *room));
+    if query.backwards {
+        rooms.reverse();
+    }
+    let wanted = rooms.iter().skip(query.from).take(query.limit);
+    Ok((wanted.map(|(room, _)| *room).collect(), rooms.len()))
 }
 
-fn creator(view: &impl Read, room: RoomSerial) -> Result<Option<String>, StoreError> {
-    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
-        return Ok(None);
+/// The rooms that a common text fits.
+fn with_text(
+    view: &Snapshot,
+    text: &str,
+) -> Result<Vec<(RoomSerial, ListedRoomRecord)>, StoreError> {
+    let mut rooms = Vec::new();
+    for row in view.scan(&tables::LISTED_ROOM, &()) {
+        let (room, known) = row?;
+        if has(&known, "", text) || begins_id(view, room, text)? {
+            rooms.push((room, known));
+        }
+    }
+    Ok(rooms)
+}
+
+/// Whether a room's id begins so, with or without the sign before it.
+fn begins_id(view: &Snapshot, room: RoomSerial, text: &str) -> Result<bool, StoreError> {
+    let room_id = model::room_id(view, room)?.unwrap_or_default();
+    Ok(has(&ListedRoomRecord::default(), &room_id, text))
+}
+
+/// Where a room stands in an order: first by the number, then by the text.
+fn key(known: &ListedRoomRecord, order: RoomsOrder) -> (Reverse<u64>, String) {
+    let text = match order {
+        RoomsOrder::Members => return (Reverse(known.joined), String::new()),
+        RoomsOrder::StateEvents => return (Reverse(known.state_events), String::new()),
+        RoomsOrder::LocalMembers => return (Reverse(known.joined_here), String::new()),
+        RoomsOrder::Version => {
+            let number = known.version.parse().unwrap_or_default();
+            return (Reverse(number), known.version.clone());
+        }
+        RoomsOrder::Name => &known.name,
+        RoomsOrder::Alias => &known.alias,
+        RoomsOrder::Creator => &known.creator,
+        RoomsOrder::Encryption => &known.encryption,
+        RoomsOrder::JoinRule => &known.join_rule,
+        RoomsOrder::Visibility => &known.history_visibility,
+        RoomsOrder::GuestAccess => &known.guest_access,
     };
-    let event = load_event(view, record.create_event).ok();
-    Ok(event.map(|event| event.sender().to_string()))
+    (Reverse(0), text.clone().unwrap_or_default())
 }
 
 /// What is told of one room; none if nobody of this server was ever in it.
@@ -212,10 +247,10 @@ pub fn room_overview(
     view: &impl Read,
     room: RoomSerial,
 ) -> Result<Option<RoomOverview>, StoreError> {
-    let Some(head) = view.get(&tables::HEAD_BY_ROOM, &room)? else {
+    let Some(known) = listed_room(view, room)? else {
         return Ok(None);
     };
-    let Some(record) = view.get(&tables::ROOM_BY_SERIAL, &room)? else {
+    let Some(room_id) = model::room_id(view, room)? else {
         return Ok(None);
     };
     let text = |event_type, field| room_text(view, room, event_type, field);
@@ -225,32 +260,28 @@ pub fn room_overview(
         let room_id = content.get("replacement_room").and_then(Value::as_str);
         room_id.unwrap_or_default().to_owned()
     };
-    let mut state_events = 0;
-    for row in view.scan(&tables::STATE_BY_ROOM, &(room,)) {
-        row?;
-        state_events += 1;
-    }
     Ok(Some(RoomOverview {
         marking: marking_of(view, room)?,
         is_closed: closed(view, room)?.is_some(),
         is_frozen: is_frozen(view, room)?,
-        is_blocked: blocked(view, &record.room_id)?.is_some(),
-        room_id: record.room_id,
-        name: text("m.room.name", "name")?,
+        is_open_to_partners: is_open_to_partners(view, room)?,
+        is_blocked: blocked(view, &room_id)?.is_some(),
+        room_id,
+        name: known.name,
         topic: text("m.room.topic", "topic")?,
         avatar_url: text("m.room.avatar", "url")?,
-        canonical_alias: text("m.room.canonical_alias", "alias")?,
-        joined: head.joined,
-        joined_here: head.joined_here,
-        version: record.version,
-        creator: creator(view, room)?,
-        encryption: text("m.room.encryption", "algorithm")?,
+        canonical_alias: known.alias,
+        joined: known.joined,
+        joined_here: known.joined_here,
+        version: known.version,
+        creator: known.creator,
+        encryption: known.encryption,
         is_federated: create.get("m.federate") != Some(&Value::Bool(false)),
         is_published: view.contains(&tables::PUBLISHED_ROOM, &room)?,
-        join_rule: text("m.room.join_rules", "join_rule")?,
-        guest_access: text("m.room.guest_access", "guest_access")?,
-        history_visibility: text("m.room.history_visibility", "history_visibility")?,
-        state_events,
+        join_rule: known.join_rule,
+        guest_access: known.guest_access,
+        history_visibility: known.history_visibility,
+        state_events: known.state_events,
         room_type: create
             .get("type")
             .and_then(Value::as_str)

@@ -8,7 +8,8 @@ mod backfill;
 mod read;
 
 pub use read::{
-    MemberThen, PersonStay, RegisterError, RoomThen, register_of_person, register_of_room,
+    MemberThen, PersonStay, RegisterError, RegisterPart, RoomThen, register_of_person,
+    register_of_room,
 };
 
 use model::{

@@ -15,7 +15,7 @@ use store::{Batch, Latest, Position, Read, Store, StoreError};
 use crate::{
     AppendError, Rooms, Sender,
     append::Transaction,
-    arrivals, outside_record, partial, register,
+    arrivals, lists, outside_record, partial, register,
     relations::Tallies,
     servers::Servers,
     staging::{Arrival, Redacted, Staged, Staging},
@@ -126,6 +126,33 @@ impl Progress {
         self.changes.room(batch, room, change);
     }
 
+    /// Whether the memberships written so far can make a room one that is administered, or one
+    /// that is not any more.
+    pub(crate) fn moves(&self, is_administered: bool) -> bool {
+        let mut moved = self.members.values();
+        moved.any(|record| (record.membership == Membership::Join) != is_administered)
+    }
+
+    /// What somebody's membership of the room that is being written comes to.
+    pub(crate) fn membership(
+        &self,
+        latest: &Latest,
+        room: RoomSerial,
+        user_id: &str,
+    ) -> Result<Option<Membership>, StoreError> {
+        let user = match self.users.get(user_id) {
+            Some(user) => Some(*user),
+            None => latest.get(&tables::USER_BY_ID, &user_id.to_owned())?,
+        };
+        let Some(user) = user else {
+            return Ok(None);
+        };
+        match self.members.get(&user) {
+            Some(record) => Ok(Some(record.membership)),
+            None => latest.get(&tables::MEMBER_BY_ROOM, &(room, user)),
+        }
+    }
+
     /// Another server has so many users as before, or one more or less, in the room that is
     /// being written.
     pub(crate) fn count_server(
@@ -186,6 +213,7 @@ pub(crate) fn write_room(
     for member in staging.members.take().unwrap_or_default() {
         arrivals::member(&mut staging, member, context, progress, latest, batch)?;
     }
+    lists::follow(&staging, progress, latest, batch)?;
     for ((event_type, state_key), event) in std::mem::take(&mut staging.state) {
         let (named, place) = (
             (event_type.as_str(), state_key.as_str()),

@@ -106,6 +106,9 @@ pub(crate) struct Staging {
     /// Whether an administrator of the server has this done: closed rooms and lower markings
     /// do not stand in the way.
     pub(crate) is_administered: bool,
+    /// Whether it has its marking from the room that it replaces: the configuration need not know
+    /// it any more.
+    pub(crate) keeps_marking: bool,
     /// What kind of room it begins as, if it is new.
     pub(crate) new_kind: Option<RoomKind>,
     /// The time of these events, in ms since the Unix epoch.
@@ -137,6 +140,7 @@ impl Staging {
             head: end.head,
             new_room: false,
             is_administered: false,
+            keeps_marking: false,
             new_kind: None,
             now,
             extremity_ids: end.extremity_ids,
@@ -317,7 +321,7 @@ impl Staging {
         sender: &Sender,
         mut new: NewEvent,
     ) -> Result<(), AppendError> {
-        marking::complete(rooms, &mut new)?;
+        marking::complete(rooms, self.keeps_marking, &mut new)?;
         standing::check(rooms, latest, self, sender, &new)?;
         rules::check(rooms, latest, self, sender, &new)?;
         let sticky_until = new

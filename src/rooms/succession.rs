@@ -10,8 +10,13 @@ use serde_json::{Map, Value};
 use store::{Read, StoreError};
 
 use crate::{
-    AppendError, Rooms, Sender, joined_of_room, membership::joined, overview::levels_of,
-    room_content, room_text, rows::Extra, user_serial,
+    AppendError, Rooms, Sender, joined_of_room,
+    lists::{is_run_by_others, membership_in},
+    membership::joined,
+    overview::levels_of,
+    room_content, room_text,
+    rows::Extra,
+    user_serial,
 };
 
 /// The least level that an administrator of a room gets.
@@ -61,20 +66,17 @@ fn run_alone(
         return Ok(None);
     };
     let needed = levels.to_send_state("m.room.power_levels");
-    let mut others = joined_of_room(view, room)?;
-    others.retain(|other| other != user_id);
-    let is_shared = others
-        .iter()
-        .any(|other| levels.user(other).reaches(needed));
-    if others.is_empty() || is_shared || !levels.user(user_id).reaches(needed) {
+    if !levels.user(user_id).reaches(needed) {
         return Ok(None);
     }
-    // The room in which the server speaks to somebody is nobody's to hand over.
-    let is_for_notices = view.scan(&tables::NOTICE_ROOM_BY_USER, &());
-    for row in is_for_notices {
-        if row?.1 == room {
-            return Ok(None);
-        }
+    let is_in = |other: &str| membership_in(view, room, other);
+    if is_run_by_others(&levels, Some(user_id), is_in)? {
+        return Ok(None);
+    }
+    let mut others = joined_of_room(view, room)?;
+    others.retain(|other| other != user_id);
+    if others.is_empty() || is_for_notices(view, room, &others, user_id)? {
+        return Ok(None);
     }
     let mut best: Option<((PowerLevel, Reverse<u64>), OwnedUserId)> = None;
     for other in &others {
@@ -93,6 +95,24 @@ fn run_alone(
         others: others.len(),
         successor: best.map(|(_, user_id)| user_id),
     }))
+}
+
+/// Whether a room is the one in which the server speaks to somebody who is in it: such a room is
+/// nobody's to hand over.
+fn is_for_notices(
+    view: &impl Read,
+    room: RoomSerial,
+    others: &[OwnedUserId],
+    user_id: &UserId,
+) -> Result<bool, StoreError> {
+    for member in others.iter().map(|other| &**other).chain([user_id]) {
+        if let Some(user) = user_serial(view, member.as_str())?
+            && view.get(&tables::NOTICE_ROOM_BY_USER, &user)? == Some(room)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Since when a member is in the room, if it is somebody of this server whose account can be

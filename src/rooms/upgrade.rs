@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use audit::Act;
 use graph::{Event, PowerLevels, Reason, Version};
 use model::{AliasRecord, Membership, RoomSerial, tables};
 use ruma_common::{
@@ -18,6 +19,7 @@ use crate::{
     AppendError, MARKING, NewEvent, PolicyServer, ReadError, Rooms, Sender,
     aliases::{publish, unpublish},
     create::{contradiction, object},
+    department_rooms,
     membership::member_event,
     power_levels, profile,
     queue::RoomEnd,
@@ -205,9 +207,17 @@ impl Rooms {
         let context = Context::of_sender(self, sender, None);
         let (old, written) = writing.write(|latest, position, batch| {
             let mut progress = Progress::at(position, &context);
-            let moved = Extra::rows(move |latest, new, batch| {
-                move_aliases(latest, batch, room, new)?;
-                move_publication(latest, batch, room, new)
+            let act = Act::person(sender.user_id.as_str(), None);
+            let old_id = old.record.room_id.clone();
+            let moved = Extra::beside(move |latest, new, batch| {
+                move_aliases(latest, batch, room, new.room)?;
+                move_publication(latest, batch, room, new.room)?;
+                let (old, by) = ((room, old_id.as_str()), (new.room, &*new.record.room_id));
+                let deeds = department_rooms::replace(latest, batch, &act, old, by, new.now)?;
+                match deeds.is_empty() {
+                    true => Ok(()),
+                    false => Ok(audit::record(latest, batch, new.now, &deeds)?),
+                }
             });
             rows::write_room(new, &context, moved, &mut progress, latest, batch)?;
             let none = Extra::none();
@@ -296,6 +306,7 @@ impl Rooms {
     ) -> Result<Staging, AppendError> {
         let now = self.creation_time();
         let mut new = Staging::new_room(upgrade.version, upgrade.new, room_id, now);
+        new.keeps_marking = true;
         for event in first_events(latest, legacy, upgrade, tombstone)? {
             new.stage(self, latest, &upgrade.creator, event)
                 .map_err(contradiction)?;

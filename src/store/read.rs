@@ -251,6 +251,29 @@ pub trait Read {
         Scan::new(self.source(), table, lower, &table.key(from), Direction::Up)
     }
 
+    /// How many rows there are under `prefix`: cheaper than reading them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    fn count<K: Key, V: Value, P: Prefix<K>>(
+        &self,
+        table: &Table<K, V>,
+        prefix: &P,
+    ) -> Result<usize, StoreError> {
+        let lower = table.prefix(prefix);
+        let source = self.source();
+        let mut iterator = source.iterator(table.family, &lower, after_prefix(&lower))?;
+        iterator.seek(&lower);
+        let mut rows = 0;
+        while iterator.valid() {
+            rows += 1;
+            iterator.next();
+        }
+        let status = iterator.status();
+        status.map_err(|error| source.failures.note(error))?;
+        Ok(rows)
+    }
+
     /// The rows under `prefix` just below `before` (or from the end), descending.
     fn scan_back<K: Key, V: Value, P: Prefix<K>>(
         &self,

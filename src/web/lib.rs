@@ -24,6 +24,7 @@ mod connections;
 mod cors;
 mod errors;
 mod exchange;
+mod file_form;
 mod files;
 mod front;
 #[cfg(any(test, fuzzing))]
@@ -60,6 +61,7 @@ pub use callers::{
 pub use conditions::Conditions;
 pub use errors::ApiError;
 pub use exchange::Origin;
+pub use file_form::FileForm;
 pub use files::{FileAnswer, SentFile, Upload};
 pub use front::{Front, FrontParts, Peer};
 pub use health::{Health, health_routes};

@@ -423,12 +423,17 @@ impl Collected {
 /// Reads what a client still sends, within bounds, before it is refused. If the
 /// connection were closed at once, the client would see it reset while sending
 /// and never read the answer.
-pub(crate) async fn discard(mut body: Body) {
+pub(crate) async fn discard(body: Body) {
+    discard_up_to(body, DISCARDED).await;
+}
+
+/// The same, of so many bytes.
+pub(crate) async fn discard_up_to(mut body: Body, most: u64) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len) as u64;
-            if read > DISCARDED {
+            if read > most {
                 break;
             }
         }

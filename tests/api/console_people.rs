@@ -1,7 +1,7 @@
 //! The console's pages about people beyond their accounts: tables, departments, partners, ends,
 //! limits, and the handover of rooms.
 
-use harness::{PASSWORD, eventually};
+use harness::{Clerk, PASSWORD, eventually};
 use serde_json::json;
 
 use crate::console::{audit, clerk, house};
@@ -122,6 +122,107 @@ async fn a_pasted_table_is_looked_at_then_done_then_people_are_invited() {
     let page = helpdesk.submit(here, &done).await;
     page.shows(200, &["As it is"])
         .hides(&["have no password yet"]);
+}
+
+#[tokio::test]
+async fn a_file_of_people_is_looked_at_then_imported_then_they_are_invited() {
+    let (server, _anna) = house().await;
+    let mut helpdesk = clerk(&server, "helpdesk").await;
+    let (here, kept) = ("/console/import/file", "/console/import/kept");
+    helpdesk
+        .open("/console/import")
+        .await
+        .shows(200, &["enctype=\"multipart/form-data\"", "type=\"file\""]);
+    let rows: String = (0..601)
+        .map(|number| format!("p{number},Person {number}\n"))
+        .collect();
+    let table = format!("\u{feff}localpart,display_name\n{rows}");
+    let page = helpdesk.upload(here, &table).await;
+    let page = page.shows(200, &["This is what would be done", "<dd>601</dd>"]);
+    let name = Clerk::hidden(&page, "kept").unwrap();
+    // Nothing was done, and nothing is without a reason.
+    helpdesk
+        .open("/console/people?q=person+600")
+        .await
+        .hides(&["@p600:localhost"]);
+    let silent = [("kept", name.as_str()), ("as", "apply"), ("reason", "")];
+    helpdesk
+        .submit(kept, &silent)
+        .await
+        .shows(400, &["Say why"]);
+    let unknown = [("kept", "x"), ("as", "apply"), ("reason", "new")];
+    helpdesk
+        .submit(kept, &unknown)
+        .await
+        .shows(400, &["The file is not here any more"]);
+    // What one has uploaded nobody else goes on with.
+    let mut boss = clerk(&server, "administrator").await;
+    boss.open("/console/import").await;
+    let theirs = [("kept", name.as_str()), ("as", "apply"), ("reason", "new")];
+    boss.submit(kept, &theirs)
+        .await
+        .shows(400, &["The file is not here any more"]);
+    let page = helpdesk.submit(kept, &theirs).await;
+    page.shows(200, &["This was done", "601 have no password yet"]);
+    helpdesk
+        .open("/console/people?q=person+600")
+        .await
+        .shows(200, &["@p600:localhost"]);
+    // The same file again changes nothing.
+    helpdesk.open("/console/import").await;
+    let again = helpdesk.upload(here, &table).await;
+    again.shows(200, &["<dt>As it is</dt><dd>601</dd>"]);
+    // A hundred at a time get their invitations on paper, nobody twice.
+    let paper = [("kept", name.as_str()), ("as", "paper"), ("reason", "new")];
+    let first = helpdesk.submit(kept, &paper).await;
+    assert_eq!(first.text.matches("<svg").count(), 100, "{first:?}");
+    let second = helpdesk.submit(kept, &paper).await;
+    assert_eq!(second.text.matches("<svg").count(), 100);
+    assert!(first.text.contains("(@p0:localhost)") && !second.text.contains("(@p0:localhost)"));
+}
+
+#[tokio::test]
+async fn files_that_are_no_table_of_people_are_refused_whole() {
+    let (server, _anna) = house().await;
+    let mut helpdesk = clerk(&server, "helpdesk").await;
+    let here = "/console/import/file";
+    helpdesk.open("/console/import").await;
+    helpdesk
+        .upload(here, "")
+        .await
+        .shows(400, &["Choose a file"]);
+    helpdesk
+        .upload(here, "name\nAnna\n")
+        .await
+        .shows(400, &["localpart"]);
+    let bad = "localpart,email\nrita,nobody\nxenia,x@council.example\n";
+    helpdesk
+        .upload(here, bad)
+        .await
+        .shows(400, &["Some lines cannot be read", "is no e-mail address"])
+        .hides(&["name=\"kept\""]);
+    // Whoever has a role is out of the helpdesk's reach: the line is named, and nothing is kept.
+    helpdesk
+        .upload(here, "localpart,display_name\nauditor,Another\n")
+        .await
+        .shows(400, &["Refused"])
+        .hides(&["name=\"kept\""]);
+    let many: String = (0..10_001).map(|number| format!("p{number}\n")).collect();
+    helpdesk
+        .upload(here, &format!("localpart\n{many}"))
+        .await
+        .shows(400, &["one to 10,000 people"]);
+    let large = format!("localpart\n{}", "x".repeat(17 * 1_024 * 1_024));
+    helpdesk.upload(here, &large).await.shows(413, &[]);
+    // A form of another session, and somebody who may not import.
+    let own = std::mem::replace(&mut helpdesk.form, "x".repeat(43));
+    let table = "localpart\nrita\n";
+    helpdesk.upload(here, table).await.shows(403, &[]);
+    helpdesk.form = own;
+    helpdesk.upload(here, table).await.shows(200, &[]);
+    let mut auditor = clerk(&server, "auditor").await;
+    auditor.open("/console/").await;
+    auditor.upload(here, table).await.shows(403, &[]);
 }
 
 #[tokio::test]

@@ -109,6 +109,42 @@ async fn a_quarantined_file_is_there_for_nobody() {
 }
 
 #[tokio::test]
+async fn changes_of_quarantine_are_listed_in_their_order() {
+    let (_server, admin, alice, _bob) = house().await;
+    let first = upload(&alice, "first").await;
+    let second = upload(&alice, "second").await;
+    let path = format!("{ADMIN}/media/quarantine_changes");
+    let none = admin.get(&path).await.ok();
+    assert_eq!(none, json!({ "next_batch": 0, "changes": [] }));
+    for (verb, id) in [
+        ("quarantine", &first),
+        ("quarantine", &second),
+        ("unquarantine", &first),
+        // Nothing changes any more.
+        ("unquarantine", &first),
+    ] {
+        let path = format!("{ADMIN}/media/{verb}/localhost/{id}");
+        admin.post(path, json!({})).await.ok();
+    }
+    let change = |id: &str, quarantined: bool| json!({ "origin": "localhost", "media_id": id, "quarantined": quarantined });
+    let all = admin.get(&path).await.ok();
+    let expected = [
+        change(&first, true),
+        change(&second, true),
+        change(&first, false),
+    ];
+    assert_eq!(all["changes"], json!(expected));
+    let next = all["next_batch"].as_u64().unwrap();
+    let rest = admin.get(format!("{path}?from={next}")).await.ok();
+    assert_eq!(rest, json!({ "next_batch": next, "changes": [] }));
+    let person = format!("{ADMIN}/user/@alice:localhost/media/quarantine");
+    admin.post(person, json!({})).await.ok();
+    let rest = admin.get(format!("{path}?from={next}")).await.ok();
+    assert_eq!(rest["changes"], json!([change(&first, true)]));
+    alice.get(&path).await.refused(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
 async fn a_persons_files_go_into_quarantine_but_for_protected_ones() {
     let (_server, admin, alice, bob) = house().await;
     let (first, second) = (upload(&alice, "one").await, upload(&alice, "two").await);

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use harness::{PASSWORD, Server, User, eventually};
+use harness::{PASSWORD, Server, User, escape, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -331,6 +331,59 @@ async fn people_come_and_go_with_their_department() {
     );
     let twice = server.cairn(&["department", "create", "parks"]);
     assert_eq!(twice.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_department_follows_its_room_to_the_next_version_and_forgets_one_that_is_deleted() {
+    let (server, boss, anna, otto) = house().await;
+    let old = boss.create_room(json!({ "preset": "private_chat" })).await;
+    for words in [
+        &["department", "create", "Works"][..],
+        &["department", "add", "Works", "anna"],
+        &["department", "add", "Works", "otto"],
+        &["department", "add-room", "Works", &old],
+    ] {
+        server.cairn_json(words);
+    }
+    is_in(&anna, &old, true).await;
+    is_in(&otto, &old, true).await;
+    // Whoever has gone is left alone, in the next room too.
+    otto.post(format!("v3/rooms/{}/leave", escape(&old)), json!({}))
+        .await
+        .ok();
+    let upgraded = boss
+        .post(
+            format!("v3/rooms/{}/upgrade", escape(&old)),
+            json!({ "new_version": "12" }),
+        )
+        .await
+        .ok();
+    let new = upgraded["replacement_room"].as_str().unwrap();
+    is_in(&anna, new, true).await;
+    assert!(!joined(&otto).await.iter().any(|room| room == new));
+    let works = server.cairn_json(&["department", "show", "Works"]);
+    assert_eq!(works["rooms"], json!([new]));
+    let trail = server.cairn_json(&["audit", "show", "--room", new]);
+    let entries = trail["entries"].as_array().unwrap();
+    let added = entries
+        .iter()
+        .find(|entry| entry["verb"] == "department.room_added");
+    let added = added.unwrap();
+    assert_eq!(
+        (&added["by"], &added["on"], &added["before"]["room"]),
+        (&json!(boss.user_id), &json!("Works"), &json!(old))
+    );
+    // Who comes into the department now comes into the new room alone.
+    server.cairn_json(&["department", "remove", "Works", "otto"]);
+    server.cairn_json(&["department", "add", "Works", "otto"]);
+    is_in(&otto, new, true).await;
+    assert!(!joined(&otto).await.contains(&old));
+    server.cairn_json(&["room", "delete", new, "--confirm", new]);
+    eventually("the department has no room", 20, async || {
+        let works = server.cairn_json(&["department", "show", "Works"]);
+        (works["rooms"] == json!([]) && works["waiting"] == json!([])).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ async fn rooms_are_listed_searched_and_shown() {
     for (query, expected) in [
         ("order_by=joined_members", vec![&roads, &attic, &empty]),
         ("order_by=name&dir=b", vec![&roads, &empty, &attic]),
+        ("order_by=state_events&limit=1", vec![&roads]),
         ("search_term=OAD", vec![&roads]),
         ("search_term=%23roads", vec![&roads]),
         ("public_rooms=true", vec![&roads]),
@@ -60,6 +61,7 @@ async fn rooms_are_listed_searched_and_shown() {
             shown["canonical_alias"],
             shown["joined_members"],
             shown["joined_local_members"],
+            shown["joined_local_devices"],
             shown["creator"],
             shown["public"],
             shown["join_rules"],
@@ -71,6 +73,7 @@ async fn rooms_are_listed_searched_and_shown() {
             "Roads",
             "Tar",
             "#roads:localhost",
+            2,
             2,
             2,
             anna.user_id,

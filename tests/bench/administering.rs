@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use harness::User;
 
+use crate::desk;
 use crate::options::{Measure, Options};
 use crate::people;
 use crate::report::{Report, Target};
@@ -51,6 +52,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         ("first page", "limit=100"),
         ("last page", "limit=100&from=9900"),
         ("search by name", "limit=100&name=person 77"),
+        ("search that fits nearly all", "limit=100&name=person"),
         ("by display name", "limit=100&order_by=displayname"),
         ("by last use", "limit=100&order_by=last_seen_ts&dir=b"),
     ] {
@@ -61,6 +63,23 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         let name = format!("List of 10,000 people, {name}: the slowest of {ASKED}");
         report.add(name, "ms", Target::AtMost(100.0), &runs, "");
     }
+    let mut clerk = desk::clerk(&server, &boss).await;
+    let pages = [
+        ("overview", "/console/"),
+        ("first page", "/console/people"),
+        (
+            "a page in the middle",
+            "/console/people?after=@p5:localhost",
+        ),
+        ("search", "/console/people?q=person+7777"),
+        ("search that fits nearly all", "/console/people?q=person"),
+        ("search that fits nobody", "/console/people?q=nobody"),
+        ("those with a role", "/console/people?which=roles"),
+        ("one person", "/console/people/p77"),
+        ("invitations", "/console/invitations"),
+    ];
+    let people = ("10,000 people", &pages[..]);
+    desk::measure(&mut clerk, people, options, report).await;
 }
 
 /// The slowest answer of some, in ms.

@@ -13,6 +13,7 @@
 //!   the file system of the data folder ([`disk`]).
 
 mod administering;
+mod desk;
 mod disk;
 mod federation;
 mod keys;

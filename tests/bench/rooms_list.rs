@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
+use crate::desk;
 use crate::options::{Measure, Options};
 use crate::people;
 use crate::process::cpu_time;
@@ -61,6 +62,17 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         );
     }
     sizes(&server, &users[0]).await;
+    let mut clerk = desk::clerk(&server, &users[0]).await;
+    let register = format!("/console/register?person={}", users[0].localpart());
+    let pages = [
+        ("first page", "/console/rooms"),
+        ("search", "/console/rooms?q=number+4321"),
+        ("search that fits nearly all", "/console/rooms?q=room"),
+        ("search that fits none", "/console/rooms?q=nothing"),
+        ("those that nobody administers", "/console/abandoned-rooms"),
+        ("the register of a person in every 16th", register.as_str()),
+    ];
+    desk::measure(&mut clerk, ("5,000 rooms", &pages), options, report).await;
 }
 
 async fn fill(users: &[User], rooms: usize) {

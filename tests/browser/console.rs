@@ -376,6 +376,32 @@ async fn a_new_department_is_brought_in() {
     let paper = browser.find("main").await.text().await;
     assert!(paper.contains("Rita Okoye"), "{paper}");
 
+    // More of them from a file.
+    let file = server
+        .data_dir()
+        .parent()
+        .expect("a folder")
+        .join("more.csv");
+    let more: String = (0..300).map(|number| format!("m{number}\n")).collect();
+    std::fs::write(&file, format!("localpart\n{more}")).expect("a file");
+    browser.open(&address(&server, "import")).await;
+    let path = file.to_str().expect("a path of text");
+    browser.find("#file").await.write(path).await;
+    browser.find("form[action$=file] button").await.tap().await;
+    let report = browser.find("section[role=status]").await.text().await;
+    assert!(report.contains("This is what would be done"), "{report}");
+    look(&browser, "console-import-file").await;
+    axe::check(&browser, "import, a file that was looked at").await;
+    browser
+        .find("#file-reason")
+        .await
+        .write("New department")
+        .await;
+    browser.find("form[action$=kept] button").await.tap().await;
+    let report = browser.find("section[role=status]").await.text().await;
+    assert!(report.contains("300 have no password yet"), "{report}");
+    axe::check(&browser, "import, a file that was imported").await;
+
     // Their department, with its room.
     browser.open(&address(&server, "departments")).await;
     browser.examine(UNFOLD).await;

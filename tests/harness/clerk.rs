@@ -94,6 +94,28 @@ impl Clerk {
         self.send(request).await
     }
 
+    /// Sends a form of the last page with a file in its field `file`, as browsers do.
+    pub async fn upload(&mut self, path: &str, file: &str) -> Page {
+        const BOUNDARY: &str = "----WebKitFormBoundaryx7";
+        let part = |about: &str, content: &str| {
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {about}\r\n\r\n{content}\r\n")
+        };
+        let about = "name=\"file\"; filename=\"people.csv\"\r\nContent-Type: text/csv";
+        let body = part("name=\"form\"", &self.form) + &part(about, file);
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        let request = self
+            .request(Method::POST, path)
+            .header("Content-Type", kind)
+            .body(format!("{body}--{BOUNDARY}--\r\n"));
+        self.send(request).await
+    }
+
+    /// What stands behind the name of a hidden field of a page.
+    pub fn hidden(page: &Page, name: &str) -> Option<String> {
+        let before = format!("name=\"{name}\" value=\"");
+        between(&page.text, &before, "\"").map(str::to_owned)
+    }
+
     /// Gives the password.
     pub async fn sign_in(&mut self, password: &str) -> Page {
         self.open("/console/sign-in").await;

@@ -28,6 +28,15 @@ pub(super) struct House {
     _folder: TempDir,
 }
 
+/// Whatever a test has done, the lists of people say what the other tables say.
+impl Drop for House {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            super::people_lists::check(&self.accounts.store().snapshot());
+        }
+    }
+}
+
 impl House {
     pub(super) fn new(mode: RegistrationMode) -> Self {
         let folder = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ mod login_tokens;
 mod open_id;
 mod passkeys;
 mod people;
+mod people_lists;
 mod registration;
 mod remote_devices;
 mod second_factors;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use model::{
-    AccountRecord, UserSerial, intern_user,
+    AccountRecord, PersonKind, StandingRecord, UserSerial, intern_user,
     tables::{ACCOUNT_BY_USER, PROFILE_FIELD_BY_USER, USER_BY_WORD},
 };
 use ruma_common::UserId;
@@ -11,7 +11,7 @@ use serde_json::json;
 use store::{Read as _, StoreError};
 
 use super::house::House;
-use crate::{FoundUser, FoundUsers, UserSearch, user_directory};
+use crate::{FoundUser, FoundUsers, UserSearch, people_lists, user_directory};
 
 pub(super) fn search(house: &House, typed: &str, limit: usize) -> FoundUsers {
     search_with(house, typed, limit, &[])
@@ -206,7 +206,7 @@ async fn crowd(house: &House) {
                     };
                     batch.put(&ACCOUNT_BY_USER, &user, &account);
                     let name = format!("Given{} Family{}", number % 100, number / 100);
-                    user_directory::add(batch, user, &UserId::parse(user_id).unwrap(), None);
+                    user_directory::add(batch, user, &UserId::parse(&user_id).unwrap(), None);
                     let field = (user, "displayname".to_owned());
                     batch.put(
                         &PROFILE_FIELD_BY_USER,
@@ -216,6 +216,10 @@ async fn crowd(house: &House) {
                     for word in user_directory::words_of("", Some(&name)) {
                         batch.put(&USER_BY_WORD, &(word, user), &());
                     }
+                    let kind = PersonKind::Member;
+                    let standing = StandingRecord::default();
+                    let listed = people_lists::new(&account, &standing, kind, Some(name));
+                    people_lists::list(latest, batch, (user, &user_id), &listed)?;
                 }
                 Ok::<_, StoreError>(())
             })

@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use certificates::{Keeper, KeeperParts};
 use runtime::{Metrics, Tasks};
 use serde_json::{Value, json};
+use store::StoreError;
 use web::{Limits, Tls};
 
 use self::doors::Served;
@@ -87,6 +88,9 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     audit::begin(&parts.store, &parts.clock)
         .await
         .map_err(|error| Failure::Other(error.to_string()))?;
+    complete_lists(&parts, &server.tasks)
+        .await
+        .map_err(|error| Failure::Other(error.to_string()))?;
     // Signals are heard from before the first listener is announced.
     let mut signals = Signals::new()?;
     let overseer = server
@@ -121,6 +125,13 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         text: String::new(),
         json: json!({ "event": "stopped" }),
     })
+}
+
+/// Puts what an earlier version has stored into the lists of people and rooms that it did not keep, so
+/// that nobody is shown half of them.
+async fn complete_lists(parts: &Parts, tasks: &Tasks) -> Result<(), StoreError> {
+    parts.accounts.complete_people_lists(tasks.stop()).await?;
+    parts.rooms.complete_rooms_lists(tasks.stop()).await
 }
 
 impl Server {

@@ -11,22 +11,22 @@ use super::{
     Desk,
     answers::{Stop, printed, see_other},
     layout::Sheet,
-    parts::{self, Field, badge, button, code, form, hidden, when, when_ever},
+    parts::{self, Field, ROWS, badge, button, code, form, hidden, when, when_ever},
     people::refused,
     session::{Clerk, Fields, Filled},
 };
 use crate::{
     QrCode, SheetInvitation,
     html::{Element, Node, element},
-    invitation_link, sheet,
+    invitation_link,
+    pages::in_query,
+    sheet,
     words::WORDS,
 };
 
 const HERE: &str = "/console/invitations";
 /// How many are made at once here.
 const MOST: u32 = 100;
-/// How many of a list are shown on one page.
-const PAGE: usize = 50;
 
 pub(super) fn routes() -> Routes<Desk> {
     Routes::new()
@@ -48,16 +48,16 @@ async fn page(
     notes: Vec<Element>,
 ) -> Result<Response, Stop> {
     let words = &WORDS.invitations;
-    let mut found = desk.actions.invitations(&clerk.by()).await?;
-    found.reverse();
-    let from: usize = query.text("from").parse().unwrap_or(0);
-    let is_more = found.len() > from.saturating_add(PAGE);
-    let next = is_more.then(|| format!("{HERE}?from={}", from + PAGE));
+    let found = desk
+        .actions
+        .invitations_after(&clerk.by(), query.filled("after"), ROWS)
+        .await?;
+    let next = found.next;
+    let next = next.map(|after| format!("{HERE}?after={}", in_query(&after)));
     let may_end = clerk.may(Right::RevokeInvitation);
     let rows: Vec<Vec<Node>> = found
+        .rows
         .iter()
-        .skip(from)
-        .take(PAGE)
         .map(|one| {
             let uses = match one.uses_allowed {
                 Some(allowed) => format!("{} / {allowed}", one.uses),

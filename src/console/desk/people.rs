@@ -1,8 +1,9 @@
 //! The list of people, and new accounts.
 
-use actions::{Administration, Person, Right, Which};
+use actions::{Administration, Person, Right};
 use axum::response::Response;
 use http::{Method, StatusCode};
+use model::PeopleList;
 use runtime::Timestamp;
 use web::{Part, Routes};
 
@@ -29,13 +30,13 @@ pub(super) fn routes() -> Routes<Desk> {
         .plain(Method::POST, HERE, create)
 }
 
-fn which(text: &str) -> Which {
+fn which(text: &str) -> PeopleList {
     match text {
-        "open" => Which::Open,
-        "roles" => Which::WithRole,
-        "restrained" => Which::Restrained,
-        "closed" => Which::Closed,
-        _ => Which::Everybody,
+        "open" => PeopleList::Open,
+        "roles" => PeopleList::WithRole,
+        "restrained" => PeopleList::Restrained,
+        "closed" => PeopleList::Closed,
+        _ => PeopleList::Everybody,
     }
 }
 

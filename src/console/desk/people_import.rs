@@ -1,7 +1,8 @@
-//! People from a table, pasted: looked at first, then made, then invited.
+//! People from a table, pasted: looked at first, then made, then invited. `people_upload.rs` takes a
+//! file of them.
 
 use accounts::{RowOutcome, RowReport};
-use actions::{BadLine, Right, people_table, table_columns};
+use actions::{Administrator, BadLine, Right, people_table, table_columns};
 use axum::response::Response;
 use http::{Method, StatusCode};
 use runtime::Timestamp;
@@ -13,6 +14,7 @@ use super::{
     layout::Sheet,
     parts::{self, badge, button, form, hidden},
     people::refused,
+    people_upload,
     session::{Clerk, Filled},
 };
 use crate::{
@@ -24,9 +26,8 @@ use crate::{
 };
 
 const HERE: &str = "/console/import";
-/// How many lines a pasted table has at most. Files of more are for the command line, which goes
-/// through them piece by piece.
-const MOST: usize = 100;
+/// How many lines a pasted table has at most, and how many people are invited at once.
+pub(super) const MOST: usize = 100;
 /// How long the invitations of those who were imported are valid.
 const DAYS: u32 = 14;
 
@@ -42,7 +43,7 @@ async fn show(Part(desk): Part<Desk>, clerk: Clerk) -> Result<Response, Stop> {
     page(&desk, &clerk, "", StatusCode::OK, None)
 }
 
-fn page(
+pub(super) fn page(
     desk: &Desk,
     clerk: &Clerk,
     typed: &str,
@@ -84,12 +85,12 @@ fn page(
         .lead(words.lead)
         .status(status)
         .has_all(result)
-        .has(parts::card(words.table).has(form))
-        .has(parts::hint(words.longer));
+        .has(people_upload::card(clerk))
+        .has(parts::card(words.table).has(form));
     Ok(sheet.shown(desk, clerk))
 }
 
-fn side_by_side(buttons: [Element; 2]) -> Element {
+pub(super) fn side_by_side(buttons: [Element; 2]) -> Element {
     element("div").with("class", "files").has_all(buttons)
 }
 
@@ -148,7 +149,7 @@ async fn import(
     page(&desk, &clerk, typed, status, Some(result))
 }
 
-fn unreadable(bad: &[BadLine]) -> Element {
+pub(super) fn unreadable(bad: &[BadLine]) -> Element {
     let words = &WORDS.import;
     let rows = bad.iter().take(MOST);
     let rows = rows.map(|line| vec![Node::from(line.line.to_string()), line.why.clone().into()]);
@@ -157,7 +158,7 @@ fn unreadable(bad: &[BadLine]) -> Element {
 }
 
 /// What was done, or would be, line by line.
-fn report(rows: &[RowReport], kind: &str, text: &str) -> Element {
+pub(super) fn report(rows: &[RowReport], kind: &str, text: &str) -> Element {
     let words = &WORDS.import;
     let rows = rows.iter().map(|row| {
         let outcome: Node = match &row.outcome {
@@ -215,13 +216,24 @@ async fn invite(
         return page(&desk, &clerk, "", StatusCode::BAD_REQUEST, Some(note));
     }
     let by = clerk.because(fields.text("reason"));
-    let by_mail = fields.text("by") == "mail";
-    let given = desk.actions.invite_people(&by, &users, Some(DAYS), by_mail);
+    hand_out(&desk, &clerk, &by, &users, fields.text("by") == "mail").await
+}
+
+/// Invites people: the answer is the sheet for those who get theirs on paper, if there are any.
+pub(super) async fn hand_out(
+    desk: &Desk,
+    clerk: &Clerk,
+    by: &Administrator,
+    users: &[String],
+    by_mail: bool,
+) -> Result<Response, Stop> {
+    let words = &WORDS.import;
+    let given = desk.actions.invite_people(by, users, Some(DAYS), by_mail);
     let given = match given.await {
         Ok(given) => given,
         Err(error) => {
             let (status, note) = refused(error)?;
-            return page(&desk, &clerk, "", status, Some(note));
+            return page(desk, clerk, "", status, Some(note));
         }
     };
     let mut on_paper = Vec::new();
@@ -242,9 +254,9 @@ async fn invite(
     if sheets.is_empty() {
         let count = given.len().to_string();
         let note = parts::done(&fill(words.sent, &[("count", &count)]));
-        return page(&desk, &clerk, "", StatusCode::OK, Some(note));
+        return page(desk, clerk, "", StatusCode::OK, Some(note));
     }
-    desk.actions.invitations_given(&by, &on_paper).await?;
+    desk.actions.invitations_given(by, &on_paper).await?;
     let server = desk.accounts.server_name().as_str();
     Ok(printed(sheet(server, &sheets), sheet::STYLE))
 }

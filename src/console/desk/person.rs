@@ -4,7 +4,7 @@ use accounts::Device;
 use actions::{Person, Restraint, Right};
 use axum::response::Response;
 use http::{Method, StatusCode};
-use model::{Membership, Role};
+use model::Role;
 use web::{Part, PathOf, Routes};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     parts::{self, button, code, form, hidden, link, path, when_ever},
     people::{made_at, marks},
     person_more::{self, Known},
+    rooms::called,
     session::{Clerk, Fields},
 };
 use crate::{
@@ -168,20 +169,21 @@ fn device_row(device: &Device) -> Vec<Node> {
 async fn rooms_card(desk: &Desk, clerk: &Clerk, person: &Person) -> Result<Element, Stop> {
     let words = &WORDS.person;
     let user_id = &person.summary.user_id;
-    let found = desk.actions.memberships_of(&clerk.by(), user_id).await?;
-    let joined = found
-        .iter()
-        .filter(|(_, membership)| *membership == Membership::Join);
+    let user = person.summary.user;
+    let found = desk
+        .actions
+        .rooms_of_person(&clerk.by(), user, ROOMS)
+        .await?;
     let may_look = clerk.may(Right::ListRooms);
-    let rows = joined.clone().take(ROOMS).map(|(room_id, _)| {
-        let room_id = room_id.as_str();
+    let rows = found.rooms.iter().map(|room| {
+        let name = called(room.name.as_deref(), room.alias.as_deref(), &room.room_id);
         let shown = match may_look {
-            true => link(&path("rooms", room_id, ""), room_id),
-            false => code(room_id),
+            true => link(&path("rooms", &room.room_id, ""), name),
+            false => element("span").has(name),
         };
         element("li").has(shown)
     });
-    let count = joined.clone().count().to_string();
+    let count = found.total.to_string();
     let to = format!(
         "/console/register?person={}",
         crate::pages::in_query(user_id.as_str())

@@ -4,7 +4,7 @@
 use actions::{Right, person_csv, room_csv};
 use axum::response::Response;
 use http::{Method, StatusCode};
-use rooms::{PersonStay, RoomThen};
+use rooms::{PersonStay, RegisterPart, RoomThen};
 use runtime::Timestamp;
 use serde_json::json;
 use web::{Part, Routes};
@@ -13,7 +13,7 @@ use super::{
     Desk,
     answers::{Stop, download},
     layout::Sheet,
-    parts::{self, Field, button, code, link, when, when_ever},
+    parts::{self, Field, ROWS, button, code, link, when, when_ever},
     people::refused,
     session::{Clerk, Fields},
 };
@@ -25,8 +25,6 @@ use crate::{
 };
 
 const HERE: &str = "/console/register";
-/// How many rows are shown; a table to be kept has them all.
-const SHOWN: usize = 500;
 
 pub(super) fn routes() -> Routes<Desk> {
     Routes::new().plain(Method::GET, HERE, show)
@@ -36,6 +34,7 @@ pub(super) fn routes() -> Routes<Desk> {
 async fn show(Part(desk): Part<Desk>, clerk: Clerk, query: Fields) -> Result<Response, Stop> {
     clerk.must(Right::ReadRegister)?;
     let words = &WORDS.register;
+    let by = clerk.by();
     let mut sheet = Sheet::new("register", words.title).lead(words.lead);
     let (room, person) = (query.filled("room"), query.filled("person"));
     let mut notes = Vec::new();
@@ -43,24 +42,29 @@ async fn show(Part(desk): Part<Desk>, clerk: Clerk, query: Fields) -> Result<Res
     if let Some(room) = &room {
         match at(&query) {
             Err(()) => notes.push((StatusCode::BAD_REQUEST, parts::wrong(words.no_time))),
-            Ok(at) => match desk.actions.register_of_room(&clerk.by(), room, at).await {
-                Ok(then) => {
-                    if let Some(kept) = kept_room(&query, &then) {
-                        return Ok(kept);
+            Ok(at) => {
+                let part = part(&query);
+                let asked = desk.actions.register_of_room(&by, room, at, part);
+                match asked.await {
+                    Ok((then, next)) => {
+                        if let Some(kept) = kept_room(&query, &then) {
+                            return Ok(kept);
+                        }
+                        results.push(room_card(&then, next));
                     }
-                    results.push(room_card(&then));
+                    Err(error) => notes.push(refused(error)?),
                 }
-                Err(error) => notes.push(refused(error)?),
-            },
+            }
         }
     }
     if let Some(person) = &person {
-        match desk.actions.register_of_person(&clerk.by(), person).await {
-            Ok((user_id, stays)) => {
+        let asked = desk.actions.register_of_person(&by, person, part(&query));
+        match asked.await {
+            Ok((user_id, stays, next)) => {
                 if let Some(kept) = kept_person(&query, &user_id, &stays) {
                     return Ok(kept);
                 }
-                results.push(person_card(&user_id, &stays));
+                results.push(person_card(&user_id, &stays, next));
             }
             Err(error) => notes.push(refused(error)?),
         }
@@ -81,6 +85,22 @@ fn at(query: &Fields) -> Result<Option<u64>, ()> {
         None => Ok(None),
         Some(text) => Timestamp::parse(&text).map(|at| Some(at.0)).ok_or(()),
     }
+}
+
+/// The part of the answer that a page shows; a table to be kept has all of it.
+fn part(query: &Fields) -> RegisterPart {
+    match query.text("as") {
+        "csv" | "json" => RegisterPart::ALL,
+        _ => RegisterPart {
+            after: query.text("after").parse().ok(),
+            limit: ROWS,
+        },
+    }
+}
+
+/// The way to the rest of the answer.
+fn more(question: &str, next: Option<u64>) -> Option<Element> {
+    parts::next_page(next.map(|after| format!("{HERE}?{question}&after={after}")))
 }
 
 fn questions(query: &Fields) -> Element {
@@ -152,14 +172,9 @@ fn files(question: &str) -> Element {
         .has(file("json", words.json))
 }
 
-fn more(count: usize) -> Option<Element> {
-    let text = fill(WORDS.register.more, &[("count", &count.to_string())]);
-    (count > SHOWN).then(|| parts::hint(&text))
-}
-
-fn room_card(then: &RoomThen) -> Element {
+fn room_card(then: &RoomThen, next: Option<u64>) -> Element {
     let words = &WORDS.register;
-    let rows = then.members.iter().take(SHOWN).map(|member| {
+    let rows = then.members.iter().map(|member| {
         let power = match (member.is_creator, member.power) {
             (true, _) => words.creator.to_owned(),
             (false, power) => power.unwrap_or_default().to_string(),
@@ -197,13 +212,13 @@ fn room_card(then: &RoomThen) -> Element {
     parts::card(&heading)
         .has(facts)
         .has(parts::table(&heading, &heads, rows.collect()))
-        .has_all(more(then.members.len()))
+        .has_all(more(&question, next))
         .has(files(&question))
 }
 
-fn person_card(user_id: &str, stays: &[PersonStay]) -> Element {
+fn person_card(user_id: &str, stays: &[PersonStay], next: Option<u64>) -> Element {
     let words = &WORDS.register;
-    let rows = stays.iter().take(SHOWN).map(|stay| {
+    let rows = stays.iter().map(|stay| {
         let name = stay.name.as_deref().unwrap_or(&stay.room_id);
         let until: Node = match stay.until {
             Some(_) => when_ever(stay.until),
@@ -230,6 +245,6 @@ fn person_card(user_id: &str, stays: &[PersonStay]) -> Element {
     let question = format!("person={}", in_query(user_id));
     parts::card(&heading)
         .has(parts::table(&heading, &heads, rows.collect()))
-        .has_all(more(stays.len()))
+        .has_all(more(&question, next))
         .has(files(&question))
 }

@@ -50,17 +50,16 @@ async fn page(
 ) -> Result<Response, Stop> {
     let by = clerk.by();
     let overview = desk.actions.room_overview(&by, room).await?;
-    let is_open = room_more::is_open(desk, clerk, &overview.room_id).await?;
     let name = overview.name.as_deref();
     let title = called(name, overview.canonical_alias.as_deref(), &overview.room_id);
     let status = note.as_ref().map_or(StatusCode::OK, |(status, _)| *status);
     let mut sheet = Sheet::new("rooms", title)
         .status(status)
         .has_all(note.map(|(_, note)| note))
-        .has(facts(&overview, is_open))
+        .has(facts(&overview))
         .has(members_card(desk, clerk, &overview.room_id, after).await?);
     let mut acts = acts(clerk, &overview);
-    acts.extend(room_more::acts(desk, clerk, &overview, is_open)?);
+    acts.extend(room_more::acts(desk, clerk, &overview)?);
     if !acts.is_empty() {
         sheet = sheet.has(parts::card(WORDS.room.acts).has_all(acts));
     }
@@ -72,7 +71,7 @@ fn room_id(text: &str) -> Result<OwnedRoomId, Stop> {
     parsed.map_err(|_| ApiError::not_found(WORDS.room.no_room).into())
 }
 
-fn facts(overview: &RoomOverview, is_open: bool) -> Element {
+fn facts(overview: &RoomOverview) -> Element {
     let words = &WORDS.room;
     let text = |text: &Option<String>| Node::from(text.clone().unwrap_or_default());
     let yes = |is: bool| Node::from(if is { words.yes } else { words.no });
@@ -92,7 +91,7 @@ fn facts(overview: &RoomOverview, is_open: bool) -> Element {
         (words.published, yes(overview.is_published)),
         (words.version, overview.version.clone().into()),
     ];
-    rows.extend(room_more::facts(overview, is_open));
+    rows.extend(room_more::facts(overview));
     if let Some(room) = &overview.replaced_by {
         rows.push((words.replaced, code(room).into()));
     }

@@ -16,14 +16,8 @@ use crate::{
     words::WORDS,
 };
 
-/// Whether a room was opened to partners.
-pub(super) async fn is_open(desk: &Desk, clerk: &Clerk, room: &str) -> Result<bool, Stop> {
-    let opened = desk.actions.rooms_open_to_partners(&clerk.by()).await?;
-    Ok(opened.iter().any(|one| one.room_id == room))
-}
-
 /// Its facts.
-pub(super) fn facts(overview: &RoomOverview, is_open: bool) -> Vec<(&'static str, Node)> {
+pub(super) fn facts(overview: &RoomOverview) -> Vec<(&'static str, Node)> {
     let words = &WORDS.room;
     let mut rows: Vec<(&'static str, Node)> = Vec::new();
     if let Some(marking) = &overview.marking {
@@ -33,7 +27,7 @@ pub(super) fn facts(overview: &RoomOverview, is_open: bool) -> Vec<(&'static str
         (overview.is_blocked, "bad", WORDS.rooms.blocked),
         (overview.is_closed, "bad", words.closed),
         (overview.is_frozen, "warn", words.frozen),
-        (is_open, "plain", words.is_open),
+        (overview.is_open_to_partners, "plain", words.is_open),
     ];
     let states: Vec<Element> = parts::marks(states).collect();
     if !states.is_empty() {
@@ -47,7 +41,6 @@ pub(super) fn acts(
     desk: &Desk,
     clerk: &Clerk,
     overview: &RoomOverview,
-    is_open: bool,
 ) -> Result<Vec<Element>, Stop> {
     let words = &WORDS.room;
     let room = overview.room_id.as_str();
@@ -66,7 +59,7 @@ pub(super) fn acts(
         }
     }
     if clerk.may(Right::OpenRoom) {
-        let (verb, text, how) = match is_open {
+        let (verb, text, how) = match overview.is_open_to_partners {
             false => ("open", words.open, words.open_how),
             true => ("unopen", words.unopen, words.unopen_how),
         };

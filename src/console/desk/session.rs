@@ -131,7 +131,7 @@ fn must_be_private(desk: &Desk, address: IpAddr) -> Result<(), Stop> {
     }
 }
 
-fn must_be_ours(desk: &Desk, parts: &Parts) -> Result<(), Stop> {
+pub(super) fn must_be_ours(desk: &Desk, parts: &Parts) -> Result<(), Stop> {
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     match same_origin::is_same(&parts.headers, authority, &desk.address) {
         true => Ok(()),

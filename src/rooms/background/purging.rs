@@ -13,7 +13,7 @@ use ruma_common::UserId;
 use serde::Deserialize;
 use store::{Batch, Latest, Position, Read, Snapshot, StoreError};
 
-use crate::{AppendError, EMPTY_STATE, Rooms, register};
+use crate::{AppendError, EMPTY_STATE, Rooms, department_rooms, lists, register};
 
 /// How many events are looked at in one step, and how many users.
 const EVENTS: usize = 4_000;
@@ -32,6 +32,8 @@ pub(super) struct Hiding {
     members: Vec<(UserSerial, MembershipRecord)>,
     /// What is known of the events by which they have it.
     metas: Vec<(EventSerial, EventMeta)>,
+    /// The departments that have the room.
+    departments: department_rooms::Left,
 }
 
 impl Hiding {
@@ -54,6 +56,7 @@ impl Hiding {
             sticky: Vec::new(),
             members: Vec::new(),
             metas: Vec::new(),
+            departments: department_rooms::Left::of(latest, room)?,
         };
         for row in latest.scan(&tables::ALIAS_BY_ROOM, &(room,)) {
             hiding.aliases.push(row?.0.1);
@@ -128,6 +131,8 @@ impl Hiding {
             batch.put(&tables::EVENT_META_BY_SERIAL, event, meta);
         }
         self.members(position, batch);
+        self.departments.remove(batch, room);
+        lists::unlist(latest, batch, room, &self.room_id)?;
         delete_rows_of_room(batch, room);
         batch.wake_all([rewriting_scope(room), room_scope(room)]);
         batch.wake_all([publication_scope(), occupancy_scope()]);

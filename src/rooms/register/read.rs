@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use graph::{Event, PowerLevel, PowerLevels};
 use model::{
     Membership, RoomSerial, RuleRecord, StayRecord, UserSerial,
-    tables::{MEMBERSHIP_BY_USER, PURGED_ROOM, PURGED_ROOM_BY_ID, RULE_BY_ROOM, STAY_BY_ROOM},
+    tables::{
+        LISTED_ROOM, MEMBERSHIP_BY_USER, PURGED_ROOM, PURGED_ROOM_BY_ID, RULE_BY_ROOM, STAY_BY_ROOM,
+    },
 };
 use ruma_common::UserId;
 use serde::{Deserialize, Serialize};
-use store::{Read, StoreError};
+use store::{Position, Read, StoreError};
 
 use super::{JOIN_RULES, NAME, POWER_LEVELS, VISIBILITY};
 use crate::{client_event::load_event, room_record, room_serial, user_serial};
@@ -84,7 +86,29 @@ pub struct PersonStay {
     pub ended_with: Option<String>,
 }
 
-/// Who was in a room at a moment, in ms since the Unix epoch.
+/// A part of an answer, and behind which row it goes on; none if that was all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegisterPart {
+    /// The serial of the person or the room behind which the part begins; none for the first.
+    pub after: Option<u64>,
+    /// How many are wanted at most, of people or of rooms.
+    pub limit: usize,
+}
+
+impl RegisterPart {
+    /// Everything.
+    pub const ALL: Self = Self {
+        after: None,
+        limit: usize::MAX,
+    };
+
+    fn from(&self) -> u64 {
+        self.after.map_or(0, |after| after.saturating_add(1))
+    }
+}
+
+/// Who was in a room at a moment, in ms since the Unix epoch, in the order of their ids; of a part
+/// of them with the one behind whom it goes on.
 ///
 /// # Errors
 /// [`RegisterError`].
@@ -92,49 +116,55 @@ pub fn register_of_room(
     view: &impl Read,
     room_id: &str,
     at: u64,
-) -> Result<RoomThen, RegisterError> {
+    part: &RegisterPart,
+) -> Result<(RoomThen, Option<u64>), RegisterError> {
     let room = room_then(view, room_id, at)?.ok_or(RegisterError::UnknownRoom)?;
     let mut names = Names::new(view);
     let levels = levels_then(view, room, at)?;
+    let (present, next) = present_then(view, room, at, part)?;
     let mut members = Vec::new();
-    for (user, steps) in members_of(view, room)? {
-        let mut then = Then::default();
-        for step in steps.iter().filter(|step| step.since <= at) {
-            then.take(step);
-        }
-        let Some(step) = then.now.filter(|step| is_present(step.membership)) else {
-            continue;
-        };
-        let Some(user_id) = names.of(user)? else {
-            continue;
-        };
-        let power = UserId::parse(user_id.as_str()).ok().zip(levels.as_ref());
-        let power = power.map(|(user_id, levels)| levels.user(&user_id));
-        let invited_by = then.invited_by.map(|user| names.of(user)).transpose()?;
-        members.push(MemberThen {
-            organisation: organisation(view, user, &user_id)?,
-            membership: step.membership.name().to_owned(),
-            since: then.since,
-            power: match power {
-                Some(PowerLevel::Level(level)) => Some(level),
-                Some(PowerLevel::Infinite) => None,
-                None => Some(0),
-            },
-            is_creator: power == Some(PowerLevel::Infinite),
-            invited_by: invited_by.flatten(),
-            user_id,
-        });
+    for (user, then) in present {
+        members.extend(member_then(&mut names, user, &then, levels.as_ref())?);
     }
     members.sort_by(|a, b| a.user_id.cmp(&b.user_id));
     let text = |event_type, field| text_then(view, room, (event_type, field), at);
-    Ok(RoomThen {
+    let then = RoomThen {
         room_id: room_id.to_owned(),
         at,
         name: text(NAME, "name")?,
         join_rule: text(JOIN_RULES, "join_rule")?,
         history_visibility: text(VISIBILITY, "history_visibility")?,
         members,
-    })
+    };
+    Ok((then, next))
+}
+
+/// Somebody who was in a room, as the register tells.
+fn member_then<R: Read>(
+    names: &mut Names<'_, R>,
+    user: UserSerial,
+    then: &Then,
+    levels: Option<&PowerLevels>,
+) -> Result<Option<MemberThen>, StoreError> {
+    let (Some(step), Some(user_id)) = (then.now, names.of(user)?) else {
+        return Ok(None);
+    };
+    let power = UserId::parse(user_id.as_str()).ok().zip(levels);
+    let power = power.map(|(user_id, levels)| levels.user(&user_id));
+    let invited_by = then.invited_by.map(|user| names.of(user)).transpose()?;
+    Ok(Some(MemberThen {
+        organisation: organisation(names.view, user, &user_id)?,
+        membership: step.membership.name().to_owned(),
+        since: then.since,
+        power: match power {
+            Some(PowerLevel::Level(level)) => Some(level),
+            Some(PowerLevel::Infinite) => None,
+            None => Some(0),
+        },
+        is_creator: power == Some(PowerLevel::Infinite),
+        invited_by: invited_by.flatten(),
+        user_id,
+    }))
 }
 
 /// The room that had an id at a moment: the one of now, or one that was removed since.
@@ -151,58 +181,84 @@ fn room_then(view: &impl Read, room_id: &str, at: u64) -> Result<Option<RoomSeri
     Ok(room_serial(view, room_id)?.or(last))
 }
 
-/// All times that somebody was in a room, the oldest first.
+/// All times that somebody was in a room, the oldest first; of a part of the rooms with the one
+/// behind which it goes on.
 ///
 /// # Errors
 /// [`RegisterError`].
 pub fn register_of_person(
     view: &impl Read,
     user_id: &str,
-) -> Result<Vec<PersonStay>, RegisterError> {
+    part: &RegisterPart,
+) -> Result<(Vec<PersonStay>, Option<u64>), RegisterError> {
     let user = user_serial(view, user_id)?.ok_or(RegisterError::UnknownPerson)?;
     let mut names = Names::new(view);
     let mut stays = Vec::new();
-    for row in view.scan(&MEMBERSHIP_BY_USER, &(user,)) {
+    let (mut rooms, mut last, mut next) = (0, None, None);
+    let from = (user, RoomSerial(part.from()));
+    for row in view.scan_from(&MEMBERSHIP_BY_USER, &(user,), &from) {
         let ((_, room), _) = row?;
-        let steps: Result<Vec<StayRecord>, StoreError> = view
-            .scan(&STAY_BY_ROOM, &(room, user))
-            .map(|row| row.map(|(_, step)| step))
-            .collect();
-        let mut found = stays_in(&steps?);
-        // What became of those of other servers when the room was removed nobody here knows.
-        if let Some(purged) = view.get(&PURGED_ROOM, &room)?
-            && let Some((_, _, end @ None)) = found.last_mut()
-        {
-            *end = Some(StayRecord {
-                membership: Membership::Leave,
-                since: purged.at,
-                // Nobody who is known here.
-                sender: UserSerial(0),
-                event: model::EventSerial(0),
-            });
+        if rooms == part.limit {
+            next = last;
+            break;
         }
-        if found.is_empty() {
-            continue;
-        }
-        let room_id = model::room_id(view, room)?.unwrap_or_default();
-        let name = text_then(view, room, (NAME, "name"), u64::MAX)?;
-        for (since, invited_by, end) in found {
-            let mut named = |user: Option<UserSerial>| match user {
-                Some(user) => names.of(user),
-                None => Ok(None),
-            };
-            stays.push(PersonStay {
-                room_id: room_id.clone(),
-                name: name.clone(),
-                since,
-                until: end.map(|end| end.since),
-                invited_by: named(invited_by)?,
-                ended_by: named(end.map(|end| end.sender))?,
-                ended_with: end.map(|end| end.membership.name().to_owned()),
-            });
-        }
+        let found = stays_of(&mut names, room, user)?;
+        rooms += usize::from(!found.is_empty());
+        last = Some(room.0);
+        stays.extend(found);
     }
     stays.sort_by(|a, b| (a.since, &a.room_id).cmp(&(b.since, &b.room_id)));
+    Ok((stays, next))
+}
+
+/// All times that somebody was in one room.
+fn stays_of<R: Read>(
+    names: &mut Names<'_, R>,
+    room: RoomSerial,
+    user: UserSerial,
+) -> Result<Vec<PersonStay>, StoreError> {
+    let view = names.view;
+    let steps: Result<Vec<StayRecord>, StoreError> = view
+        .scan(&STAY_BY_ROOM, &(room, user))
+        .map(|row| row.map(|(_, step)| step))
+        .collect();
+    let mut found = stays_in(&steps?);
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    // What became of those of other servers when the room was removed nobody here knows.
+    if let Some(purged) = view.get(&PURGED_ROOM, &room)?
+        && let Some((_, _, end @ None)) = found.last_mut()
+    {
+        *end = Some(StayRecord {
+            membership: Membership::Leave,
+            since: purged.at,
+            // Nobody who is known here.
+            sender: UserSerial(0),
+            event: model::EventSerial(0),
+        });
+    }
+    let room_id = model::room_id(view, room)?.unwrap_or_default();
+    let name = match view.get(&LISTED_ROOM, &room)? {
+        Some(known) => known.name,
+        None => text_then(view, room, (NAME, "name"), u64::MAX)?,
+    };
+    let mut stays = Vec::new();
+    for (since, invited_by, end) in found {
+        let mut named = |user: Option<UserSerial>| match user {
+            Some(user) => names.of(user),
+            None => Ok(None),
+        };
+        stays.push(PersonStay {
+            room_id: room_id.clone(),
+            name: name.clone(),
+            since,
+            until: end.map(|end| end.since),
+            invited_by: named(invited_by)?,
+            ended_by: named(end.map(|end| end.sender))?,
+            ended_with: end.map(|end| end.membership.name().to_owned()),
+        });
+    }
     Ok(stays)
 }
 
@@ -237,6 +293,11 @@ impl Then {
             .is_some_and(|now| now.membership == Membership::Join)
     }
 
+    fn is_present(&self) -> bool {
+        let is = |membership| matches!(membership, Membership::Join | Membership::Invite);
+        self.now.is_some_and(|now| is(now.membership))
+    }
+
     fn take(&mut self, step: &StayRecord) {
         match step.membership {
             Membership::Invite => self.invited_by = Some(step.sender),
@@ -251,24 +312,39 @@ impl Then {
     }
 }
 
-fn is_present(membership: Membership) -> bool {
-    matches!(membership, Membership::Join | Membership::Invite)
-}
+/// People with what their memberships had come to.
+type Present = Vec<(UserSerial, Then)>;
 
-/// The steps of everybody who has ever had anything to do with a room.
-fn members_of(
+/// What the memberships of those had come to who were in a room at a moment or invited, and behind
+/// whom it goes on.
+fn present_then(
     view: &impl Read,
     room: RoomSerial,
-) -> Result<Vec<(UserSerial, Vec<StayRecord>)>, StoreError> {
-    let mut members: Vec<(UserSerial, Vec<StayRecord>)> = Vec::new();
-    for row in view.scan(&STAY_BY_ROOM, &(room,)) {
+    at: u64,
+    part: &RegisterPart,
+) -> Result<(Present, Option<u64>), StoreError> {
+    let mut present: Present = Vec::new();
+    let mut current: Option<(UserSerial, Then)> = None;
+    let from = (room, UserSerial(part.from()), Position(0));
+    for row in view.scan_from(&STAY_BY_ROOM, &(room,), &from) {
         let ((_, user, _), step) = row?;
-        match members.last_mut() {
-            Some((last, steps)) if *last == user => steps.push(step),
-            _ => members.push((user, vec![step])),
+        if current.as_ref().is_none_or(|(of, _)| *of != user) {
+            let before = current.replace((user, Then::default()));
+            present.extend(before.filter(|(_, then)| then.is_present()));
+            // The one of this row may not be there then: a page may follow that has nobody.
+            if present.len() == part.limit {
+                let last = present.last().map(|(user, _)| user.0);
+                return Ok((present, last));
+            }
+        }
+        if let Some((_, then)) = &mut current
+            && step.since <= at
+        {
+            then.take(&step);
         }
     }
-    Ok(members)
+    present.extend(current.filter(|(_, then)| then.is_present()));
+    Ok((present, None))
 }
 
 /// The event of a type that was in force at a moment.
@@ -278,8 +354,8 @@ fn event_then(
     event_type: &str,
     at: u64,
 ) -> Result<Option<Event>, StoreError> {
-    let mut found = None;
-    for row in view.scan(&RULE_BY_ROOM, &(room, event_type.to_owned())) {
+    let rules = (room, event_type.to_owned());
+    for row in view.scan_back(&RULE_BY_ROOM, &rules, None) {
         let (_, rule): (_, RuleRecord) = row?;
         let event = match rule.event {
             Some(serial) => load_event(view, serial).ok(),
@@ -291,10 +367,10 @@ fn event_then(
             _ => rule.since,
         };
         if since <= at {
-            found = event;
+            return Ok(event);
         }
     }
-    Ok(found)
+    Ok(None)
 }
 
 fn text_then(

@@ -11,7 +11,7 @@ use store::{Read, Snapshot};
 
 use super::{TestRoom, bodies, id, request};
 use crate::{
-    AppendError, Boundary, CreateRoom, RoomsOptions, WantedRedaction, WantedRemoval,
+    AppendError, Boundary, CreateRoom, RegisterPart, RoomsOptions, WantedRedaction, WantedRemoval,
     WantedShrinking, is_frozen, is_purged, register_of_person, register_of_room, room_serial,
     room_task,
 };
@@ -167,12 +167,16 @@ async fn of_a_removed_room_only_the_register_is_left() {
         assert_eq!(count, 0);
     }
     // Who was in it then, with which power, is known as before.
-    let then = register_of_room(&view, room.room_id.as_str(), now).unwrap();
+    let then = register_of_room(&view, room.room_id.as_str(), now, &RegisterPart::ALL)
+        .unwrap()
+        .0;
     assert_eq!(then.name.as_deref(), Some("Roads"));
     let names: Vec<&str> = then.members.iter().map(|it| it.user_id.as_str()).collect();
     assert_eq!(names, ["@alice:cairn.test", "@bob:cairn.test"]);
     assert!(then.members[0].is_creator);
-    let stays = register_of_person(&view, "@bob:cairn.test").unwrap();
+    let stays = register_of_person(&view, "@bob:cairn.test", &RegisterPart::ALL)
+        .unwrap()
+        .0;
     assert_eq!(stays.len(), 1);
     assert!(stays[0].until.is_some() && stays[0].room_id == room.room_id.as_str());
     // Nobody writes to what is gone, and the id can be used anew.

@@ -7,7 +7,9 @@ use serde_json::json;
 use store::{Read, StoreError};
 
 use super::TestRoom;
-use crate::{CreateRoom, PersonStay, Preset, RoomThen, register_of_person, register_of_room};
+use crate::{
+    CreateRoom, PersonStay, Preset, RegisterPart, RoomThen, register_of_person, register_of_room,
+};
 
 const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 
@@ -19,12 +21,18 @@ fn told(
 ) -> (Vec<RoomThen>, Vec<Vec<PersonStay>>) {
     let view = room.rooms.store().snapshot();
     let then = rooms.iter().flat_map(|room_id| {
-        let at = |at: &u64| register_of_room(&view, room_id.as_str(), *at).unwrap();
+        let at = |at: &u64| {
+            register_of_room(&view, room_id.as_str(), *at, &RegisterPart::ALL)
+                .unwrap()
+                .0
+        };
         moments.iter().map(at).collect::<Vec<_>>()
     });
     let people = PEOPLE.iter().map(|name| {
         let user_id = super::id(name);
-        register_of_person(&view, user_id.as_str()).unwrap()
+        register_of_person(&view, user_id.as_str(), &RegisterPart::ALL)
+            .unwrap()
+            .0
     });
     (then.collect(), people.collect())
 }

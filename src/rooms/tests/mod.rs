@@ -10,6 +10,7 @@ mod delayed;
 mod gaps;
 mod handshakes;
 mod invited;
+mod lists;
 mod memberships;
 mod partial;
 mod people;
@@ -95,6 +96,15 @@ fn rooms_with(store: Store, clock: &Clock, random: Random, options: RoomsOptions
         Arc::new(key),
         options,
     )
+}
+
+/// Whatever a test has done, the lists of rooms say what the other tables say.
+impl Drop for TestRoom {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            lists::check(&self.rooms.store().snapshot());
+        }
+    }
 }
 
 impl TestRoom {

@@ -238,6 +238,31 @@ async fn a_room_begins_with_what_its_marking_wants() {
 }
 
 #[tokio::test]
+async fn a_marking_that_the_configuration_forgot_goes_on_with_its_room() {
+    for version in ["11", "12"] {
+        let mut room = house(markings()).await;
+        let wish = CreateRoom {
+            initial_state: vec![state(MARKING, "", marking("OFFICIAL-SENSITIVE"))],
+            ..CreateRoom::default()
+        };
+        room.create("alice", wish).await.unwrap();
+        let before = room.state("alice", MARKING, "").unwrap();
+        room.configure(RoomsOptions::default());
+        let who = room.who("alice");
+        let new = room.rooms.upgrade(who, &room.room_id, version, Vec::new());
+        room.room_id = new.await.unwrap();
+        assert_eq!(room.state("alice", MARKING, "").unwrap(), before);
+        // It still says what it means, and nobody gets it anew.
+        let view = room.rooms.store().snapshot();
+        let serial = room_serial(&view, room.room_id.as_str()).unwrap().unwrap();
+        let other = ruma_common::server_name!("other.test");
+        assert!(!crate::acl_allows(&view, serial, other).unwrap());
+        let again = marking("OFFICIAL-SENSITIVE");
+        assert!(room.set("alice", MARKING, "", again).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn whom_a_ban_list_names_cannot_come_in_or_be_invited() {
     let mut room = house(RoomsOptions::default()).await;
     let list = room.create("alice", public()).await.unwrap();

@@ -38,6 +38,15 @@ pub(super) type State = BTreeMap<(String, String), String>;
 /// Ids of states by the events after which they were.
 pub(super) type States = BTreeMap<OwnedEventId, Vec<OwnedEventId>>;
 
+/// Whatever a test has done, the lists of rooms say what the other tables say.
+impl Drop for Side {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            super::lists::check(&self.rooms.store().snapshot());
+        }
+    }
+}
+
 impl Side {
     pub(super) async fn new(name: &str, seed: u8) -> Self {
         let folder = tempfile::tempdir().unwrap();

@@ -52,6 +52,8 @@ fn check(snapshot: &Snapshot) {
         .map(Result::unwrap)
         .collect();
     assert_eq!(rows, copies, "half a batch");
+    let counted = snapshot.count(&VALUE_BY_POSITION, &()).unwrap();
+    assert_eq!(counted, rows.len());
     let positions: Vec<u64> = rows.iter().map(|(position, _)| position.0).collect();
     let expected: Vec<u64> = (1..=snapshot.position().0).collect();
     assert_eq!(positions, expected, "a hole, or a row too many");
