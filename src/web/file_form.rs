@@ -54,7 +54,7 @@ impl FileForm {
         }
     }
 
-    fn parse(bytes: &Bytes, boundary: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(bytes: &Bytes, boundary: &str) -> Result<Self, &'static str> {
         let first = format!("--{boundary}");
         let separator = format!("\r\n--{boundary}");
         let mut form = Self::default();
@@ -134,7 +134,7 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 }
 
 /// The boundary between the parts.
-fn boundary(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn boundary(headers: &HeaderMap) -> Option<String> {
     let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let (kind, rest) = content_type.split_once(';')?;
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {

@@ -10,6 +10,7 @@ use runtime::Network;
 use crate::{
     Conditions,
     conditions::Selected,
+    file_form::{FileForm, boundary},
     files::disposition,
     json,
     proxies::{FORWARDED_FOR, client_address},
@@ -102,6 +103,22 @@ pub fn forwarded(bytes: &[u8]) {
     }
 }
 
+/// A form with a file, between boundaries that are `xyz`.
+pub fn file_form(bytes: &[u8]) {
+    let Ok(form) = FileForm::parse(&bytes.to_vec().into(), "xyz") else {
+        return;
+    };
+    let fields = form.fields.iter();
+    let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+    let file = form.file.map_or(0, |file| file.len());
+    // Nothing is in it twice.
+    assert!(fields + file <= bytes.len());
+    if let Ok(value) = HeaderValue::from_bytes(bytes) {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, value)]);
+        let _ = boundary(&headers);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::seeds::each;
@@ -112,5 +129,6 @@ mod tests {
         each("range", super::range);
         each("file_name", super::file_name);
         each("forwarded", super::forwarded);
+        each("file_form", super::file_form);
     }
 }

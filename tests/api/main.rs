@@ -8,6 +8,7 @@
 mod account_data;
 mod accounts;
 mod administered;
+mod administered_lists;
 mod aliases;
 mod appservices;
 mod archived;
