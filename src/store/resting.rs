@@ -6,11 +6,13 @@ use crate::{Family, Position, Store, StoreError, database::Database, store::run}
 
 /// Rows in memory of fewer bytes stay there, however long nothing is written.
 pub(crate) const WORTH_WHILE: u64 = 4 << 20;
+/// So few commits in a minute are made by the server's own housekeeping.
+pub(crate) const FEW: u64 = 30;
 
 impl Store {
-    /// Forgets the quarter of the kept blocks that nobody has read for the longest time; and
-    /// writes the rows in memory into sorted files if they are many and nothing was written since
-    /// `before`. To be called each minute, with what it returned the last time.
+    /// Forgets the half of the kept blocks that nobody has read for the longest time; and
+    /// writes the rows in memory into sorted files if they are many and next to nothing was written
+    /// since `before`. To be called each minute, with what it returned the last time.
     ///
     /// Blocks that are read again come from the system's cache, so this costs a busy server next
     /// to nothing, and one that rests has its memory back within minutes.
@@ -19,7 +21,7 @@ impl Store {
     /// If the database fails.
     pub async fn rest(&self, before: Option<Position>) -> Result<Position, StoreError> {
         let (database, now) = (self.latest().database, self.snapshot().position());
-        let is_quiet = before == Some(now);
+        let is_quiet = before.is_some_and(|before| now.0.saturating_sub(before.0) <= FEW);
         run(self.long_lane(), move || {
             database.forget_blocks();
             if is_quiet && database.rows_in_memory()? >= WORTH_WHILE {
@@ -34,11 +36,11 @@ impl Store {
 }
 
 impl Database {
-    /// Forgets a quarter of the kept blocks, the least recently read ones.
+    /// Forgets half of the kept blocks, the least recently read ones.
     fn forget_blocks(&self) {
         let mut cache = self.cache.clone();
         let kept = cache.get_usage();
-        cache.set_capacity(kept - kept / 4);
+        cache.set_capacity(kept / 2);
         cache.set_capacity(self.cache_bytes);
     }
 
