@@ -99,7 +99,7 @@ pub use receiving::{Outcome, UnusableEvent};
 pub use register::{person_csv, room_csv};
 pub use remote::{ResolveError, ResolvedAlias};
 pub use remote_keys::{Failures, RemoteKeys, RemoteOneTimeKeys};
-pub use reports::{Report, ReportsPage, ReportsQuery};
+pub use reports::{Report, ReportsOf, ReportsPage, ReportsQuery};
 pub use restored::{Forgotten, forget_outdated, named_files};
 pub use rights::{Administrator, Denied, Right};
 pub use room_guard::AbandonedRoom;

@@ -14,17 +14,41 @@ const MOST: usize = 500;
 /// The most reports that are looked at for one page.
 const MOST_LOOKED_AT: usize = 100_000;
 
+/// Of what reports are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReportsOf {
+    /// Of anything.
+    #[default]
+    Anything,
+    /// Of events.
+    Events,
+    /// Of people.
+    People,
+}
+
+impl ReportsOf {
+    fn includes(self, target: &Reported) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Events => matches!(target, Reported::Event(..)),
+            Self::People => matches!(target, Reported::User(_)),
+        }
+    }
+}
+
 /// Which reports are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportsQuery {
-    /// Whether only those of events are.
-    pub events_only: bool,
+    /// Of what.
+    pub of: ReportsOf,
     /// Who reported.
     pub reporter: Option<String>,
     /// Of which room.
     pub room_id: Option<String>,
     /// Of events of which sender.
     pub sender: Option<String>,
+    /// Of which person.
+    pub user_id: Option<String>,
     /// Whether the oldest come first.
     pub oldest_first: bool,
     /// How many are passed over.
@@ -149,11 +173,16 @@ fn page(view: &Snapshot, query: &ReportsQuery) -> Result<ReportsPage, StoreError
     }
     let mut found = ReportsPage::default();
     for (position, record) in all {
-        if query.events_only && !matches!(record.target, Reported::Event(..)) {
+        if !query.of.includes(&record.target) {
             continue;
         }
-        let is_filtered =
-            query.reporter.is_some() || query.room_id.is_some() || query.sender.is_some();
+        let filters = [
+            &query.reporter,
+            &query.room_id,
+            &query.sender,
+            &query.user_id,
+        ];
+        let is_filtered = filters.into_iter().any(Option::is_some);
         let is_shown = found.total >= query.from && found.reports.len() < query.limit;
         if !is_filtered && !is_shown {
             found.total += 1;
@@ -165,6 +194,7 @@ fn page(view: &Snapshot, query: &ReportsQuery) -> Result<ReportsPage, StoreError
         if is(&query.reporter, &report.reporter)
             && is(&query.room_id, &report.room_id)
             && is(&query.sender, &report.sender)
+            && is(&query.user_id, &report.user_id)
         {
             if is_shown {
                 found.reports.push(report);

@@ -296,6 +296,45 @@ async fn reports_are_read_and_closed() {
 }
 
 #[tokio::test]
+async fn reports_of_people_are_read_and_closed() {
+    let (_server, boss, anna, otto) = house().await;
+    let room = anna.room_with(&[&otto]).await;
+    let said = anna.say(&room, "something bad").await;
+    let event = format!("v3/rooms/{room}/report/{said}");
+    otto.post(&event, json!({ "reason": "it is bad" }))
+        .await
+        .ok();
+    for (by, of) in [(&otto, &anna), (&anna, &otto)] {
+        let report = format!("v3/users/{}/report", of.user_id);
+        by.post(&report, json!({ "reason": "always" })).await.ok();
+    }
+    let listed = boss.get(format!("{V1}/user_reports?dir=f")).await.ok();
+    assert_eq!(listed["total"], 2, "{listed}");
+    let one = &listed["user_reports"][0];
+    assert_eq!(
+        json!([one["user_id"], one["target_user_id"], one["reason"]]),
+        json!([otto.user_id, anna.user_id, "always"])
+    );
+    assert!(one["received_ts"].as_u64().unwrap() > 1_600_000_000_000);
+    let about = format!("{V1}/user_reports?target_user_id={}", otto.user_id);
+    let found = boss.get(about).await.ok();
+    assert_eq!(found["total"], 1);
+    assert_eq!(found["user_reports"][0]["user_id"], anna.user_id.as_str());
+    let path = format!("{V1}/user_reports/{}", one["id"]);
+    assert_eq!(&boss.get(&path).await.ok(), one);
+    // A report of an event is none of a person.
+    let events = boss.get(format!("{V1}/event_reports")).await.ok();
+    let other = format!("{V1}/user_reports/{}", events["event_reports"][0]["id"]);
+    boss.get(&other).await.refused(404, "M_NOT_FOUND");
+    boss.delete(&other, json!({}))
+        .await
+        .refused(404, "M_NOT_FOUND");
+    anna.get(&path).await.refused(403, "M_FORBIDDEN");
+    boss.delete(&path, json!({})).await.ok();
+    boss.get(&path).await.refused(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
 async fn what_has_no_meaning_here_says_so() {
     let (_server, boss, anna, _) = house().await;
     let user = &anna.user_id;
