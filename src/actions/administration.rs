@@ -137,6 +137,16 @@ pub enum Administration {
         /// The server's name.
         server: String,
     },
+    /// Speaks to a server no more.
+    FederationBlock {
+        /// The server's name.
+        server: String,
+    },
+    /// Speaks to a server that was blocked.
+    FederationUnblock {
+        /// The server's name.
+        server: String,
+    },
     /// Forgets what waits for a server.
     FederationForget {
         /// The server's name.
@@ -199,6 +209,9 @@ pub enum AdministrationError {
     /// It is no server's name.
     #[error("{0:?} is no server name")]
     ServerName(String),
+    /// It is this server's own name.
+    #[error("that is this server itself")]
+    OwnServer,
     /// The administrator's roles do not allow it (403 `M_FORBIDDEN`).
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -357,6 +370,10 @@ impl Actions {
             Administration::FederationStatus => self.federation_status(by).await,
             Administration::FederationCheck { server } => self.federation_check(by, &server).await,
             Administration::FederationRetry { server } => self.federation_retry(by, &server).await,
+            Administration::FederationBlock { server } => self.federation_block(by, &server).await,
+            Administration::FederationUnblock { server } => {
+                self.federation_unblock(by, &server).await
+            }
             Administration::FederationForget { server } => {
                 self.federation_forget(by, &server).await
             }

@@ -59,6 +59,7 @@ impl Actions {
             "list": self.peers.list().map(|known| self.list_json(&known)),
             "failing": failing,
             "waiting": waiting,
+            "blocked": self.blocked_json(),
         }))
     }
 
@@ -91,6 +92,45 @@ impl Actions {
         self.peers.try_again(&name, deed).await?;
         log::info!(server = name.as_str(); "a server is tried now, as an administrator wants");
         Ok(json!({ "server": name }))
+    }
+
+    pub(crate) async fn federation_block(
+        &self,
+        by: &Administrator,
+        server: &str,
+    ) -> Result<Value, AdministrationError> {
+        by.must(Right::ChangeFederation)?;
+        let name = server_name(&server.to_ascii_lowercase())?;
+        if name
+            .as_str()
+            .eq_ignore_ascii_case(self.peers.server_name().as_str())
+        {
+            return Err(AdministrationError::OwnServer);
+        }
+        let deed = by.act().did(Verb::PeerBlocked).on(name.as_str());
+        let reason = by.act().reason.clone();
+        self.peers.block(&name, reason, deed).await?;
+        log::info!(server = name.as_str(); "a server is spoken to no more, as an administrator wants");
+        Ok(json!({ "server": name }))
+    }
+
+    pub(crate) async fn federation_unblock(
+        &self,
+        by: &Administrator,
+        server: &str,
+    ) -> Result<Value, AdministrationError> {
+        by.must(Right::ChangeFederation)?;
+        let name = server_name(&server.to_ascii_lowercase())?;
+        let deed = by.act().did(Verb::PeerUnblocked).on(name.as_str());
+        match self.peers.unblock(&name, deed).await? {
+            true => {
+                log::info!(server = name.as_str(); "a server is spoken to again, as an administrator wants");
+                Ok(json!({ "server": name }))
+            }
+            false => Err(AdministrationError::NotFound(format!(
+                "{name} is not blocked"
+            ))),
+        }
     }
 
     pub(crate) async fn federation_forget(
@@ -128,6 +168,19 @@ impl Actions {
         let signed = signed.map(|signed| String::from_utf8_lossy(&signed).into_owned());
         let list = self.peers.list().map(|known| self.list_json(&known));
         Ok(json!({ "list": list, "signed": signed }))
+    }
+
+    fn blocked_json(&self) -> Vec<Value> {
+        let blocked = self.peers.blocked().into_iter();
+        blocked
+            .map(|(server, record)| {
+                json!({
+                    "server": server,
+                    "since": Timestamp(record.blocked_at).to_string(),
+                    "reason": record.reason,
+                })
+            })
+            .collect()
     }
 
     fn list_json(&self, known: &ListInForce) -> Value {

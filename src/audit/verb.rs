@@ -155,6 +155,10 @@ verbs! {
 
     /// A server that does not answer was tried again.
     PeerRetried = "federation.retried";
+    /// A server was blocked.
+    PeerBlocked = "federation.blocked";
+    /// A server was blocked no more.
+    PeerUnblocked = "federation.unblocked";
     /// What waited for a server was forgotten.
     PeerForgotten = "federation.forgotten";
     /// A signed list of servers was put in force.

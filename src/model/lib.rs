@@ -65,7 +65,10 @@ pub use media::{
     ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, QuarantineChangeRecord,
     QuarantineRecord, RemoteMediaRecord, StoredContent, ThumbnailRecord,
 };
-pub use peer::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
+pub use peer::{
+    BlockedServerRecord, OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord,
+    PeerRecord,
+};
 pub use person::{
     ClosingRecord, DepartmentRecord, DepartmentRoomRecord, OpenedRoomRecord, PersonKind,
     PersonLimits, PersonRecord, PlacementRecord, RenewalRecord,

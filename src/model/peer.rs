@@ -61,4 +61,13 @@ pub struct PeerListRecord {
     pub imported_at: u64,
 }
 
-stored! { PeerListRecord = 1, PeerRecord = 1, PeerKeyRecord = 1, PeerDocumentRecord = 1, OldKeyRecord = 1 }
+/// A server that an administrator has blocked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedServerRecord {
+    /// Since when, in ms since the Unix epoch.
+    pub blocked_at: u64,
+    /// Why, in the administrator's words.
+    pub reason: Option<String>,
+}
+
+stored! { BlockedServerRecord = 1, PeerListRecord = 1, PeerRecord = 1, PeerKeyRecord = 1, PeerDocumentRecord = 1, OldKeyRecord = 1 }

@@ -21,6 +21,10 @@ use crate::{
     AuditHeadRecord, AuditRecord, BlockedRoomRecord, RegisterProgressRecord, RuleRecord, StayRecord,
 };
 use crate::{BanListRecord, ClosedRoomRecord, PurgedRoomRecord, RoomTaskRecord};
+use crate::{
+    BlockedServerRecord, OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord,
+    PeerRecord,
+};
 use crate::{BundleRecord, Bundled, BundledRecord, RelationRecord};
 use crate::{
     ClosingRecord, DepartmentRecord, DepartmentRoomRecord, OpenedRoomRecord, PersonRecord,
@@ -39,7 +43,6 @@ use crate::{
     ListedPersonRecord, ListedRoomRecord, ListingProgressRecord, NamePart, PeopleList, RoomsList,
     SortedName,
 };
-use crate::{OldKeyRecord, PeerDocumentRecord, PeerKeyRecord, PeerListRecord, PeerRecord};
 use crate::{OpenIdTokenRecord, ReportRecord, StandingRecord};
 use crate::{PartialEventRecord, PartialRoomRecord, UnplacedDevicesRecord};
 use crate::{PreviewRecord, QuarantineChangeRecord, QuarantineRecord};
@@ -497,4 +500,6 @@ tables! {
     INVITATION_BY_NAME: (String, TokenHash) => (), 245, Family::Scan;
     /// What was put into quarantine, or taken out of it, in the order of the log.
     QUARANTINE_CHANGE_BY_POSITION: (Position, u32) => QuarantineChangeRecord, 246, Family::Scan;
+    /// The servers that an administrator has blocked, by name in lower case.
+    BLOCKED_SERVER: String => BlockedServerRecord, 247, Family::Index;
 }

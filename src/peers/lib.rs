@@ -16,6 +16,7 @@
 //! server, a request to this server itself.
 
 mod back_off;
+mod blocked;
 mod check;
 mod discovery;
 #[cfg(any(test, fuzzing))]
@@ -55,10 +56,12 @@ pub use requests::{Ask, PeerError};
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use audit::Deed;
+use blocked::Blocked;
 use discovery::Destination;
 use graph::SigningKey;
 use keys::{OwnKeys, Pinned, Ring};
 use listed::Listed;
+use model::BlockedServerRecord;
 use outgoing::Outgoing;
 use parking_lot::Mutex;
 use policy::Policy;
@@ -154,7 +157,12 @@ impl Peers {
         let listed = Listed::load(&store, authority.as_ref())?;
         Ok(Self(Arc::new(Inner {
             own: OwnKeys::new(parts.server_name.clone(), parts.key, &store, clock.clone())?,
-            policy: Policy::new(parts.server_name, options, listed.clone()),
+            policy: Policy::new(
+                parts.server_name,
+                options,
+                listed.clone(),
+                Blocked::load(&store)?,
+            ),
             overrides,
             key_servers,
             tells_device_names: options.device_names,
@@ -192,6 +200,41 @@ impl Peers {
     /// Speaks to none of the servers that `unwanted` names, from now on. What is said first counts.
     pub fn shun(&self, unwanted: Arc<Unwanted>) {
         let _ = self.0.policy.unwanted.set(unwanted);
+    }
+
+    /// Speaks to a server no more, from now on and until it is [unblocked](Self::unblock). What
+    /// waits for it is forgotten. The audit trail is told `deed` in the same commit.
+    ///
+    /// # Errors
+    /// If the database fails; then nothing was done.
+    pub async fn block(
+        &self,
+        server: &ServerName,
+        reason: Option<String>,
+        deed: Deed,
+    ) -> Result<(), StoreError> {
+        let record = BlockedServerRecord {
+            blocked_at: self.0.clock.now().0,
+            reason,
+        };
+        let blocked = &self.0.policy.blocked;
+        blocked.block(&self.0.store, server, (record, deed)).await
+    }
+
+    /// Speaks to a server that was blocked, unless something else forbids it; whether it was
+    /// blocked. The audit trail is told `deed` in the same commit.
+    ///
+    /// # Errors
+    /// If the database fails; then nothing was done.
+    pub async fn unblock(&self, server: &ServerName, deed: Deed) -> Result<bool, StoreError> {
+        let now = self.0.clock.now().0;
+        let blocked = &self.0.policy.blocked;
+        blocked.unblock(&self.0.store, server, (now, deed)).await
+    }
+
+    /// The servers that an administrator has blocked, by name.
+    pub fn blocked(&self) -> Vec<(OwnedServerName, BlockedServerRecord)> {
+        self.0.policy.blocked.all()
     }
 
     /// Whether other servers are told how people have called their devices

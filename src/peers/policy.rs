@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use ruma_common::{OwnedServerName, ServerName};
 
-use crate::{FederationOptions, listed::Listed};
+use crate::{FederationOptions, blocked::Blocked, listed::Listed};
 
 /// Why this server does not speak to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum Refused {
     /// The name is this server's own.
     #[error("this is the server itself")]
     Ourselves,
+    /// An administrator has blocked it.
+    #[error("an administrator of this server has blocked that one")]
+    Blocked,
     /// A ban list names it.
     #[error("a ban list that this server heeds names that one")]
     Banned,
@@ -27,7 +30,7 @@ impl Refused {
     /// Whether it is about the other server: its people's events are not wanted either, by
     /// whom ever they come.
     pub fn is_about_it(self) -> bool {
-        matches!(self, Self::Banned | Self::Denied)
+        matches!(self, Self::Blocked | Self::Banned | Self::Denied)
     }
 }
 
@@ -40,6 +43,7 @@ pub(crate) struct Policy {
     /// Whether those of the list in force are the only ones besides the allowed.
     only_listed: bool,
     listed: Listed,
+    pub(crate) blocked: Blocked,
     /// Whom ban lists name.
     pub(crate) unwanted: OnceLock<Arc<Unwanted>>,
 }
@@ -55,7 +59,12 @@ impl std::fmt::Debug for Policy {
 }
 
 impl Policy {
-    pub(crate) fn new(own: OwnedServerName, options: &FederationOptions, listed: Listed) -> Self {
+    pub(crate) fn new(
+        own: OwnedServerName,
+        options: &FederationOptions,
+        listed: Listed,
+        blocked: Blocked,
+    ) -> Self {
         Self {
             own,
             enabled: options.enabled,
@@ -63,6 +72,7 @@ impl Policy {
             denied: options.denied_servers.clone(),
             only_listed: options.only_peer_list,
             listed,
+            blocked,
             unwanted: OnceLock::new(),
         }
     }
@@ -82,6 +92,9 @@ impl Policy {
         }
         if self.denied.iter().any(matches) {
             return Err(Refused::Denied);
+        }
+        if self.blocked.has(server) {
+            return Err(Refused::Blocked);
         }
         if self.unwanted.get().is_some_and(|unwanted| unwanted(server)) {
             return Err(Refused::Banned);
@@ -160,7 +173,7 @@ mod tests {
                 ..FederationOptions::default()
             };
             let own = OwnedServerName::try_from("own.test").unwrap();
-            Policy::new(own, &options, Listed::default())
+            Policy::new(own, &options, Listed::default(), Blocked::default())
         };
         for (policy, server, expected) in [
             (policy(true, &[], &[]), "a.test", Ok(())),

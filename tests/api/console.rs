@@ -248,7 +248,7 @@ async fn each_role_opens_its_own_pages_and_no_others() {
         ("backups".into(), &["administrator", "auditor"]),
     ];
     // Each act, and who may.
-    let acts: [(String, &[&str]); 26] = [
+    let acts: [(String, &[&str]); 28] = [
         (
             "people/@anna:localhost/unlock".into(),
             &["administrator", "moderator", "helpdesk"],
@@ -314,6 +314,11 @@ async fn each_role_opens_its_own_pages_and_no_others() {
         ("moderation/ignore".into(), &["administrator", "moderator"]),
         ("audit/verify".into(), &["administrator", "auditor"]),
         ("federation/other.example/retry".into(), &["administrator"]),
+        ("federation/block".into(), &["administrator"]),
+        (
+            "federation/other.example/unblock".into(),
+            &["administrator"],
+        ),
     ];
     for role in ROLES {
         let mut clerk = clerk(&server, role).await;
@@ -343,6 +348,7 @@ async fn each_role_opens_its_own_pages_and_no_others() {
             };
             let fields = [
                 ("reason", "x"),
+                ("server", "other.example"),
                 ("user", if path == "people" { &new } else { "anna" }),
                 ("name", &new),
                 ("typed", typed),

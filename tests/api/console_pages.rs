@@ -260,3 +260,41 @@ async fn the_configuration_is_shown_without_its_secrets() {
     let page = clerk.open("/console/backups").await;
     page.shows(200, &["/var/backups/cairn"]);
 }
+
+#[tokio::test]
+async fn servers_are_blocked_and_unblocked() {
+    let (server, _) = house().await;
+    let mut boss = clerk(&server, "administrator").await;
+    boss.open("/console/federation").await;
+    let form = [("server", "Spam.example"), ("reason", "advertising")];
+    let page = boss.submit("/console/federation/block", &form[..1]).await;
+    assert_eq!(page.status, 400, "without a reason: {page:?}");
+    let own = [("server", "localhost"), ("reason", "a try")];
+    let page = boss.submit("/console/federation/block", &own).await;
+    assert_eq!(page.status, 400, "{page:?}");
+    assert!(page.text.contains("this server itself"), "{page:?}");
+    let page = boss.submit("/console/federation/block", &form).await;
+    assert_eq!(page.status, 303, "{page:?}");
+    let page = boss.open("/console/federation").await;
+    for text in ["spam.example", "advertising"] {
+        assert!(page.text.contains(text), "{page:?}");
+    }
+    let mut auditor = clerk(&server, "auditor").await;
+    let seen = auditor.open("/console/federation").await;
+    assert!(!seen.text.contains("/console/federation/block"), "{seen:?}");
+    let unblock = "/console/federation/spam.example/unblock";
+    for expected in [303, 404] {
+        let page = boss.submit(unblock, &[("reason", "a mistake")]).await;
+        assert_eq!(page.status, expected, "{page:?}");
+    }
+    for (verb, reason) in [
+        ("federation.blocked", "advertising"),
+        ("federation.unblocked", "a mistake"),
+    ] {
+        let told = audit(&server, verb);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["reason"], reason);
+        assert_eq!(told[0]["by"], "@administrator:localhost");
+        assert_eq!(told[0]["on"], "spam.example");
+    }
+}

@@ -246,6 +246,71 @@ async fn a_room_goes_on_between_the_events_of_denied_servers() {
 }
 
 #[tokio::test]
+async fn a_blocked_server_is_spoken_to_no_more_until_it_is_unblocked() {
+    let world = World::of(&["a.test", "b.test"]);
+    let mut a = world.start("a.test");
+    let b = world.start_with("b.test", "retry_delay_max = 1");
+    let (mut alice, bob) = (
+        a.api.register_as("alice").await,
+        b.api.register_as("bob").await,
+    );
+    let room = alice.public_room().await;
+    let path = format!("v3/join/{}?via=a.test", escape(&room));
+    bob.post(&path, json!({})).await.ok();
+    let room_id = escape(&room);
+    let reads = async |user: &User, event: &str| {
+        eventually("it is read there", 20, async || {
+            (user.event(&room_id, event).await.status == 200).then_some(())
+        })
+        .await;
+    };
+    reads(&bob, &alice.say(&room_id, "before").await).await;
+
+    a.server
+        .cairn_json(&["federation", "block", "B.test", "--reason", "spam"]);
+    for path in ["v3/profile/@bob:b.test", "v3/publicRooms?server=b.test"] {
+        let answer = alice.get(path).await;
+        assert!(matches!(answer.status, 403 | 404 | 502), "{answer:?}");
+        assert!(answer.text.contains("blocked"), "{answer:?}");
+    }
+    let shut_out = bob.say(&room_id, "from the blocked").await;
+    let kept_in = alice.say(&room_id, "to the blocked").await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    // It is so after a restart too.
+    a.restart();
+    alice.api = a.server.api().with_token(&alice.access_token);
+    alice
+        .event(&room_id, &shut_out)
+        .await
+        .refused(404, "M_NOT_FOUND");
+    bob.event(&room_id, &kept_in)
+        .await
+        .refused(404, "M_NOT_FOUND");
+    let status = a.server.cairn_json(&["federation", "status"]);
+    assert_eq!(status["blocked"][0]["server"], "b.test", "{status}");
+    assert_eq!(status["blocked"][0]["reason"], "spam");
+    assert_eq!(status["waiting"], json!([]));
+
+    a.server
+        .cairn_json(&["federation", "unblock", "b.test", "--reason", "a mistake"]);
+    let after = alice.say(&room_id, "after").await;
+    reads(&bob, &after).await;
+    reads(&bob, &kept_in).await;
+    reads(&alice, &shut_out).await;
+    let told = a.server.cairn_json(&["audit", "show"]);
+    let told = told["entries"].as_array().unwrap().iter();
+    let told: Vec<(&str, &str)> = told
+        .filter_map(|entry| Some((entry["verb"].as_str()?, entry["reason"].as_str()?)))
+        .filter(|(verb, _)| verb.starts_with("federation."))
+        .collect();
+    assert!(told.contains(&("federation.blocked", "spam")), "{told:?}");
+    assert!(
+        told.contains(&("federation.unblocked", "a mistake")),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
 async fn of_several_servers_only_those_are_asked_that_may_be() {
     let world = World::of(&["a.test", "bad.test", "b.test"]);
     let bad = Peer::start(&world, "bad.test").await;

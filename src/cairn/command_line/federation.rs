@@ -18,6 +18,22 @@ pub(crate) enum FederationVerb {
         /// The server's name.
         server: String,
     },
+    /// Speak to a server no more, at once and until it is unblocked; what waits for it is forgotten.
+    Block {
+        /// The server's name.
+        server: String,
+        /// Why, for the audit trail and for who looks at it later.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Speak to a server again that was blocked.
+    Unblock {
+        /// The server's name.
+        server: String,
+        /// Why, for the audit trail.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// Forget what waits for a server, such as one that is gone for ever.
     Forget {
         /// The server's name.

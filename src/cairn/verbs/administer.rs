@@ -276,6 +276,8 @@ fn told(wish: &Administration, answer: &Value) -> String {
         | Administration::FederationStatus
         | Administration::FederationCheck { .. }
         | Administration::FederationRetry { .. }
+        | Administration::FederationBlock { .. }
+        | Administration::FederationUnblock { .. }
         | Administration::FederationForget { .. }
         | Administration::ImportPeerList { .. }
         | Administration::ExportPeerList

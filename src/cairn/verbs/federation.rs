@@ -42,6 +42,18 @@ pub(super) fn run(verb: FederationVerb, common: &Common) -> Result<Answer, Failu
             let text = format!("{} is tried now", word(&json, "server"));
             Ok(Answer { text, json })
         }
+        FederationVerb::Block { server, reason } => {
+            let wish = Administration::FederationBlock { server };
+            let json = administer::perform_because(&config, wish, reason)?;
+            let text = format!("{} is blocked", word(&json, "server"));
+            Ok(Answer { text, json })
+        }
+        FederationVerb::Unblock { server, reason } => {
+            let wish = Administration::FederationUnblock { server };
+            let json = administer::perform_because(&config, wish, reason)?;
+            let text = format!("{} is blocked no more", word(&json, "server"));
+            Ok(Answer { text, json })
+        }
         FederationVerb::Forget { server } => {
             let json = administer::perform(&config, Administration::FederationForget { server })?;
             let text = format!(
@@ -81,6 +93,17 @@ fn status(answer: &Value) -> String {
             server["failures"],
             word(server, "reason"),
             word(server, "retry_at")
+        );
+    }
+    for server in answer["blocked"].as_array().into_iter().flatten() {
+        told += &format!(
+            "\n{} is blocked since {}{}",
+            word(server, "server"),
+            word(server, "since"),
+            match word(server, "reason") {
+                "" => String::new(),
+                reason => format!(": {reason}"),
+            }
         );
     }
     for server in answer["waiting"].as_array().into_iter().flatten() {

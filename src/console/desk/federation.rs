@@ -27,6 +27,7 @@ pub(super) fn routes() -> Routes<Desk> {
     Routes::new()
         .plain(Method::GET, HERE, show)
         .plain(Method::POST, "/console/federation/check", check)
+        .plain(Method::POST, "/console/federation/block", block)
         .plain(Method::POST, "/console/federation/{server}/{verb}", act)
 }
 
@@ -60,6 +61,7 @@ async fn page(
         .has_all(note.map(|(_, note)| note))
         .has(facts(desk, &found))
         .has(troubled(clerk, &found))
+        .has(blocked(clerk, &found))
         .has(met(desk, clerk, query).await?);
     let sheet = match clerk.may(Right::CheckFederation) {
         true => {
@@ -188,6 +190,50 @@ fn acts(clerk: &Clerk, server: &str, index: usize) -> Element {
         .has(parts::act(words.forget, words.forget_how, forget, true))
 }
 
+/// The servers that an administrator has blocked, and the form that blocks one.
+fn blocked(clerk: &Clerk, found: &Value) -> Element {
+    let words = &WORDS.federation;
+    let may = clerk.may(Right::ChangeFederation);
+    let servers = found["blocked"].as_array().cloned().unwrap_or_default();
+    let rows = servers.iter().enumerate().map(|(index, one)| {
+        let server = text(one, "server");
+        let mut row: Vec<Node> = vec![
+            server.as_str().into(),
+            text(one, "since").into(),
+            text(one, "reason").into(),
+        ];
+        if may {
+            let to = parts::path("federation", &server, "/unblock");
+            let unblock = form(clerk.form(), &to)
+                .has(parts::reason(&format!("unblock-{index}")))
+                .has(button(words.unblock).with("class", "quiet"));
+            row.push(parts::act(words.unblock, words.unblock_how, unblock, false).into());
+        }
+        row
+    });
+    let mut heads = vec![words.server, words.since, words.why];
+    if may {
+        heads.push(words.change);
+    }
+    let card = parts::card(words.blocked).with("id", "blocked");
+    let card = match servers.is_empty() {
+        true => card.has(parts::hint(words.nobody_blocked)),
+        false => card.has(parts::table(words.blocked, &heads, rows.collect())),
+    };
+    if !may {
+        return card;
+    }
+    let form = form(clerk.form(), "/console/federation/block")
+        .has(
+            Field::new("server", words.server)
+                .id("block-server")
+                .exact(),
+        )
+        .has(parts::reason("block-reason"))
+        .has(button(words.block));
+    card.has(parts::act(words.block, words.block_how, form, true))
+}
+
 /// The servers with which people here are in rooms.
 async fn met(desk: &Desk, clerk: &Clerk, query: &Fields) -> Result<Element, Stop> {
     let words = &WORDS.federation;
@@ -224,6 +270,15 @@ async fn act(
             return page(&desk, &clerk, &Fields::default(), Some(note)).await;
         }
         "forget" => Administration::FederationForget { server },
+        "unblock" => {
+            return change(
+                &desk,
+                &clerk,
+                &fields,
+                Administration::FederationUnblock { server },
+            )
+            .await;
+        }
         _ => return Err(web::ApiError::not_found(WORDS.failures.not_found).into()),
     };
     match desk.actions.administer(&clerk.by(), wish).await {
@@ -233,6 +288,34 @@ async fn act(
             page(&desk, &clerk, &Fields::default(), Some(note)).await
         }
     }
+}
+
+/// `POST /console/federation/block`
+async fn block(
+    Part(desk): Part<Desk>,
+    Filled(clerk, fields): Filled<Clerk>,
+) -> Result<Response, Stop> {
+    let server = fields.text("server").to_owned();
+    let wish = Administration::FederationBlock { server };
+    change(&desk, &clerk, &fields, wish).await
+}
+
+/// Does what wants a reason.
+async fn change(
+    desk: &Desk,
+    clerk: &Clerk,
+    fields: &Fields,
+    wish: Administration,
+) -> Result<Response, Stop> {
+    let reason = fields.text("reason");
+    let failure = match reason.is_empty() {
+        true => (StatusCode::BAD_REQUEST, parts::wrong(WORDS.acts.no_reason)),
+        false => match desk.actions.administer(&clerk.because(reason), wish).await {
+            Ok(_) => return Ok(see_other("/console/federation?done=1#blocked")),
+            Err(error) => refused(error)?,
+        },
+    };
+    page(desk, clerk, &Fields::default(), Some(failure)).await
 }
 
 /// `POST /console/federation/check`

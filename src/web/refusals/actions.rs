@@ -103,6 +103,7 @@ impl From<AdministrationError> for ApiError {
             }
             AdministrationError::People(_)
             | AdministrationError::ServerName(_)
+            | AdministrationError::OwnServer
             | AdministrationError::Hash(_)
             | AdministrationError::NotLocal
             | AdministrationError::EmailAddress(_)
