@@ -1,4 +1,6 @@
-//! Who may do what: every right with every role, on a temporary store.
+//! Who may do what: every right and every verb with every role, on a temporary store.
+
+mod verbs;
 
 use std::sync::Arc;
 
