@@ -15,6 +15,9 @@ const STORE_AFTER: usize = 1_024;
 const STORE_EVERY: Duration = Duration::from_secs(5);
 /// How often the place is stored while nobody wants to be told anything.
 const STORE_WITHOUT: Duration = Duration::from_secs(60);
+/// So few commits are made by readers of the log that store their places: nobody stores one for
+/// these, or a server that rests would write for ever.
+const PLACES: u64 = 8;
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -133,15 +136,14 @@ async fn gather(time: Duration) {
     }
 }
 
-/// Goes on after `now` and stores that, unless nothing happened since it was `stored` last.
+/// Goes on after `now` and stores that, unless next to nothing happened since it was `stored` last.
 async fn pass(
     consumer: &mut Consumer,
     now: Position,
     stored: &mut Position,
 ) -> Result<(), StoreError> {
     consumer.pass(now);
-    // Storing the place is a commit itself.
-    if now.0 > stored.0 + 1 {
+    if now.0 > stored.0 + PLACES {
         consumer.store().await?;
         *stored = now;
     }
