@@ -291,8 +291,8 @@ async fn every_verb_is_for_the_roles_of_its_right_and_for_nobody_else() {
         for (role, session) in &people {
             let by = Administrator::session(session, Some("192.0.2.1".to_owned()));
             let by = by.because(Some("a try".to_owned()));
-            let wish: Administration =
-                serde_json::from_value(verb.clone()).expect(&verb.to_string());
+            let wish: Administration = serde_json::from_value(verb.clone())
+                .unwrap_or_else(|error| panic!("{verb}: {error}"));
             let denied = denied(house.actions.administer(&by, wish).await.err());
             let expected = !role.is_some_and(|role| right.is_of(role));
             assert_eq!(denied.is_some(), expected, "{verb} of {role:?}: {denied:?}");
