@@ -105,6 +105,18 @@ impl House {
         }
     }
 
+    /// A house with anna, somebody without a role who administers nothing, and one of each role.
+    async fn with_each_role() -> (Self, Vec<(Option<Role>, Session)>) {
+        let house = Self::new();
+        house.person("anna", Roles::NONE).await;
+        let mut people = vec![(None, house.person("plain", Roles::NONE).await)];
+        for role in Role::ALL {
+            let roles = Roles::NONE.with(role);
+            people.push((Some(role), house.person(role.name(), roles).await));
+        }
+        (house, people)
+    }
+
     async fn person(&self, name: &str, roles: Roles) -> Session {
         let new = NewAccount {
             username: Some(name.to_owned()),
@@ -360,13 +372,7 @@ fn files(wish: FileWish) -> Administration {
 
 #[tokio::test]
 async fn every_right_is_given_to_its_roles_and_to_nobody_else() {
-    let house = House::new();
-    house.person("anna", Roles::NONE).await;
-    let mut people = vec![(None, house.person("plain", Roles::NONE).await)];
-    for role in Role::ALL {
-        let roles = Roles::NONE.with(role);
-        people.push((Some(role), house.person(role.name(), roles).await));
-    }
+    let (house, people) = House::with_each_role().await;
     for (role, session) in &people {
         let by = Administrator::session(session, Some("192.0.2.1".to_owned()));
         for right in Right::ALL {

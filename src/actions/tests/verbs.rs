@@ -280,13 +280,7 @@ fn no_verb_is_forgotten() {
 
 #[tokio::test]
 async fn every_verb_is_for_the_roles_of_its_right_and_for_nobody_else() {
-    let house = House::new();
-    house.person("anna", Roles::NONE).await;
-    let mut people = vec![(None, house.person("plain", Roles::NONE).await)];
-    for role in Role::ALL {
-        let roles = Roles::NONE.with(role);
-        people.push((Some(role), house.person(role.name(), roles).await));
-    }
+    let (house, people) = House::with_each_role().await;
     for (verb, right) in verbs() {
         for (role, session) in &people {
             let by = Administrator::session(session, Some("192.0.2.1".to_owned()));
