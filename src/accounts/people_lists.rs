@@ -7,18 +7,15 @@ use std::collections::BTreeSet;
 
 use model::{
     AccountRecord, ListedPersonRecord, NamePart, PeopleList, PersonKind, SortedName,
-    StandingRecord, UserSerial, name_part, name_parts,
+    StandingRecord, UserSerial, name_parts,
     tables::{PERSON_BY_LIST, PERSON_BY_PART},
+    with_part,
 };
 use store::{Batch, Latest, Read, StoreError};
 
 use crate::{
     account, display_name_and_avatar, person::person, standing, user_directory::localpart,
 };
-
-/// The most rows of parts of names that a search looks at. A text that fits more is common: who looks through the lists has a page of those
-/// whom it fits soon.
-const MOST_PARTS: usize = 1_000;
 
 /// Somebody in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,19 +91,9 @@ pub fn listed_person(
 /// If the database fails.
 pub fn people_named(view: &impl Read, text: &str) -> Result<Option<Vec<ListedPerson>>, StoreError> {
     let text = text.to_lowercase();
-    let (part, length) = name_part(&text);
-    let mut users = BTreeSet::new();
-    let rows = view.scan_from(&PERSON_BY_PART, &(), &(part, UserSerial(0)));
-    for (looked_at, row) in rows.enumerate() {
-        let ((found, user), ()) = row?;
-        if found[..length] != part[..length] {
-            break;
-        }
-        if looked_at == MOST_PARTS {
-            return Ok(None);
-        }
-        users.insert(user);
-    }
+    let Some(users) = with_part(view, &PERSON_BY_PART, &text)? else {
+        return Ok(None);
+    };
     let mut people = Vec::new();
     for user in users {
         people.extend(listed_person(view, user)?.filter(|listed| listed.has(&text)));

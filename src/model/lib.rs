@@ -59,7 +59,7 @@ pub use ids::{DeviceSerial, EventSerial, PusherSerial, RoomSerial, UserSerial};
 pub use intern::{intern_room, intern_user, room_id, user_id};
 pub use listing::{
     ListedPersonRecord, ListedRoomRecord, ListingProgressRecord, NamePart, PeopleList, RoomsList,
-    SortedName, name_part, name_parts,
+    SortedName, name_part, name_parts, with_part,
 };
 pub use media::{
     ContentHash, ImageFormat, MediaRecord, MediaState, MediaUsageRecord, QuarantineChangeRecord,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use store::{DecodeError, Key};
+use store::{DecodeError, Key, Read, StoreError, Table};
 
 use crate::{PersonKind, Roles, record::stored};
 
@@ -12,6 +12,8 @@ use crate::{PersonKind, Roles, record::stored};
 const MAX_SORTED: usize = 255;
 /// The most parts by which one name is found: one for each of its first characters.
 const MAX_PARTS: usize = 128;
+/// The most rows of parts that a search looks at. A text that fits more is common.
+const MOST_LOOKED_AT: usize = 1_000;
 /// The bytes of a part by which names are found.
 const PART_BYTES: usize = 16;
 
@@ -67,6 +69,33 @@ pub fn name_part(text: &str) -> (NamePart, usize) {
     let length = text.len().min(PART_BYTES);
     part[..length].copy_from_slice(&text.as_bytes()[..length]);
     (part, length)
+}
+
+/// What has a text, in lower case, among the parts by which its names are found, or may have it
+/// where the text is longer than a part; none if that is so much that whoever looks through the
+/// lists has a page of it soon. `by_part` has a row for each part.
+///
+/// # Errors
+/// If the database fails.
+pub fn with_part<S: Key + Ord + Default>(
+    view: &impl Read,
+    by_part: &Table<(NamePart, S), ()>,
+    text: &str,
+) -> Result<Option<BTreeSet<S>>, StoreError> {
+    let (part, length) = name_part(text);
+    let mut found = BTreeSet::new();
+    let rows = view.scan_from(by_part, &(), &(part, S::default()));
+    for (looked_at, row) in rows.enumerate() {
+        let ((other, one), ()) = row?;
+        if other[..length] != part[..length] {
+            break;
+        }
+        if looked_at == MOST_LOOKED_AT {
+            return Ok(None);
+        }
+        found.insert(one);
+    }
+    Ok(Some(found))
 }
 
 /// Declares the lists of something; the number of each stands in keys.

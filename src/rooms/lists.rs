@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use graph::{Event, PowerLevels};
 use model::{
     EventSerial, ListedRoomRecord, Membership, NamePart, RoomHead, RoomRecord, RoomSerial,
-    RoomsList, name_part, name_parts, tables,
+    RoomsList, name_part, name_parts, tables, with_part,
 };
 use ruma_common::UserId;
 use serde_json::{Map, Value};
@@ -20,9 +20,6 @@ use crate::{
 
 const CREATE: &str = "m.room.create";
 const POWER_LEVELS: &str = "m.room.power_levels";
-/// The most rows of parts of names that a search looks at. A text that fits more is common: who
-/// looks through the lists has a page of those whom it fits soon.
-const MOST_PARTS: usize = 1_000;
 
 /// Where what a type of state says stands in the record, and in which field of the content.
 fn told_by<'a>(
@@ -85,19 +82,9 @@ pub(crate) fn rooms_named(
     text: &str,
 ) -> Result<Option<Vec<(RoomSerial, ListedRoomRecord)>>, StoreError> {
     let text = text.to_lowercase();
-    let (part, length) = name_part(&text);
-    let mut found = BTreeSet::new();
-    let rows = view.scan_from(&tables::ROOM_BY_PART, &(), &(part, RoomSerial(0)));
-    for (looked_at, row) in rows.enumerate() {
-        let ((other, room), ()) = row?;
-        if other[..length] != part[..length] {
-            break;
-        }
-        if looked_at == MOST_PARTS {
-            return Ok(None);
-        }
-        found.insert(room);
-    }
+    let Some(found) = with_part(view, &tables::ROOM_BY_PART, &text)? else {
+        return Ok(None);
+    };
     let mut rooms = Vec::new();
     for room in found {
         let room_id = model::room_id(view, room)?.unwrap_or_default();
