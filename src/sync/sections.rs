@@ -359,7 +359,8 @@ impl Sync {
     }
 
     /// The `m.typing` event of a room, if that changed, or if the room is new and
-    /// somebody types.
+    /// somebody types. It may have changed in a room that is new: the user was there before,
+    /// and the client still shows who typed then.
     fn typing(
         &self,
         question: &Question,
@@ -368,10 +369,10 @@ impl Sync {
         is_new: bool,
     ) -> Result<Option<String>, SyncError> {
         let (users, sequence) = self.inner.rooms.typing_for(room, window.ignored()?);
-        let is_news = match question.since {
-            Some(since) if !is_new => sequence > since.ephemeral,
-            _ => !users.is_empty(),
-        };
+        let has_changed = question
+            .since
+            .is_some_and(|since| sequence > since.ephemeral);
+        let is_news = has_changed || (is_new && !users.is_empty());
         if !is_news || !question.view.ephemeral.allows_type("m.typing") {
             return Ok(None);
         }

@@ -79,7 +79,7 @@ impl Sync {
         if wanted.typing.enabled {
             let is_quiet = self.inner.rooms.typing_sequence() <= known.ephemeral;
             let scope = match asking.changed {
-                Some(_) if is_quiet => BTreeSet::new(),
+                Some(_) if is_quiet && fresh.is_empty() => BTreeSet::new(),
                 _ => selection.scope(&wanted.typing),
             };
             ephemeral.push(("typing", self.told_typing(asking, &scope, known)?));
@@ -295,11 +295,14 @@ impl Sync {
             };
             let ignored = &asking.user.ignored;
             let (users, sequence) = self.inner.rooms.typing_for(room, ignored);
-            if sequence <= told.typing || (told.typing == 0 && users.is_empty()) {
+            let is_known = told
+                .typing
+                .map_or(users.is_empty(), |told| sequence <= told);
+            if is_known {
                 continue;
             }
             if let Some(told) = known.rooms.get_mut(room) {
-                told.typing = sequence;
+                told.typing = Some(sequence);
             }
             if let Some(room_id) = model::room_id(asking.snapshot, room)? {
                 rooms.field(&room_id, &typing_event(&users));

@@ -113,8 +113,9 @@ pub(crate) struct KnownRoom {
     /// Up to where account data and receipts were told, once they were.
     pub(crate) account_data: Option<Position>,
     pub(crate) receipts: Option<Position>,
-    /// The change of who types that was told last; 0 if nobody did.
-    pub(crate) typing: u64,
+    /// The change of who types that was told last; `None` if nobody was ever shown, 0 if
+    /// somebody was before the room began anew.
+    pub(crate) typing: Option<u64>,
 }
 
 /// The fields of a room that are told when they change.
@@ -197,7 +198,7 @@ mod tests {
             is_direct: false,
             account_data: None,
             receipts: None,
-            typing: 0,
+            typing: None,
         }
     }
 
@@ -229,8 +230,8 @@ mod tests {
             assert!(rooms.lately.len() <= MOST_LATELY);
         }
         let earlier = rooms.clone();
-        rooms.get_mut(RoomSerial(5)).unwrap().typing = 9;
-        assert_eq!(earlier.get(RoomSerial(5)).unwrap().typing, 0);
+        rooms.get_mut(RoomSerial(5)).unwrap().typing = Some(9);
+        assert_eq!(earlier.get(RoomSerial(5)).unwrap().typing, None);
         assert!(rooms.has(RoomSerial(59)) && !rooms.has(RoomSerial(60)));
         assert!(rooms.get_mut(RoomSerial(60)).is_none());
         let mut bytes = 0;

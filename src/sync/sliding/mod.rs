@@ -390,9 +390,12 @@ impl Sync {
         let mut fresh: HashMap<RoomSerial, Vec<EventSerial>> = HashMap::new();
         for (room, config) in selection.among(asking.changed.as_deref()) {
             let told = known.rooms.get(*room).map(Arc::as_ref);
-            let Some(part) = self.room_part(&asking, *room, config, told)? else {
+            let Some(mut part) = self.room_part(&asking, *room, config, told)? else {
                 continue;
             };
+            // Where a room begins anew, the client may still show who typed there before.
+            let shown = told.is_some_and(|told| told.typing.is_some());
+            part.known.typing = part.known.typing.or(shown.then_some(0));
             if let Some(json) = &part.json {
                 rooms.field(&part.room_id, json);
             }

@@ -279,7 +279,7 @@ impl Look<'_> {
             is_direct: self.is_direct,
             account_data: before.and_then(|before| before.account_data),
             receipts: before.and_then(|before| before.receipts),
-            typing: before.map_or(0, |before| before.typing),
+            typing: before.and_then(|before| before.typing),
         }
     }
 

@@ -450,6 +450,36 @@ proptest! {
 }
 
 #[test]
+fn who_comes_back_sees_who_types_now() {
+    let types = |who| Step::Type {
+        who,
+        room: 0,
+        types: true,
+    };
+    let slide = || {
+        Step::Slide(Slide {
+            last: 3,
+            limit: 1,
+            subscribed: None,
+            narrow: false,
+            lost: false,
+        })
+    };
+    let (leave, join) = (
+        Step::Leave { who: 0, room: 0 },
+        Step::Join { who: 0, room: 0 },
+    );
+    for who in [0, 1] {
+        for told in [vec![], vec![Step::Sync, slide()]] {
+            let mut steps = vec![types(who), Step::Sync, slide(), leave.clone()];
+            steps.extend(told);
+            steps.push(join.clone());
+            replay(steps, false);
+        }
+    }
+}
+
+#[test]
 fn steps_happen() {
     // That the histories are not all refused: this one has a bit of everything.
     let mut seen = BTreeMap::new();
