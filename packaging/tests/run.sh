@@ -151,7 +151,7 @@ if wanted deb; then
     dpkg-deb -R "$deb" "$work/next"
     sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
     dpkg-deb --root-owner-group -Zgzip --build "$work/next" "$work/next.deb" >/dev/null
-    # The oldest Debian that the handbook names, and one whose systemd waits ever longer.
+    # The oldest Debian that the handbook names, and the one after it.
     for suite in ${CAIRN_TEST_SUITES:-bookworm trixie}; do
         debian "$suite"
     done

@@ -6,6 +6,7 @@
 //! decides is decided in a crate below, never here.
 
 mod allocator;
+mod backoff;
 mod command_line;
 mod config;
 mod gauges;

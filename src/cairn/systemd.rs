@@ -52,6 +52,11 @@ impl Manager {
         self.tell("READY=1\nSTATUS=Serving\n");
     }
 
+    /// What it does instead of serving, in words.
+    pub(crate) fn status(&self, text: &str) {
+        self.tell(&format!("STATUS={text}\n"));
+    }
+
     /// It reads its configuration again; [`Manager::ready`] follows.
     pub(crate) fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);

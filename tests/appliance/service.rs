@@ -3,8 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{Api, Config, Server, eventually};
 use tempfile::TempDir;
@@ -13,11 +14,17 @@ use tempfile::TempDir;
 struct Managed {
     folder: TempDir,
     manager: UnixDatagram,
-    child: Child,
+    child: Option<Child>,
 }
 
 impl Managed {
-    fn start(address: &str, environment: &[(&str, &str)], wrapper: &[&str]) -> Self {
+    fn started(address: &str, environment: &[(&str, &str)], wrapper: &[&str]) -> Self {
+        let mut server = Self::prepare(address);
+        server.start(environment, wrapper);
+        server
+    }
+
+    fn prepare(address: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("cairn.toml");
         let text = Config::default().text(&folder.path().join("data"), address);
@@ -27,24 +34,33 @@ impl Managed {
         manager
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
+        Self {
+            folder,
+            manager,
+            child: None,
+        }
+    }
+
+    fn start(&mut self, environment: &[(&str, &str)], wrapper: &[&str]) {
+        let folder = self.folder.path();
         let binary = Server::binary();
         let mut words = wrapper.to_vec();
         words.push(binary.to_str().unwrap());
         let child = Command::new(words[0])
             .args(&words[1..])
             .args(["serve", "--json", "--config"])
-            .arg(&config)
-            .env("NOTIFY_SOCKET", &socket)
+            .arg(folder.join("cairn.toml"))
+            .env("NOTIFY_SOCKET", folder.join("notify"))
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
+            .stderr(std::fs::File::create(folder.join("log")).unwrap())
             .spawn()
             .unwrap();
-        Self {
-            folder,
-            manager,
-            child,
-        }
+        self.child = Some(child);
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().unwrap()
     }
 
     fn heard(&self) -> String {
@@ -69,15 +85,15 @@ impl Managed {
     }
 
     fn address(&mut self) -> String {
-        let output = self.child.stdout.take().unwrap();
+        let output = self.child().stdout.take().unwrap();
         let line = BufReader::new(output).lines().next().unwrap().unwrap();
         let said: serde_json::Value = serde_json::from_str(&line).unwrap();
         said["address"].as_str().unwrap().to_owned()
     }
 
-    fn signal(&self, name: &str) {
+    fn signal(&mut self, name: &str) {
         let sent = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.child.id())])
+            .args(["-c", &format!("kill -{name} {}", self.child().id())])
             .status();
         assert!(sent.unwrap().success());
     }
@@ -85,15 +101,17 @@ impl Managed {
 
 impl Drop for Managed {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 #[tokio::test]
 async fn the_manager_hears_of_each_state() {
     // An eighth of a second of watchdog would be too short for a busy machine.
-    let mut server = Managed::start("127.0.0.1:0", &[("WATCHDOG_USEC", "3000000")], &[]);
+    let mut server = Managed::started("127.0.0.1:0", &[("WATCHDOG_USEC", "3000000")], &[]);
     let address = server.address();
     assert!(server.hear("READY=1").contains("STATUS="));
     // Ready means that it answers.
@@ -105,13 +123,13 @@ async fn the_manager_hears_of_each_state() {
     server.hear("READY=1");
     server.signal("TERM");
     server.hear("STOPPING=1");
-    assert!(server.child.wait().unwrap().success());
+    assert!(server.child().wait().unwrap().success());
 }
 
 #[tokio::test]
 async fn a_watchdog_of_somebody_else_is_not_fed() {
     let environment = [("WATCHDOG_USEC", "300000"), ("WATCHDOG_PID", "1")];
-    let server = Managed::start("127.0.0.1:0", &environment, &[]);
+    let mut server = Managed::started("127.0.0.1:0", &environment, &[]);
     server.hear("READY=1");
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.signal("TERM");
@@ -132,7 +150,7 @@ async fn a_socket_that_is_handed_over_is_served() {
         "-E",
         "NOTIFY_SOCKET",
     ];
-    let server = Managed::start(&address, &[], &wrapper);
+    let mut server = Managed::started(&address, &[], &wrapper);
     let api = Api::new(&format!("http://{address}"));
     let mut answered = false;
     for _ in 0..100 {
@@ -146,6 +164,59 @@ async fn a_socket_that_is_handed_over_is_served() {
     }
     assert!(answered);
     server.hear("READY=1");
+}
+
+/// Starts a server that ends by itself. Returns what it said and how long it took.
+fn trial(config: &Path, kept: &Path) -> (String, Duration) {
+    let begun = Instant::now();
+    let ended = Command::new(Server::binary())
+        .args(["serve", "--config"])
+        .arg(config)
+        .env("RUNTIME_DIRECTORY", kept)
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    let said = String::from_utf8(ended.stderr).unwrap();
+    (said, begun.elapsed())
+}
+
+#[test]
+fn who_cannot_start_waits_ever_longer() {
+    let kept = tempfile::tempdir().unwrap();
+    let mut server = Managed::prepare("127.0.0.1:0");
+    let config = server.folder.path().join("cairn.toml");
+    let good = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, "nonsense = 1\n").unwrap();
+    let waits = |said: &str| said.contains("waiting");
+    for _ in 0..2 {
+        let (said, _) = trial(&config, kept.path());
+        assert!(said.contains("nonsense") && !waits(&said), "{said}");
+    }
+    let (said, took) = trial(&config, kept.path());
+    assert!(
+        said.contains("ended 2 times") && said.contains("waiting 2 s"),
+        "{said}"
+    );
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    // What somebody ended while it waited is tried at once.
+    let folder = [("RUNTIME_DIRECTORY", kept.path().to_str().unwrap())];
+    server.start(&folder, &[]);
+    assert!(server.hear("STATUS=").contains("waiting 6 s"));
+    server.signal("TERM");
+    server.child().wait().unwrap();
+    assert!(!waits(&trial(&config, kept.path()).0));
+    // So is what was changed.
+    assert!(!waits(&trial(&config, kept.path()).0));
+    std::fs::write(&config, "nonsense = 2\n").unwrap();
+    assert!(!waits(&trial(&config, kept.path()).0));
+    // A server that was told to stop leaves nothing behind.
+    std::fs::write(&config, good).unwrap();
+    server.start(&folder, &[]);
+    server.hear("READY=1");
+    assert_eq!(kept.path().read_dir().unwrap().count(), 1);
+    server.signal("TERM");
+    assert!(server.child().wait().unwrap().success());
+    assert_eq!(kept.path().read_dir().unwrap().count(), 0);
 }
 
 #[tokio::test]

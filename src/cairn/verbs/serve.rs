@@ -17,6 +17,7 @@ pub(super) use self::rehearsal::rehearse;
 use super::{Answer, Failure, backup};
 use crate::{
     allocator,
+    backoff::Backoff,
     command_line::Common,
     config::Config,
     health::Overseer,
@@ -32,6 +33,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(25);
 
 /// Runs the server. Returns after a clean stop.
 pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
+    let manager = Manager::from_environment();
+    let backoff = Backoff::from_environment();
+    backoff.wait(&common.config, &manager);
     let config = Config::load(&common.config)?;
     runtime::log::init(config.log.level.into())
         .map_err(|error| Failure::Other(format!("the log cannot be written: {error}")))?;
@@ -46,7 +50,9 @@ pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
         .thread_name("cairn")
         .build()
         .map_err(|error| Failure::Other(format!("the server cannot start: {error}")))?;
-    threads.block_on(serve(config, common))
+    let answer = threads.block_on(serve(config, common, &manager))?;
+    backoff.end();
+    Ok(answer)
 }
 
 /// What the running server holds in its hands.
@@ -61,7 +67,7 @@ struct Server {
     settings: Settings,
 }
 
-async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
+async fn serve(config: Config, common: &Common, manager: &Manager) -> Result<Answer, Failure> {
     let metrics = Metrics::new();
     let tasks = Tasks::measured(&metrics);
     let parts = Parts::open(&config, &metrics, tasks.stop())
@@ -84,7 +90,6 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
         keeper: keeper.map(Arc::new),
         settings: Settings::default(),
     };
-    let manager = Manager::from_environment();
     audit::begin(&parts.store, &parts.clock)
         .await
         .map_err(|error| Failure::Other(error.to_string()))?;
@@ -96,13 +101,13 @@ async fn serve(config: Config, common: &Common) -> Result<Answer, Failure> {
     let overseer = server
         .listen(&parts, &served, &metrics, common.json)
         .await?;
-    oversee(&overseer, &manager, &metrics, &server.tasks);
+    oversee(&overseer, manager, &metrics, &server.tasks);
     keep_certificate(&overseer, &parts.outgoing, &server.tasks);
     manager.ready();
     work::begin(&parts, &served, &server, &metrics);
     log::info!(server_name = server.config.server_name.as_str(), version = env!("CARGO_PKG_VERSION"); "serving");
     let must_restart = server
-        .until_stopped(&mut signals, &overseer, &manager, common, &parts)
+        .until_stopped(&mut signals, &overseer, manager, common, &parts)
         .await;
     log::info!("stopping");
     manager.stopping();
