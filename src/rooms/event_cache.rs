@@ -14,7 +14,7 @@ use store::{Position, Read, Store};
 use crate::ClientEvent;
 
 /// The most bytes of each generation; there are two.
-const MOST_BYTES: usize = 24 << 20;
+const MOST_BYTES: usize = 12 << 20;
 /// What an event takes beside its body, in bytes, about.
 const ENTRY: usize = 256;
 
