@@ -8,6 +8,7 @@ use model::{Role, Roles};
 use peers::PeerListError;
 use rooms::AppendError;
 use ruma_common::OwnedUserId;
+use runtime::Boxed;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Snapshot, StoreError};
@@ -306,7 +307,15 @@ impl Actions {
     ///
     /// # Errors
     /// [`AdministrationError`], in words for the administrator.
-    pub async fn administer(
+    pub fn administer<'a>(
+        &'a self,
+        by: &'a Administrator,
+        wish: Administration,
+    ) -> Boxed<'a, Result<Value, AdministrationError>> {
+        Box::pin(self.grant(by, wish))
+    }
+
+    async fn grant(
         &self,
         by: &Administrator,
         wish: Administration,

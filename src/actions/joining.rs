@@ -3,6 +3,7 @@
 use accounts::Session;
 use rooms::{AppendError, CreateRoom};
 use ruma_common::{CanonicalJsonObject, OwnedRoomId, OwnedServerName, RoomOrAliasId};
+use runtime::Boxed;
 use store::Snapshot;
 
 use crate::{Actions, HandshakeError, sender};
@@ -50,7 +51,17 @@ impl Actions {
     ///
     /// # Errors
     /// [`HandshakeError`]. Settings that cannot be taken along do not keep anybody out.
-    pub async fn join(
+    pub fn join<'a>(
+        &'a self,
+        session: &'a Session,
+        target: &'a RoomOrAliasId,
+        via: &'a [OwnedServerName],
+        about: &'a [u8],
+    ) -> Boxed<'a, Result<OwnedRoomId, HandshakeError>> {
+        Box::pin(self.come_in(session, target, via, about))
+    }
+
+    async fn come_in(
         &self,
         session: &Session,
         target: &RoomOrAliasId,

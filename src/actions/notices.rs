@@ -5,6 +5,7 @@ use audit::Verb;
 use model::{AccountRecord, UserSerial};
 use rooms::{AppendError, Notice, Sender, SentNotice};
 use ruma_common::{OwnedEventId, OwnedUserId, UserId};
+use runtime::Boxed;
 use serde_json::json;
 use store::{Snapshot, StoreError};
 
@@ -111,18 +112,24 @@ impl Actions {
         self.speak(user, notice).await.map(drop)
     }
 
-    async fn speak(&self, user: UserSerial, notice: Notice) -> Result<SentNotice, NoticeError> {
-        let (server_id, server) = self.accounts.server_user().await?;
-        let server = Sender {
-            user_id: server_id,
-            user: server,
-            device: None,
-            sent_at: None,
-        };
-        let sent = self.rooms.notice(&server, notice).await?;
-        self.accounts
-            .put_tag(user, sent.room, TAG.to_owned(), json!({}))
-            .await?;
-        Ok(sent)
+    fn speak(
+        &self,
+        user: UserSerial,
+        notice: Notice,
+    ) -> Boxed<'_, Result<SentNotice, NoticeError>> {
+        Box::pin(async move {
+            let (server_id, server) = self.accounts.server_user().await?;
+            let server = Sender {
+                user_id: server_id,
+                user: server,
+                device: None,
+                sent_at: None,
+            };
+            let sent = self.rooms.notice(&server, notice).await?;
+            self.accounts
+                .put_tag(user, sent.room, TAG.to_owned(), json!({}))
+                .await?;
+            Ok(sent)
+        })
     }
 }

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use peers::PeerError;
 use rooms::{AppendError, Arrival, Incoming, ReadError};
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
+use runtime::Boxed;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::{Snapshot, StoreError};
@@ -329,7 +330,16 @@ impl Actions {
 
     /// Fetches what an event lacks until it has its place, or is refused. `between`: the
     /// events between are fetched too, not only the state at the edge of the gap.
-    pub(crate) async fn complete(
+    pub(crate) fn complete<'a>(
+        &'a self,
+        place: Place<'a>,
+        arrival: Arrival,
+        between: bool,
+    ) -> Boxed<'a, Result<Completed, Incomplete>> {
+        Box::pin(self.fetch_and_place(place, arrival, between))
+    }
+
+    async fn fetch_and_place(
         &self,
         place: Place<'_>,
         arrival: Arrival,
@@ -412,7 +422,7 @@ impl Actions {
             let is_unvouched = incoming.is_unvouched;
             let arrived = self.receive_one(place, incoming).await;
             let outcome = match arrived {
-                Ok(arrival) => Box::pin(self.complete(place, arrival, false)).await,
+                Ok(arrival) => self.complete(place, arrival, false).await,
                 Err(error) => Err(error),
             };
             if let Ok(Completed::Rejected(reason)) | Err(reason) = said(outcome)? {

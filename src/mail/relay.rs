@@ -13,7 +13,7 @@ use lettre::{
 };
 use outgoing::{Outgoing, OutgoingError, OutgoingOptions, RootsError, trusted_roots};
 use prometheus::IntCounterVec;
-use runtime::{Clock, Metrics, Random};
+use runtime::{Boxed, Clock, Metrics, Random};
 use rustls::RootCertStore;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -170,15 +170,17 @@ impl Mailer {
 }
 
 impl Inner {
-    async fn deliver(&self, message: &lettre::Message) -> Result<(), MailError> {
-        // Never closed.
-        let _slot = self.slots.acquire().await;
-        let mut connection = self.connect().await?;
-        let text = message.formatted();
-        let answer = connection.send(message.envelope(), &text).await;
-        // It has been taken or not; how the conversation ends changes nothing.
-        let _ = connection.quit().await;
-        answer.map(drop).map_err(failure)
+    fn deliver<'a>(&'a self, message: &'a lettre::Message) -> Boxed<'a, Result<(), MailError>> {
+        Box::pin(async move {
+            // Never closed.
+            let _slot = self.slots.acquire().await;
+            let mut connection = self.connect().await?;
+            let text = message.formatted();
+            let answer = connection.send(message.envelope(), &text).await;
+            // It has been taken or not; how the conversation ends changes nothing.
+            let _ = connection.quit().await;
+            answer.map(drop).map_err(failure)
+        })
     }
 
     /// A connection on which letters can be sent, to the first address that answers.

@@ -9,7 +9,7 @@ use ruma_common::{
     CanonicalJsonObject, OwnedServerName, ServerName,
     api::{IncomingResponse, OutgoingBody as _, OutgoingRequest, path_builder::SinglePath},
 };
-use runtime::Timestamp;
+use runtime::{Boxed, Timestamp};
 use serde_json::Value;
 use url::{Position, Url};
 
@@ -210,21 +210,23 @@ impl Peers {
     }
 
     /// One question with its answer; the content is in canonical form.
-    async fn exchange(
-        &self,
-        server: &ServerName,
+    fn exchange<'a>(
+        &'a self,
+        server: &'a ServerName,
         method: Method,
-        path: &str,
+        path: &'a str,
         content: Option<String>,
         ask: Ask,
-    ) -> Result<Bytes, PeerError> {
-        let sending = async {
-            let request = self.signed(server, method, path, content, ask).await?;
-            self.send(server, request).await
-        };
-        let answer = self.within(server, ask, sending).await?;
-        good(&answer)?;
-        Ok(answer.body)
+    ) -> Boxed<'a, Result<Bytes, PeerError>> {
+        Box::pin(async move {
+            let sending = async {
+                let request = self.signed(server, method, path, content, ask).await?;
+                self.send(server, request).await
+            };
+            let answer = self.within(server, ask, sending).await?;
+            good(&answer)?;
+            Ok(answer.body)
+        })
     }
 
     /// Asks a server for a file, signed, and gives the beginning of its answer, with

@@ -27,4 +27,4 @@ pub use metrics::Metrics;
 pub use network::{Network, NetworkError};
 pub use options::{ABSENT, OptionDescription, Secret};
 pub use random::Random;
-pub use tasks::{Stop, Tasks};
+pub use tasks::{Boxed, Stop, Tasks};

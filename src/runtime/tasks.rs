@@ -1,12 +1,16 @@
 //! Background work with a name, a stop and a metric.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus::{IntCounterVec, IntGaugeVec};
 use tokio::sync::{Notify, watch};
 
 use crate::Metrics;
+
+/// A future of one type, whatever it does. Each crate that waits for a bare one compiles all of it
+/// once more: what is long and called from many crates is given in a box.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// All background tasks of one server. Clones share them.
 ///

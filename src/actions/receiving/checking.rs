@@ -6,7 +6,7 @@ use graph::{Reason, Received, RequiredSignature, SignatureError, Unchecked, Veri
 use peers::Refused;
 use rooms::Incoming;
 use ruma_common::{OwnedServerName, ServerName};
-use runtime::Timestamp;
+use runtime::{Boxed, Timestamp};
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
@@ -66,10 +66,14 @@ impl Actions {
     }
 
     /// [`Actions::check_events`] of events that are read already.
-    pub(crate) async fn check_read(
+    pub(crate) fn check_read(
         &self,
         events: Vec<Unchecked>,
-    ) -> Vec<Result<Received, UnusableEvent>> {
+    ) -> Boxed<'_, Vec<Result<Received, UnusableEvent>>> {
+        Box::pin(self.check_each(events))
+    }
+
+    async fn check_each(&self, events: Vec<Unchecked>) -> Vec<Result<Received, UnusableEvent>> {
         self.fetch_keys(&events).await;
         let mut checked = Vec::with_capacity(events.len());
         for (number, event) in events.into_iter().enumerate() {
