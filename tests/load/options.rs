@@ -64,8 +64,8 @@ impl Options {
         let mut options = Self {
             servers: Vec::new(),
             only: Vec::new(),
-            turns: 3,
-            turn: Duration::from_millis(1_500),
+            turns: 5,
+            turn: Duration::from_millis(900),
             size: Size {
                 people: 32,
                 members: 8,
@@ -145,7 +145,7 @@ fn usage() -> ! {
         "load [--long] [--only SCENARIO]... [--cairn] [--synapse-sqlite] [--synapse-postgres]"
     );
     eprintln!("     [--url http://ADDRESS:PORT [--process NUMBER]] [--soak SECONDS]");
-    eprintln!("  --long     five long turns of everything; without it three short ones");
+    eprintln!("  --long     five long turns of everything; without it five short ones");
     eprintln!("  --only     a scenario as the report names it, `pace` or `growth`");
     eprintln!("  --soak     so many seconds of everything on Cairn alone, and what is left of it");
     eprintln!("  --url      a server that runs already, with open registration and no limits");

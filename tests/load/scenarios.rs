@@ -1,9 +1,11 @@
 //! What many clients do at the same time.
 
+use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::io::ErrorKind;
 
-use harness::escape;
 use harness::signing::DeviceKeys;
+use harness::{User, escape};
 use measuring::client::{Connection, Failure, find};
 use serde_json::{Map, Value, json};
 
@@ -298,24 +300,8 @@ async fn keys(site: &Site, world: &World, options: &Options) -> Measured {
         .iter()
         .map(|person| DeviceKeys::of(person).one_time_key())
         .collect();
-    // Each claims of those who come after it.
-    let claims: Vec<String> = (0..people.len())
-        .map(|first| {
-            let wanted: Map<String, Value> = people
-                .iter()
-                .cycle()
-                .skip(first + 1)
-                .take(KEYS)
-                .map(|person| {
-                    (
-                        person.user_id.clone(),
-                        json!({ &person.device_id: ALGORITHM }),
-                    )
-                })
-                .collect();
-            json!({ "one_time_keys": wanted }).to_string()
-        })
-        .collect();
+    // How many keys are there for each.
+    let stocks = RefCell::new(vec![0_usize; people.len()]);
     let workers = workers(world, CLIENTS).await;
     drive(site, workers, options.turn, async |worker| {
         let key = &keys[worker.number];
@@ -325,11 +311,34 @@ async fn keys(site: &Site, world: &World, options: &Options) -> Measured {
         let body = json!({ "one_time_keys": new }).to_string();
         let path = "/_matrix/client/v3/keys/upload";
         worker.connection.ask("POST", path, body.as_bytes()).await?;
-        let body = claims[worker.number].as_bytes();
+        stocks.borrow_mut()[worker.number] += KEYS;
+        let body = claim(people, &mut stocks.borrow_mut());
         let path = "/_matrix/client/v3/keys/claim";
-        worker.connection.ask("POST", path, body).await.map(drop)
+        worker
+            .connection
+            .ask("POST", path, body.as_bytes())
+            .await
+            .map(drop)
     })
     .await
+}
+
+/// Claims a key of each of those who have most: whoever is faster than the others does not
+/// pile up more than a device may have.
+fn claim(people: &[User], stocks: &mut [usize]) -> String {
+    let mut richest: Vec<usize> = (0..people.len()).collect();
+    richest.sort_unstable_by_key(|person| Reverse(stocks[*person]));
+    let wanted: Map<String, Value> = richest
+        .into_iter()
+        .take(KEYS)
+        .map(|number| {
+            let person = &people[number];
+            stocks[number] = stocks[number].saturating_sub(1);
+            let device = json!({ &person.device_id: ALGORITHM });
+            (person.user_id.clone(), device)
+        })
+        .collect();
+    json!({ "one_time_keys": wanted }).to_string()
 }
 
 async fn to_device(site: &Site, world: &World, options: &Options) -> Measured {
