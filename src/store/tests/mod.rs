@@ -5,6 +5,7 @@ mod commits;
 mod disk;
 mod folders;
 mod logs;
+mod lookups;
 mod manifests;
 mod resting;
 mod space;
