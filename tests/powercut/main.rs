@@ -16,6 +16,7 @@ mod disk;
 mod load;
 mod recording;
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -34,6 +35,8 @@ const ALTOGETHER: usize = 4_000;
 const IN_FLIGHT: usize = 20;
 /// How often the server is killed in the story of kills, unless `POWERCUT_KILLS` says it.
 const KILLS: usize = 10;
+/// How often one server is killed: all that it ever acknowledged is looked for each time.
+const ON_ONE: usize = 20;
 
 /// The number in a variable of the environment, or else `usual`.
 fn times(variable: &str, usual: usize) -> usize {
@@ -131,11 +134,21 @@ async fn start_and_check(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let mut chance = Chance::new();
+    let kills = times("POWERCUT_KILLS", KILLS);
+    for first in (0..kills).step_by(ON_ONE) {
+        let last = kills.min(first + ON_ONE);
+        killed_again_and_again(first..last, &mut chance).await;
+        println!("{last} kills");
+    }
+}
+
+/// Kills one server so often; after each time everything that was ever acknowledged is there.
+async fn killed_again_and_again(kills: Range<usize>, chance: &mut Chance) {
     let mut server = Server::start();
     let people = People::gather(&server).await;
     let mut ledger = Ledger::default();
     let backups = tempfile::tempdir().expect("a folder for backups");
-    for kill in 0..times("POWERCUT_KILLS", KILLS) {
+    for kill in kills {
         // Some kills come in the middle of it.
         let backup = begin_backup(&server, backups.path());
         let (_, more) = tokio::join!(
