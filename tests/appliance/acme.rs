@@ -148,7 +148,7 @@ async fn a_certificate_comes_from_an_authority_that_asks_over_tls() {
 
     // Until the certificate is there, the server listens with one that nobody trusts.
     let mut server = Server::with_file(folder.path());
-    eventually("a certificate that is trusted", 60, async || {
+    eventually("a certificate that is trusted", 120, async || {
         versions().ok()
     })
     .await;

@@ -14,8 +14,9 @@ use crate::CertificateError;
 /// How long an answer may take, and how long it may be.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_BYTES: usize = 1 << 20;
-/// How often a request is sent whose number was used already.
-const TRIES: u32 = 4;
+/// How often a request is sent whose number was used already: some authorities refuse one in five to
+/// see whether their clients can bear it.
+const TRIES: u32 = 10;
 
 /// A conversation with an authority.
 pub(super) struct Talk<'a> {
