@@ -150,7 +150,7 @@ async fn a_socket_that_is_handed_over_is_served() {
         "-E",
         "NOTIFY_SOCKET",
     ];
-    let mut server = Managed::started(&address, &[], &wrapper);
+    let server = Managed::started(&address, &[], &wrapper);
     let api = Api::new(&format!("http://{address}"));
     let mut answered = false;
     for _ in 0..100 {
