@@ -5,17 +5,20 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::Server;
+use harness::{Server, User};
 
 use crate::load::{Until, send};
 use crate::options::{Measure, Options};
 use crate::people;
 use crate::process::memory;
+use crate::reading::messages;
 use crate::report::{Report, Target, number};
 use crate::starts::first_answer;
 
 /// How many send at the same time.
 const SENDERS: usize = 64;
+/// How long they send on a server that has grown.
+const SENDING: Duration = Duration::from_secs(2);
 /// How long a server is left alone before its memory is read: what nobody asks for goes within
 /// minutes.
 const HOME: Duration = Duration::from_secs(300);
@@ -62,7 +65,26 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     }
     let name = format!("Start with {events} events and cold caches");
     report.add(name, "s", Target::AtMost(1.0), &cold, "");
+    grown(options, report, &server, (&users, &rooms), &events).await;
     backups(options, report, &mut server);
+}
+
+/// What people do on it costs no more than on a new server.
+async fn grown(
+    options: &Options,
+    report: &mut Report,
+    server: &Server,
+    (users, rooms): (&[User], &[String]),
+    events: &str,
+) {
+    let mut sends = Vec::new();
+    for _ in 0..options.runs() {
+        let sent = send(server, users, rooms, Until::Elapsed(SENDING)).await;
+        sends.push(sent.cpu_per_send());
+    }
+    let name = format!("64 senders in 64 rooms with {events} events: server CPU a send");
+    report.add(name, "ms", Target::AtMost(0.25), &sends, "");
+    messages(options, report, (server, events), &users[0], &rooms[0]).await;
 }
 
 /// A first backup, a later one and a restore, each beside a plain copy of the same bytes.
