@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::systemd::Manager;
 
-/// Whoever has run for so long has not failed to start.
+/// Whoever has run for so long, in seconds, has not failed to start.
 const STEADY: u64 = 600;
 /// The longest wait, in seconds.
 const LONGEST: u64 = 300;
@@ -29,15 +29,22 @@ struct Trial {
     failures: u32,
     /// When it began, or is to begin: seconds since the machine started.
     begins: u64,
+    /// When the configuration or the program was changed last: nanoseconds since 1970.
+    changed: u64,
 }
 
 impl Trial {
+    /// Whether it began, and has not run for long.
+    fn has_just_begun(self, now: u64) -> bool {
+        now.checked_sub(self.begins).is_some_and(|ran| ran < STEADY)
+    }
+
     /// The trial after `last`, and how many seconds it has to wait. Where something was
-    /// `mended` in between, it begins at once.
-    fn after(last: Option<Self>, now: u64, mended: bool) -> (Self, u64) {
+    /// changed in between, it begins at once.
+    fn after(last: Option<Self>, now: u64, changed: u64) -> (Self, u64) {
         let failures = match last {
             // Nothing but a hand ends a server while it waits.
-            Some(last) if !mended && (last.begins..last.begins + STEADY).contains(&now) => {
+            Some(last) if last.changed == changed && last.has_just_begun(now) => {
                 last.failures.saturating_add(1)
             }
             _ => 0,
@@ -49,7 +56,12 @@ impl Trial {
         };
         let wait = wait.min(LONGEST);
         let begins = now + wait;
-        (Self { failures, begins }, wait)
+        let trial = Self {
+            failures,
+            begins,
+            changed,
+        };
+        (trial, wait)
     }
 }
 
@@ -69,20 +81,16 @@ impl Backoff {
         }
     }
 
-    /// Waits, if the server has ended soon after each of its last starts. A configuration or a
-    /// program that is newer than the last start is tried at once.
+    /// Waits, if the server has ended soon after each of its last starts. Another configuration or
+    /// program than at the last start is tried at once.
     pub(crate) fn wait(&self, config: &Path, manager: &Manager) {
         let Some(file) = &self.file else {
             return;
         };
-        let last = read(file);
-        let told = changed(file);
         let program = std::env::current_exe().ok();
-        let mended = [Some(config), program.as_deref()]
-            .into_iter()
-            .flatten()
-            .any(|path| changed(path) > told);
-        let (trial, wait) = Trial::after(last, since_boot(), mended);
+        let parts = [Some(config), program.as_deref()];
+        let newest = parts.into_iter().flatten().map(changed).max().unwrap_or(0);
+        let (trial, wait) = Trial::after(read(file), since_boot(), newest);
         if let Err(error) = write(file, trial) {
             eprintln!("{} cannot be written: {error}", file.display());
         }
@@ -112,9 +120,11 @@ impl Backoff {
     }
 }
 
-/// When a file was written last.
-fn changed(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|data| data.modified()).ok()
+/// When a file was written last: nanoseconds since 1970, 0 if that is not known.
+fn changed(path: &Path) -> u64 {
+    let written = fs::metadata(path).and_then(|data| data.modified()).ok();
+    let since = written.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }
 
 /// What was kept; none if nothing can be read.
@@ -140,7 +150,7 @@ mod tests {
         let (mut last, mut now) = (None, 1_000);
         let mut waits = Vec::new();
         for _ in 0..12 {
-            let (trial, wait) = Trial::after(last, now, false);
+            let (trial, wait) = Trial::after(last, now, 1);
             waits.push(wait);
             // It runs for five seconds.
             now = trial.begins + 5;
@@ -154,17 +164,19 @@ mod tests {
         let last = Trial {
             failures: 6,
             begins: 1_000,
+            changed: 1,
         };
-        let first = |now| Trial {
+        let first = |now, changed| Trial {
             failures: 0,
             begins: now,
+            changed,
         };
-        assert_eq!(Trial::after(Some(last), 1_600, false), (first(1_600), 0));
-        assert_eq!(Trial::after(Some(last), 1_599, false).0.failures, 7);
+        assert_eq!(Trial::after(Some(last), 1_600, 1), (first(1_600, 1), 0));
+        assert_eq!(Trial::after(Some(last), 1_599, 1).0.failures, 7);
         // It was ended while it waited.
-        assert_eq!(Trial::after(Some(last), 999, false), (first(999), 0));
-        assert_eq!(Trial::after(Some(last), 1_001, true), (first(1_001), 0));
-        assert_eq!(Trial::after(None, 7, false), (first(7), 0));
+        assert_eq!(Trial::after(Some(last), 999, 1), (first(999, 1), 0));
+        assert_eq!(Trial::after(Some(last), 1_001, 2), (first(1_001, 2), 0));
+        assert_eq!(Trial::after(None, 7, 1), (first(7, 1), 0));
     }
 
     #[test]
@@ -172,7 +184,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("trial.json");
         assert_eq!(read(&file), None);
-        let (trial, _) = Trial::after(None, 77, false);
+        let (trial, _) = Trial::after(None, 77, 1);
         write(&file, trial).unwrap();
         assert_eq!(read(&file), Some(trial));
         let backoff = Backoff {
