@@ -1,8 +1,8 @@
 //! What a look-up reads of a large database.
 
 use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
-use runtime::{Clock, Random};
 
+use super::open_with;
 use crate::{Family, Read as _, Store, StoreError, StoreOptions, Table};
 
 const ROW: Table<u64, ()> = Table::new(907, Family::Index, "ROW");
@@ -32,16 +32,7 @@ async fn a_look_up_reads_little_and_the_next_one_nothing() {
         cache_bytes: 4 << 20,
         ..StoreOptions::default()
     };
-    let open = || {
-        Store::open(
-            folder.path(),
-            "council.example",
-            &options,
-            &Clock::system(),
-            &Random::system(),
-        )
-        .unwrap()
-    };
+    let open = || open_with(folder.path(), "council.example", &options).unwrap();
     let store = open();
     for step in 0..ROWS / STEP {
         let written = store.commit(move |_, _, batch| {

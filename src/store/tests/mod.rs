@@ -31,10 +31,18 @@ pub(super) fn open(folder: &Path) -> Result<Store, OpenError> {
 }
 
 pub(super) fn open_as(folder: &Path, identity: &str) -> Result<Store, OpenError> {
+    open_with(folder, identity, &StoreOptions::default())
+}
+
+pub(super) fn open_with(
+    folder: &Path,
+    identity: &str,
+    options: &StoreOptions,
+) -> Result<Store, OpenError> {
     Store::open(
         folder,
         identity,
-        &StoreOptions::default(),
+        options,
         &Clock::system(),
         &Random::system(),
     )
