@@ -82,7 +82,7 @@ put 644 "$here/deb/lintian-overrides" usr/share/lintian/overrides/cairn
 size=$(du -sk "$root" | cut -f1)
 mkdir "$root/DEBIAN"
 sed "s/@VERSION@/$version/; s/@SIZE@/$size/" "$here/deb/control" >"$root/DEBIAN/control"
-for script in preinst postinst prerm postrm; do
+for script in postinst prerm postrm; do
     install -m 755 "$here/deb/$script" "$root/DEBIAN/$script"
 done
 install -m 644 "$here/deb/templates" "$root/DEBIAN/templates"

@@ -12,14 +12,20 @@ home=${CARGO_HOME:-$HOME/.cargo}
 triple=${CAIRN_TRIPLE:-x86_64-unknown-linux-gnu}
 
 flags=
+flag() { # FLAG of rustc: one more; what stands between is how cargo takes them apart
+    flags="$flags${flags:+$separator}$1"
+}
+separator=$(printf '\037')
 c_flags=
+# Everything that is needed at run time is inside. No kind of processor is named, other than for
+# development: what is shipped runs on every x86-64, virtual ones that hide half of it too.
+flag -Ctarget-feature=+crt-static
 for pair in "$home=/cargo" "$target=/target"; do
-    flags="$flags\"--remap-path-prefix=$pair\", "
+    flag "--remap-path-prefix=$pair"
     c_flags="$c_flags -ffile-prefix-map=$pair"
 done
 case $triple in
 aarch64-unknown-linux-gnu)
-    flags="$flags\"-Ctarget-feature=+crt-static\", "
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
     BINDGEN_EXTRA_CLANG_ARGS=--sysroot=/usr/aarch64-linux-gnu
     # Kernels there have pages of 4, 16 or 64 KiB.
@@ -29,9 +35,8 @@ aarch64-unknown-linux-gnu)
 *)
     # Functions that came out the same are there once, and places to be moved when the program is
     # loaded take a bit each. The linker is the compiler's own (lld).
-    for argument in --icf=all -z,pack-relative-relocs; do
-        flags="$flags\"-Clink-arg=-Wl,$argument\", "
-    done
+    flag -Clink-arg=-Wl,--icf=all
+    flag -Clink-arg=-Wl,-z,pack-relative-relocs
     ;;
 esac
 # Where our own crates lie concerns them alone: clones that share what is built share the rest. By
@@ -44,9 +49,12 @@ CXXFLAGS="${CXXFLAGS:-}$c_flags"
 CARGO_INCREMENTAL=0
 LC_ALL=C
 TZ=UTC
-export PATH RUSTC_WORKSPACE_WRAPPER CFLAGS CXXFLAGS CARGO_INCREMENTAL LC_ALL TZ
+# Goes before what .cargo/config.toml says.
+CARGO_ENCODED_RUSTFLAGS=$flags
+unset RUSTFLAGS || true
+export CARGO_ENCODED_RUSTFLAGS PATH RUSTC_WORKSPACE_WRAPPER CFLAGS CXXFLAGS CARGO_INCREMENTAL LC_ALL TZ
 
 command=$1
 subcommand=$2
 shift 2
-exec "$command" "$subcommand" --target "$triple" --config "target.$triple.rustflags=[${flags%, }]" "$@"
+exec "$command" "$subcommand" --target "$triple" "$@"

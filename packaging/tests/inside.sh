@@ -248,11 +248,4 @@ cairn doctor | tee /packages/doctor || true
 systemctl start cairn-backup
 cairn backup verify /var/backups/cairn
 
-say "an older processor is told so, before anything is unpacked"
-sed 's,/proc/cpuinfo,/packages/cpuinfo,g' /var/lib/dpkg/info/cairn.preinst >/packages/preinst
-sed 's/ sse4_2//' /proc/cpuinfo >/packages/cpuinfo
-not sh /packages/preinst upgrade 2>/packages/told
-grep 'SSE 4.2' /packages/told
-cp /proc/cpuinfo /packages/cpuinfo
-sh /packages/preinst upgrade
 say "done"

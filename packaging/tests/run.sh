@@ -1,9 +1,9 @@
 #!/bin/sh
 # run.sh PACKAGES [PART…]: tests the packages in that folder (from ../build.sh), all of it or the
 # parts binary, lint, units, bundle, rpm, deb. Needs root, debootstrap,
-# systemd-nspawn, lintian, rpm, rpmlint and minisign, and Debian's packages the first time.
+# systemd-nspawn, lintian, rpm, rpmlint, minisign and qemu-user, and Debian's packages the first time.
 #
-# - The binary needs nothing else: it runs where there is nothing beside it.
+# - The binary needs nothing else: it runs where there is nothing beside it, on the oldest x86-64.
 # - lintian and rpmlint have nothing to say that is not explained.
 # - The units are right, and as closed as they should be.
 # - The bundle is checked by verify.sh, which finds each change.
@@ -46,6 +46,24 @@ if wanted binary; then
     readelf -nW "$binary" | grep -o "OS: Linux, ABI: .*"
     cp "$binary" "$work/empty/cairn"
     chroot "$work/empty" /cairn version
+    # A processor with nothing but what every x86-64 has: another instruction ends it.
+    (
+        config=$work/oldest.toml
+        oldest() { qemu-x86_64 -cpu qemu64 "$binary" "$@"; }
+        oldest init --config "$config" --server-name localhost --data-dir oldest \
+            --listen 127.0.0.1:18077 --administrator admin >/dev/null
+        oldest serve --config "$config" >"$work/oldest.log" 2>&1 &
+        server=$!
+        for _ in $(seq 60); do
+            ! curl -sf http://127.0.0.1:18077/_cairn/health >"$work/health" || break
+            sleep 1
+        done
+        grep '"ready":true' "$work/health" || { cat "$work/oldest.log" >&2; exit 1; }
+        oldest backup create --config "$config" "$work/oldest-backup" >/dev/null
+        oldest backup verify "$work/oldest-backup" | tail -1
+        kill "$server"
+        wait "$server"
+    )
     du -sk --apparent-size "$work/unpacked" | awk '{ printf "installed: %.1f MB\n", $1 * 1024 / 1e6 }'
 fi
 
