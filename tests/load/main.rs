@@ -30,6 +30,7 @@ mod world;
 
 use std::time::Instant;
 
+use driving::join_all;
 use options::Options;
 use report::Report;
 use scenarios::Scenario;
@@ -56,14 +57,24 @@ fn main() {
 async fn measure(options: &Options) -> Report {
     let begun = Instant::now();
     let mut report = Report::new(options);
-    let mut loaded = Vec::new();
+    let mut sites = Vec::new();
     for server in &options.servers {
         eprintln!("starting {}", server.name());
-        let site = Site::start(server, options).await;
-        eprintln!("preparing {}", site.name());
-        let world = World::prepare(&site, &options.size).await;
-        loaded.push((site, world));
+        sites.push(Site::start(server, options).await);
     }
+    eprintln!("preparing people and rooms");
+    let prepared = sites.into_iter().map(async |site| {
+        let world = World::prepare(&site, &options.size).await;
+        (site, world)
+    });
+    // Who is ready first comes first; turns and report keep to the order of the options.
+    let mut loaded = join_all(prepared).await;
+    loaded.sort_by_key(|(site, _)| {
+        options
+            .servers
+            .iter()
+            .position(|it| it.name() == site.name())
+    });
     for scenario in Scenario::ALL {
         if !options.wants(scenario.name()) {
             continue;

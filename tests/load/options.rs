@@ -65,7 +65,7 @@ impl Options {
             servers: Vec::new(),
             only: Vec::new(),
             turns: 5,
-            turn: Duration::from_millis(900),
+            turn: Duration::from_millis(500),
             size: Size {
                 people: 32,
                 members: 8,

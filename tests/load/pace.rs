@@ -30,7 +30,7 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
         let mut slowest = Vec::new();
         let (mut errors, mut delivered) = (0, 0);
         for _ in 0..options.turns {
-            let time = options.turn.max(Duration::from_secs(3));
+            let time = options.turn.max(Duration::from_secs(2));
             let each = Duration::from_secs(1) / pace;
             let measured = delivery::measure_at(&site, &world, time, each).await;
             slowest.push(percentile(&measured.latencies, 99));

@@ -1,11 +1,17 @@
 //! The people and rooms of each server.
 
+use std::ops::Range;
+
 use harness::{Api, User, escape};
 use measuring::client::{Client, Connection};
 use serde_json::json;
 
+use crate::driving::join_all;
 use crate::options::Size;
 use crate::sites::Site;
+
+/// How many people or rooms are made at the same time.
+const TOGETHER: usize = 10;
 
 /// What every server has before it is loaded.
 pub(crate) struct World {
@@ -34,8 +40,8 @@ impl World {
     /// The same on a server that this program did not start by itself.
     pub(crate) async fn prepare_at(api: &Api, size: &Size) -> Self {
         let mut people = Vec::new();
-        for _ in 0..size.people {
-            people.push(api.register("person").await);
+        for some in together(size.people) {
+            people.extend(join_all(some.map(|_| api.register("person"))).await);
         }
         let mut own_rooms = Vec::new();
         for person in &people {
@@ -55,9 +61,9 @@ impl World {
             sent: 0,
             grown: 0,
         };
-        for number in 0..size.rooms {
-            let room = world.lively_room(number, size).await;
-            world.lively_rooms.push(room);
+        for some in together(size.rooms) {
+            let rooms = join_all(some.map(|number| world.lively_room(number, size))).await;
+            world.lively_rooms.extend(rooms);
         }
         world
     }
@@ -97,6 +103,13 @@ impl World {
         let client = Client::new(&self.url, person);
         client.connect().await.expect("a connection")
     }
+}
+
+/// The numbers up to `count`, as many at a time as are made at the same time.
+fn together(count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count)
+        .step_by(TOGETHER)
+        .map(move |from| from..count.min(from + TOGETHER))
 }
 
 /// Makes a public room.
