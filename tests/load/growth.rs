@@ -36,8 +36,10 @@ pub(crate) async fn measure(options: &Options, report: &mut Report) {
     let mut sites = Vec::new();
     for size in [&small, &large] {
         eprintln!("preparing {} people and {} rooms", size.people, size.rooms);
-        let site = Site::start(&Which::Cairn, options).await;
+        let mut site = Site::start(&Which::Cairn, options).await;
         let mut world = World::prepare(&site, size).await;
+        // So little would never have been written to files, and not be compared with what was.
+        site.restart();
         // As many clients on both.
         world.people.truncate(small.people);
         sites.push((site, world));

@@ -25,6 +25,8 @@ const FILE: usize = 10 * 1_024;
 const FILES: usize = 50;
 /// The rooms in the window of a sliding sync.
 const WINDOW: usize = 20;
+/// A window of as many as there may be.
+const EVERY_ROOM: usize = 1_000;
 
 /// A message of common length.
 pub(crate) const MESSAGE: &str = concat!(
@@ -213,12 +215,12 @@ async fn next_syncs(site: &Site, world: &World, options: &Options) -> Measured {
     .await
 }
 
-/// What a modern client asks of its room list.
-fn sliding(connection: &str) -> String {
+/// What a modern client asks of its room list, of the first so many rooms.
+fn sliding(connection: &str, window: usize) -> String {
     json!({
         "conn_id": connection,
         "lists": { "all_rooms": {
-            "ranges": [[0, WINDOW - 1]],
+            "ranges": [[0, window - 1]],
             "timeline_limit": 1,
             "required_state": [
                 ["m.room.name", ""], ["m.room.encryption", ""], ["m.room.member", "$LAZY"],
@@ -253,7 +255,7 @@ pub(crate) async fn slide(
 async fn first_sliding_syncs(site: &Site, world: &World, options: &Options) -> Measured {
     let workers = workers(world, 4.min(options.size.members)).await;
     drive(site, workers, options.turn, async |worker| {
-        let body = sliding(&format!("list-{}", worker.number));
+        let body = sliding(&format!("list-{}", worker.number), WINDOW);
         slide(&mut worker.connection, &body, "", 0).await.map(drop)
     })
     .await
@@ -262,14 +264,15 @@ async fn first_sliding_syncs(site: &Site, world: &World, options: &Options) -> M
 async fn next_sliding_syncs(site: &Site, world: &World, options: &Options) -> Measured {
     let mut workers = workers(world, options.size.members).await;
     for worker in &mut workers {
-        let body = sliding(&format!("next-{}", worker.number));
+        // A client knows all its rooms after a while, and looks at the first few.
+        let body = sliding(&format!("next-{}", worker.number), EVERY_ROOM);
         let position = slide(&mut worker.connection, &body, "", 0).await;
         worker.since = position.expect("a first answer");
     }
     let rooms = &world.lively_rooms;
     drive(site, workers, options.turn, async |worker| {
         say_by_turns(worker, rooms).await?;
-        let body = sliding(&format!("next-{}", worker.number));
+        let body = sliding(&format!("next-{}", worker.number), WINDOW);
         worker.since = slide(&mut worker.connection, &body, &worker.since, 10_000).await?;
         Ok(())
     })

@@ -53,6 +53,13 @@ impl Site {
         }
     }
 
+    /// Starts Cairn again: what it had only in memory is in files then.
+    pub(crate) fn restart(&mut self) {
+        if let Kind::Cairn(server) = &mut self.kind {
+            server.restart();
+        }
+    }
+
     /// Its name in the report.
     pub(crate) fn name(&self) -> &str {
         &self.name

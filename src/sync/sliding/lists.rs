@@ -45,6 +45,10 @@ pub(crate) struct Selection {
     windows: BTreeMap<String, Vec<RoomSerial>>,
     /// The subscribed rooms by their id.
     subscribed: BTreeMap<String, RoomSerial>,
+    /// The user's list of rooms as [`Sync::order`] gives it, if a list was asked for.
+    order: Option<Order>,
+    /// Whether the client has been told of every room that the user is out of.
+    is_told_leaves: bool,
     /// Whether it stays as it is while only the order of the rooms changes: every list
     /// shows all of its rooms, and none of them is on its way out.
     is_settled: bool,
@@ -102,8 +106,45 @@ impl Selection {
 
     /// About how many bytes this takes.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.rooms.len() * 6 * size_of::<RoomSerial>()
+        let order = self.order.as_ref().map_or(0, |order| order.places.len());
+        size_of::<Self>()
+            + self.rooms.len() * 6 * size_of::<RoomSerial>()
+            + order * size_of::<Place>()
     }
+}
+
+/// The user's list of rooms at a position, which may be that of an earlier answer.
+#[derive(Debug)]
+struct Order {
+    at: Position,
+    /// The newest activity first.
+    places: Vec<Place>,
+}
+
+/// A room on that list, after the commit of its newest event.
+type Place = (u64, RoomSerial);
+
+/// The places with the newest activity first.
+fn newest_first(places: &mut [Place]) {
+    places.sort_unstable_by_key(|(activity, room)| Reverse((*activity, room.0)));
+}
+
+/// The places of `before`, but those of the rooms in `moved` as they stand there.
+fn moved_up(before: &[Place], mut moved: Vec<Place>) -> Vec<Place> {
+    newest_first(&mut moved);
+    moved.dedup();
+    let rooms: HashSet<RoomSerial> = moved.iter().map(|(_, room)| *room).collect();
+    let stayed = before.iter().filter(|(_, room)| !rooms.contains(room));
+    let mut places = Vec::with_capacity(before.len());
+    let mut moved = moved.into_iter().peekable();
+    for place in stayed {
+        while let Some(newer) = moved.next_if(|newer| newer > place) {
+            places.push(newer);
+        }
+        places.push(*place);
+    }
+    places.extend(moved);
+    places
 }
 
 /// Whether a room stands on the user's list of rooms (MSC4186, "Lists"): those that
@@ -204,19 +245,27 @@ impl Sync {
         user: &UserFacts,
         known: &Known,
     ) -> Result<Selection, SyncError> {
+        let ordered = known.selection.as_deref();
+        let ordered = ordered.filter(|one| one.is_told_leaves && user.is_same(&known.user));
         let mut awaited = user.memberships.iter();
+        let is_told_leaves =
+            ordered.is_some() || !awaited.any(|(room, record)| known.awaits_leave(*room, record));
         let mut selection = Selection {
-            is_settled: !awaited.any(|(room, record)| known.awaits_leave(*room, record)),
+            is_told_leaves,
+            is_settled: is_told_leaves,
             ..Selection::default()
         };
         let mut rules: BTreeMap<RoomSerial, Vec<usize>> = BTreeMap::new();
         if !question.lists.is_empty() {
-            let order = self.order(question, snapshot, user, known)?;
+            let order = match ordered.and_then(|one| one.order.as_ref()) {
+                Some(before) => self.order_after(before, snapshot, user)?,
+                None => self.order(question, snapshot, user, known)?,
+            };
             for (rule, list) in question.lists.iter().enumerate() {
                 let filter = Filter::new(self, snapshot, user, &list.asked.filters, question)?;
                 let mut window = Vec::new();
                 let mut count = 0;
-                for room in &order {
+                for (_, room) in &order {
                     if !filter.allows(*room)? {
                         continue;
                     }
@@ -231,6 +280,10 @@ impl Sync {
                 selection.counts.insert(list.name.clone(), count);
                 selection.windows.insert(list.name.clone(), window);
             }
+            selection.order = Some(Order {
+                at: snapshot.position(),
+                places: order,
+            });
         }
         for (number, (room_id, _)) in question.subscriptions.iter().enumerate() {
             let Some(room) = rooms::room_serial(snapshot, room_id)? else {
@@ -255,7 +308,7 @@ impl Sync {
         snapshot: &Snapshot,
         user: &UserFacts,
         known: &Known,
-    ) -> Result<Vec<RoomSerial>, SyncError> {
+    ) -> Result<Vec<Place>, SyncError> {
         let store = &self.inner.store;
         let mut rooms = Vec::with_capacity(user.memberships.len());
         for (room, record) in user.memberships.iter() {
@@ -277,8 +330,24 @@ impl Sync {
             };
             rooms.push((activity, *room));
         }
-        rooms.sort_unstable_by_key(|(activity, room)| Reverse((*activity, room.0)));
-        Ok(rooms.into_iter().map(|(_, room)| room).collect())
+        newest_first(&mut rooms);
+        Ok(rooms)
+    }
+
+    /// The same, where it was `before` and the same rooms are on it since: only what
+    /// happened in some of them has moved it.
+    fn order_after(
+        &self,
+        before: &Order,
+        snapshot: &Snapshot,
+        user: &UserFacts,
+    ) -> Result<Vec<Place>, SyncError> {
+        let facts = |room: RoomSerial| self.inner.facts.of(&self.inner.store, snapshot, room);
+        let mut moved = Vec::new();
+        for room in self.changed_rooms(user, before.at) {
+            moved.push((facts(room)?.activity, room));
+        }
+        Ok(moved_up(&before.places, moved))
     }
 }
 
@@ -408,4 +477,41 @@ impl<'a> Filter<'a> {
 /// How many events of a timeline a client gets that asks for so many.
 pub(crate) fn capped(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(LIMIT).min(LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_move_up_as_if_all_were_sorted() {
+        let mut places: Vec<Place> = (0..40).map(|room| (room, RoomSerial(room))).collect();
+        newest_first(&mut places);
+        let mut commit = 40;
+        for round in 0..200_u64 {
+            let mut moved = Vec::new();
+            for number in 0..round % 5 {
+                let room = RoomSerial((round * 7 + number * 11) % 40);
+                // What one commit brings to several rooms stands by the rooms' numbers.
+                commit += number % 2;
+                moved.retain(|(_, other)| *other != room);
+                moved.push((commit, room));
+            }
+            // A room that is named twice, and one that has stayed where it was.
+            moved.extend(moved.first().copied());
+            let stayed = places[usize::try_from(round % 40).unwrap()];
+            if moved.iter().all(|(_, room)| *room != stayed.1) {
+                moved.push(stayed);
+            }
+
+            let mut expected = places.clone();
+            for (activity, room) in &moved {
+                let place = expected.iter_mut().find(|(_, other)| other == room);
+                place.unwrap().0 = *activity;
+            }
+            newest_first(&mut expected);
+            places = moved_up(&places, moved);
+            assert_eq!(places, expected, "round {round}");
+        }
+    }
 }
