@@ -52,8 +52,10 @@ if wanted binary; then
         oldest() { qemu-x86_64 -cpu qemu64 "$binary" "$@"; }
         oldest init --config "$config" --server-name localhost --data-dir oldest \
             --listen 127.0.0.1:18077 --administrator admin >/dev/null
-        oldest serve --config "$config" >"$work/oldest.log" 2>&1 &
+        # Itself, not the function, whose shell would be stopped in its place.
+        qemu-x86_64 -cpu qemu64 "$binary" serve --config "$config" >"$work/oldest.log" 2>&1 &
         server=$!
+        trap 'kill "$server" 2>/dev/null || :' EXIT
         for _ in $(seq 60); do
             ! curl -sf http://127.0.0.1:18077/_cairn/health >"$work/health" || break
             sleep 1
