@@ -1,5 +1,7 @@
 #!/bin/sh
 # build.sh BINARY TO: deb, rpm and the offline bundle of a release binary, in the folder TO.
+# Both packages are packed by their distributions' own tools from one folder of files: what is
+# shipped stands in one list, and needs nothing of cargo but the binary.
 # Needs dpkg-deb, rpmbuild, python3 and gzip; signs the bundle's checksums with minisign if
 # CAIRN_SIGNING_KEY names a secret key. Two runs with the same binary make the same packages.
 set -eu
