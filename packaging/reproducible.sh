@@ -15,7 +15,9 @@ else
     work=$(mktemp -d /var/tmp/cairn-reproducible.XXXXXX)
     trap 'rm -rf "$work"' EXIT
 fi
-SOURCE_DATE_EPOCH=$(git -C "$top" log -1 --format=%ct)
+# Another commit may be made while the first is built.
+commit=$(git -C "$top" rev-parse HEAD)
+SOURCE_DATE_EPOCH=$(git -C "$top" log -1 --format=%ct "$commit")
 export SOURCE_DATE_EPOCH
 if [ -n "$(git -C "$top" status --porcelain)" ]; then
     echo "What is not committed is not built." >&2
@@ -25,11 +27,11 @@ CCACHE_DISABLE=1
 export CCACHE_DISABLE
 unset RUSTC_WRAPPER SCCACHE_DIR || true
 
-build() { # NAME: the commit in a folder of that name
+build() { # NAME: that commit in a folder of that name
     folder=$work/$1
     rm -rf "$folder"
     mkdir -p "$folder/source"
-    git -C "$top" archive HEAD | tar -x -C "$folder/source"
+    git -C "$top" archive "$commit" | tar -x -C "$folder/source"
     cd "$folder/source"
     if [ -n "${QUICK:-}" ]; then
         sh packaging/release-environment.sh "$folder/target" \
