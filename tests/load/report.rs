@@ -258,9 +258,10 @@ impl Report {
                 Quantity::Memory => ("of its memory after everything", "1/"),
                 Quantity::Disk => ("of its disk for each message", "1/"),
             };
+            // What stands for everything has no scenario.
             println!(
-                "| {} {what} | {sign}{} | {sign}{} | {} |",
-                aim.scenario,
+                "| {} | {sign}{} | {sign}{} | {} |",
+                format!("{} {what}", aim.scenario).trim_start(),
                 number(aim.times),
                 number(measured),
                 if measured >= aim.times {
