@@ -112,7 +112,7 @@ impl Options {
 
     fn lengthen(&mut self) {
         self.turns = 5;
-        self.turn = Duration::from_secs(8);
+        self.turn = Duration::from_secs(4);
         self.size = Size {
             people: 64,
             members: 10,
