@@ -147,8 +147,7 @@ fn the_example_is_the_one_in_the_repository() {
             .output()
             .unwrap(),
     );
-    let written = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-        .join("../../config/cairn.example.toml");
+    let written = harness::sources().join("../../config/cairn.example.toml");
     assert_eq!(example, std::fs::read_to_string(written).unwrap());
 }
 

@@ -56,9 +56,7 @@ impl Place {
         let database = self.data().join("database");
         std::fs::remove_dir_all(&database).unwrap();
         std::fs::create_dir(&database).unwrap();
-        let fixture = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-            .join("fixtures")
-            .join(name);
+        let fixture = harness::sources().join("fixtures").join(name);
         for (file, bytes) in files(&fixture) {
             std::fs::write(database.join(file), bytes).unwrap();
         }

@@ -168,8 +168,7 @@ fn the_addresses_are_those_that_the_package_listens_on() {
     let output = init(folder.path(), &["--tls", "local"]);
     assert!(output.status.success(), "{output:?}");
     let config = fs::read_to_string(folder.path().join("cairn.toml")).unwrap();
-    let socket =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../systemd/cairn.socket");
+    let socket = harness::sources().join("../../systemd/cairn.socket");
     let socket = fs::read_to_string(socket).unwrap();
     let addresses = socket
         .lines()

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{TcpListener, UdpSocket};
-use std::path::Path;
 use std::process::Output;
 
 use harness::{Config, Server, eventually};
@@ -41,8 +40,7 @@ async fn every_metric_is_in_the_handbook_and_every_one_there_exists() {
             .then_some(text)
     })
     .await;
-    let page = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-        .join("../../packaging/handbook/4-watching.md");
+    let page = harness::sources().join("../../packaging/handbook/4-watching.md");
     let page = std::fs::read_to_string(page).unwrap();
     let documented: BTreeSet<String> = page
         .lines()

@@ -87,3 +87,11 @@ pub async fn eventually<T>(
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+/// The folder of the package whose test runs. Cargo names it to a test that runs; where it was built
+/// is no answer, as clones share what is built.
+pub fn sources() -> std::path::PathBuf {
+    std::env::var("CARGO_MANIFEST_DIR")
+        .expect("a test that cargo runs")
+        .into()
+}

@@ -17,9 +17,7 @@ pub(crate) fn with_stories() -> TempDir {
         .prefix("stories-")
         .tempdir_in(installed())
         .expect("a folder for the stories");
-    for entry in
-        std::fs::read_dir(std::env::var("CARGO_MANIFEST_DIR").unwrap()).expect("the sources")
-    {
+    for entry in std::fs::read_dir(harness::sources()).expect("the sources") {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|ending| ending == "mjs") {
             let name = path.file_name().expect("a name");

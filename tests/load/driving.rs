@@ -122,14 +122,14 @@ impl Meter {
     }
 }
 
-/// Runs all of them at the same time on this thread, and gives what each returned.
+/// Runs all of them at the same time on this thread, and gives what each returned, in their order.
 pub(crate) async fn join_all<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut waiting: Vec<_> = work.map(Box::pin).collect();
+    let mut waiting: Vec<_> = work.map(Box::pin).enumerate().collect();
     let mut ended = Vec::with_capacity(waiting.len());
     poll_fn(|context| {
-        waiting.retain_mut(|future| match future.as_mut().poll(context) {
+        waiting.retain_mut(|(place, future)| match future.as_mut().poll(context) {
             Poll::Ready(value) => {
-                ended.push(value);
+                ended.push((*place, value));
                 false
             }
             Poll::Pending => true,
@@ -140,5 +140,6 @@ pub(crate) async fn join_all<T>(work: impl Iterator<Item = impl Future<Output = 
         }
     })
     .await;
-    ended
+    ended.sort_unstable_by_key(|(place, _)| *place);
+    ended.into_iter().map(|(_, value)| value).collect()
 }

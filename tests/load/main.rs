@@ -67,14 +67,7 @@ async fn measure(options: &Options) -> Report {
         let world = World::prepare(&site, &options.size).await;
         (site, world)
     });
-    // Who is ready first comes first; turns and report keep to the order of the options.
     let mut loaded = join_all(prepared).await;
-    loaded.sort_by_key(|(site, _)| {
-        options
-            .servers
-            .iter()
-            .position(|it| it.name() == site.name())
-    });
     for scenario in Scenario::ALL {
         if !options.wants(scenario.name()) {
             continue;

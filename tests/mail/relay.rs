@@ -57,7 +57,7 @@ impl Relay {
         let file = |name: &str| folder.path().join(name);
         let mut command = Command::new(python());
         command
-            .arg(Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("relay.py"))
+            .arg(harness::sources().join("relay.py"))
             .args(["--tls", wish.tls, "--port", &wish.port.to_string()])
             .arg("--certificate")
             .arg(file("cert.pem"))

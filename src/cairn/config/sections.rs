@@ -210,12 +210,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Config;
+    use crate::{config::Config, house};
 
     #[test]
     fn the_example_file_is_up_to_date() {
-        let file = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap())
-            .join("../../config/cairn.example.toml");
+        let file = house::root().join("config/cairn.example.toml");
         assert_eq!(
             std::fs::read_to_string(file).unwrap_or_default(),
             example(),

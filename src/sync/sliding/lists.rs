@@ -342,10 +342,11 @@ impl Sync {
         snapshot: &Snapshot,
         user: &UserFacts,
     ) -> Result<Vec<Place>, SyncError> {
-        let facts = |room: RoomSerial| self.inner.facts.of(&self.inner.store, snapshot, room);
+        let store = &self.inner.store;
         let mut moved = Vec::new();
         for room in self.changed_rooms(user, before.at) {
-            moved.push((facts(room)?.activity, room));
+            let activity = self.inner.facts.of(store, snapshot, room)?.activity;
+            moved.push((activity, room));
         }
         Ok(moved_up(&before.places, moved))
     }
