@@ -5,7 +5,7 @@ use std::fs;
 
 use model::tables::{MEDIA_USAGE_BY_USER, REMOTE_MEDIA_USAGE, THUMBNAIL_USAGE};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
-use runtime::{Clock, Metrics};
+use runtime::{Clock, Metrics, OpenFiles};
 use store::{Read as _, Store, StoreError};
 
 use crate::health::Overseer;
@@ -27,6 +27,7 @@ pub(crate) struct Gauges {
     degraded: IntGauge,
     resident: IntGauge,
     files: IntGauge,
+    most_files: IntGauge,
     threads: IntGauge,
     seconds: IntCounter,
 }
@@ -97,6 +98,7 @@ impl Gauges {
             ),
             resident: metrics.gauge("process_resident_memory_bytes", "Memory in use."),
             files: metrics.gauge("process_open_fds", "Open files and connections."),
+            most_files: metrics.gauge("process_max_fds", "How many there may be."),
             threads: metrics.gauge("process_threads", "Threads."),
             seconds: metrics.counter("process_cpu_seconds_total", "Time of processors."),
         }
@@ -159,6 +161,8 @@ impl Gauges {
         if let Ok(listed) = fs::read_dir("/proc/self/fd") {
             self.files.set(signed(listed.count() as u64));
         }
+        self.most_files
+            .set(signed(OpenFiles::of_this_process().all()));
         if let Ok(text) = fs::read_to_string("/proc/self/status") {
             let number = |name: &str| {
                 let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -14,7 +14,7 @@ use crate::{
     DownloadError, Media, PIECE_BYTES, StorageError,
     folder::Folder,
     id,
-    original::{MAX_ROW_BYTES, Original, found},
+    original::{MAX_ROW_BYTES, Original},
     quarantine,
     running::Running,
 };
@@ -99,7 +99,7 @@ impl Opened {
         let file = match content.length {
             // Too long for a row: the database need not be asked.
             length if length > MAX_ROW_BYTES as u64 => {
-                Original::File(found(folder.open_content(&content.hash))?)
+                Original::File(folder.open_content(&content.hash)?)
             }
             _ => Original::find(view, folder, &content.hash)?,
         };

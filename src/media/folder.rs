@@ -14,12 +14,16 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::{Bytes, BytesMut};
 use model::ContentHash;
-use runtime::Random;
+use runtime::{LaneError, Random};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::StorageError;
 
@@ -28,14 +32,22 @@ pub(crate) struct Folder {
     root: PathBuf,
     random: Random,
     reserved: u64,
+    /// One for each file that may be open.
+    places: Arc<Semaphore>,
     /// Which of the 65,536 folders `aa/bb` are known to be on disk, a bit each.
     known: Vec<AtomicU64>,
 }
 
 impl Folder {
     /// Opens or makes the folder at `root` and removes what an earlier run did not
-    /// finish. `reserved` is how many bytes of the disk stay free.
-    pub(crate) fn open(root: PathBuf, random: Random, reserved: u64) -> io::Result<Self> {
+    /// finish. `reserved` is how many bytes of the disk stay free,
+    /// `most` how many files may be open at once.
+    pub(crate) fn open(
+        root: PathBuf,
+        random: Random,
+        reserved: u64,
+        most: usize,
+    ) -> io::Result<Self> {
         for folder in [&root, &root.join("unfinished"), &root.join("thumbnails")] {
             make_folder(folder)?;
         }
@@ -51,12 +63,14 @@ impl Folder {
             root,
             random,
             reserved,
+            places: Arc::new(Semaphore::new(most)),
             known,
         })
     }
 
     /// A new file for bytes that are still to come.
-    pub(crate) fn begin(&self) -> io::Result<Unfinished> {
+    pub(crate) fn begin(&self) -> Result<Unfinished, StorageError> {
+        let place = self.place_for_one()?;
         let path = self.root.join("unfinished").join(self.random.token());
         let file = OpenOptions::new()
             .write(true)
@@ -66,7 +80,27 @@ impl Folder {
         Ok(Unfinished {
             path: Some(path),
             file,
+            _place: place,
         })
+    }
+
+    /// Opens a file that must be there.
+    fn open_one(&self, path: &Path) -> Result<OpenFile, StorageError> {
+        let place = self.place_for_one()?;
+        let file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StorageError::Missing(error.to_string()),
+            _ => error.into(),
+        })?;
+        Ok(OpenFile {
+            file,
+            _place: place,
+        })
+    }
+
+    /// Nobody waits for it: whoever holds one may be waiting for a slow client.
+    fn place_for_one(&self) -> Result<OwnedSemaphorePermit, StorageError> {
+        let place = self.places.clone().try_acquire_owned();
+        Ok(place.map_err(|_| LaneError::Full)?)
     }
 
     /// Whether `unfinished` may grow by `bytes` without filling the disk.
@@ -152,12 +186,20 @@ impl Folder {
         Ok(unfinished.rename(&path)?)
     }
 
-    pub(crate) fn open_content(&self, hash: &ContentHash) -> io::Result<File> {
-        File::open(self.content_path(hash))
+    pub(crate) fn open_content(&self, hash: &ContentHash) -> Result<OpenFile, StorageError> {
+        self.open_one(&self.content_path(hash))
     }
 
-    pub(crate) fn open_thumbnail(&self, hash: &ContentHash, key: &str) -> io::Result<File> {
-        File::open(self.thumbnail_path(hash, key))
+    pub(crate) fn open_thumbnail(
+        &self,
+        hash: &ContentHash,
+        key: &str,
+    ) -> Result<OpenFile, StorageError> {
+        self.open_one(&self.thumbnail_path(hash, key))
+    }
+
+    pub(crate) fn has_thumbnail(&self, hash: &ContentHash, key: &str) -> bool {
+        self.thumbnail_path(hash, key).exists()
     }
 
     /// Removes bytes that nobody needs. Only [`crate::in_flight`] may call it.
@@ -193,10 +235,40 @@ impl Folder {
     }
 }
 
+/// A file that is read.
+pub(crate) struct OpenFile {
+    pub(crate) file: File,
+    _place: OwnedSemaphorePermit,
+}
+
+impl OpenFile {
+    /// The file at a path.
+    #[cfg(test)]
+    pub(crate) fn at(path: &Path) -> Self {
+        Self {
+            file: File::open(path).unwrap(),
+            _place: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        }
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// `length` bytes from `offset` on; fewer are an error.
+    pub(crate) fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let mut bytes = BytesMut::zeroed(length);
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes.freeze())
+    }
+}
+
 /// A file that is being written; removed when it is dropped before its place was found.
 pub(crate) struct Unfinished {
     path: Option<PathBuf>,
     file: File,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Unfinished {
@@ -222,13 +294,6 @@ impl Drop for Unfinished {
             log::warn!("an unfinished upload was not removed, the next start will: {error}");
         }
     }
-}
-
-/// Reads `length` bytes of `file` from `offset` on; fewer are an error.
-pub(crate) fn read(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::zeroed(length);
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes.freeze())
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {
@@ -285,7 +350,7 @@ mod tests {
     use super::*;
 
     fn folder(root: &Path) -> Folder {
-        Folder::open(root.join("media"), Random::seeded(1), 0).unwrap()
+        Folder::open(root.join("media"), Random::seeded(1), 0, 2).unwrap()
     }
 
     fn write(folder: &Folder, bytes: &[u8]) -> ContentHash {
@@ -306,8 +371,8 @@ mod tests {
         let path = root.path().join("media/2c/f2").join(name);
         assert_eq!(fs::read(path).unwrap(), b"hello");
         let file = folder.open_content(&hash).unwrap();
-        assert_eq!(&read(&file, 1, 3).unwrap()[..], b"ell");
-        assert!(read(&file, 3, 3).is_err(), "more than there is");
+        assert_eq!(&file.read(1, 3).unwrap()[..], b"ell");
+        assert!(file.read(3, 3).is_err(), "more than there is");
         assert_eq!(folder.contents(0x2c).unwrap(), [hash]);
         assert!(folder.contents(0x2d).unwrap().is_empty());
         folder.remove_content(&hash).unwrap();
@@ -332,6 +397,22 @@ mod tests {
     }
 
     #[test]
+    fn only_so_many_are_open_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path());
+        let hash = write(&folder, b"hello");
+        let (reading, writing) = (folder.open_content(&hash), folder.begin());
+        assert!(reading.is_ok() && writing.is_ok());
+        let full = |error| matches!(error, Some(StorageError::Busy(LaneError::Full)));
+        assert!(full(folder.open_content(&hash).err()));
+        assert!(full(folder.begin().err()));
+        drop(reading);
+        let unknown = folder.open_content(&[0; 32]).err();
+        assert!(matches!(unknown, Some(StorageError::Missing(_))));
+        assert!(folder.open_content(&hash).is_ok());
+    }
+
+    #[test]
     fn only_hashes_are_names() {
         let hash: ContentHash = std::array::from_fn(|number| number as u8 * 7);
         assert_eq!(parse_hexadecimal(&hexadecimal(&hash)), Some(hash));
@@ -343,7 +424,8 @@ mod tests {
     #[test]
     fn a_full_disk_takes_no_more() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::open(root.path().join("media"), Random::seeded(1), 1 << 60).unwrap();
+        let folder =
+            Folder::open(root.path().join("media"), Random::seeded(1), 1 << 60, 2).unwrap();
         let unfinished = folder.begin().unwrap();
         let full = folder.check_space(&unfinished, 1);
         assert!(matches!(full, Err(StorageError::DiskFull)), "{full:?}");

@@ -50,7 +50,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use model::UserSerial;
 use ruma_common::{OwnedServerName, ServerName};
-use runtime::{Clock, Lane, Metrics, Random, Stop};
+use runtime::{Clock, Lane, Metrics, OpenFiles, Random, Stop};
 use store::Store;
 use tokio::sync::Semaphore;
 
@@ -161,6 +161,7 @@ impl Media {
             folder.clone(),
             parts.random.clone(),
             options.reserved_disk_bytes,
+            usize::try_from(OpenFiles::of_this_process().media()).unwrap_or(usize::MAX),
         );
         let opened = opened.map_err(|reason| OpenError::Folder {
             path: folder,

@@ -7,7 +7,6 @@
 //! in the folder.
 
 use std::{
-    fs::File,
     io::{self, Read, Seek, SeekFrom},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -17,7 +16,7 @@ use model::{ContentHash, tables::SMALL_FILE_BY_CONTENT};
 
 use crate::{
     StorageError,
-    folder::{self, Folder},
+    folder::{Folder, OpenFile},
 };
 
 /// The longest file that is a row, in bytes.
@@ -26,7 +25,7 @@ pub(crate) const MAX_ROW_BYTES: usize = 16 * 1_024;
 /// A file that was found.
 pub(crate) enum Original {
     /// In the folder.
-    File(File),
+    File(OpenFile),
     /// In the database.
     Row(Row),
 }
@@ -50,7 +49,7 @@ impl Original {
                 place: AtomicU64::new(0),
             }));
         }
-        Ok(Self::File(found(folder.open_content(hash))?))
+        Ok(Self::File(folder.open_content(hash)?))
     }
 
     /// These bytes.
@@ -65,7 +64,7 @@ impl Original {
     /// How many bytes there are.
     pub(crate) fn length(&self) -> io::Result<u64> {
         match self {
-            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::File(file) => file.length(),
             Self::Row(row) => Ok(row.bytes.len() as u64),
         }
     }
@@ -73,18 +72,10 @@ impl Original {
     /// `length` bytes from `offset` on; fewer are an error.
     pub(crate) fn piece(&self, offset: u64, length: usize) -> io::Result<Bytes> {
         match self {
-            Self::File(file) => folder::read(file, offset, length),
+            Self::File(file) => file.read(offset, length),
             Self::Row(row) => row.slice(offset, length),
         }
     }
-}
-
-/// A file that must be there.
-pub(crate) fn found(file: io::Result<File>) -> Result<File, StorageError> {
-    file.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => StorageError::Missing(error.to_string()),
-        _ => error.into(),
-    })
 }
 
 impl Row {
@@ -101,7 +92,7 @@ impl Row {
 impl Read for &Original {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Original::File(file) => (&*file).read(buffer),
+            Original::File(file) => (&file.file).read(buffer),
             Original::Row(row) => {
                 let place = row.place.load(Ordering::Relaxed);
                 let from = usize::try_from(place).unwrap_or(usize::MAX);
@@ -118,7 +109,7 @@ impl Read for &Original {
 impl Seek for &Original {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         match self {
-            Original::File(file) => (&*file).seek(to),
+            Original::File(file) => (&file.file).seek(to),
             Original::Row(row) => {
                 let (base, by) = match to {
                     SeekFrom::Start(place) => (place, 0),
@@ -149,10 +140,7 @@ mod tests {
             bytes: bytes.clone().into(),
             place: AtomicU64::new(0),
         };
-        let both = [
-            Original::File(File::open(&path).unwrap()),
-            Original::Row(row),
-        ];
+        let both = [Original::File(OpenFile::at(&path)), Original::Row(row)];
         for original in &both {
             assert_eq!(original.length().unwrap(), 100);
             assert_eq!(&original.piece(10, 3).unwrap()[..], [10, 11, 12]);

@@ -49,7 +49,7 @@ use crate::{
     DownloadError, Eagerness, Media, StorageError, StoredFile, Viewer,
     download::{Opened, tag},
     folder::Folder,
-    original::{Original, found},
+    original::Original,
 };
 
 /// The most pixels of an image, or of all frames of an animation together.
@@ -300,7 +300,7 @@ fn open(
         ))),
         ThumbnailRecord::Made { format, length, .. } => {
             let key = kind.key();
-            let file = found(folder.open_thumbnail(&content.hash, &key));
+            let file = folder.open_thumbnail(&content.hash, &key);
             let opened = file.and_then(|file| Opened::new(Original::File(file), length, eagerness));
             match opened {
                 Ok(opened) => Ok(Some((opened, format, Some(key)))),
@@ -334,7 +334,7 @@ fn make_records(
     now: u64,
 ) -> Result<(Kind, ThumbnailRecord, NewRecords), StorageError> {
     let is_there = |kind: Kind, record: &ThumbnailRecord| match record {
-        ThumbnailRecord::Made { .. } => folder.open_thumbnail(&hash, &kind.key()).is_ok(),
+        ThumbnailRecord::Made { .. } => folder.has_thumbnail(&hash, &kind.key()),
         _ => true,
     };
     let mut new = NewRecords::new();

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode, Version, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use prometheus::{HistogramVec, IntCounterVec};
-use runtime::Metrics;
+use runtime::{Metrics, OpenFiles};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -108,7 +108,8 @@ impl Outgoing {
     /// [`RootsError`] if a file of `trusted_roots` cannot be used.
     pub fn new(options: &OutgoingOptions, metrics: &Metrics) -> Result<Self, RootsError> {
         let reach = Reach::new(options.private_networks.clone());
-        let connector = Connector::new(reach, Names::of_the_system(), tls(options)?);
+        let most = usize::try_from(OpenFiles::of_this_process().outgoing()).unwrap_or(usize::MAX);
+        let connector = Connector::new(reach, Names::of_the_system(), tls(options)?, most);
         Ok(Self {
             reach: connector.reach.clone(),
             names: connector.names.clone(),

@@ -23,6 +23,7 @@ use rustls::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
@@ -56,11 +57,16 @@ pub struct Route {
 #[derive(Clone, Copy)]
 pub(crate) struct Reached(pub(crate) SocketAddr);
 
+/// A connection and its place among those that may be open.
+type Opened = (TcpStream, OwnedSemaphorePermit);
+
 /// Makes the connections of the client.
 #[derive(Clone)]
 pub(crate) struct Connector {
     pub(crate) reach: Arc<Reach>,
     pub(crate) names: Arc<Names>,
+    /// One for each connection that may be open.
+    places: Arc<Semaphore>,
     tls: TlsConnector,
     /// Offers HTTP/2 too.
     tls_of_routes: TlsConnector,
@@ -70,10 +76,12 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(reach: Reach, names: Names, tls: ClientConfig) -> Self {
+    /// `most` connections may be open at once; whoever wants one more waits.
+    pub(crate) fn new(reach: Reach, names: Names, tls: ClientConfig, most: usize) -> Self {
         Self {
             reach: Arc::new(reach),
             names: Arc::new(names),
+            places: Arc::new(Semaphore::new(most)),
             tls_of_routes: of_routes(tls.clone()),
             tls: TlsConnector::from(Arc::new(tls)),
             route: None,
@@ -115,11 +123,11 @@ impl Connector {
         }
         let host = bare(uri.host().ok_or(OutgoingError::Url)?);
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let stream = self.open(host, port, is_tls).await?;
+        let opened = self.open(host, port, is_tls).await?;
         if is_tls {
-            return shake(&self.tls, host, stream).await;
+            return shake(&self.tls, host, opened).await;
         }
-        Link::plain(stream)
+        Link::plain(opened)
     }
 
     /// Connects to the first target that answers as the one that it should be.
@@ -132,7 +140,7 @@ impl Connector {
         for (host, port) in route.targets.iter().take(MAX_TARGETS) {
             let opened = self.open(bare(host), *port, true).await;
             let shaken = match opened {
-                Ok(stream) => shake(&tls, &route.tls_name, stream).await,
+                Ok(opened) => shake(&tls, &route.tls_name, opened).await,
                 Err(error) => Err(error),
             };
             match shaken {
@@ -145,9 +153,11 @@ impl Connector {
 
     /// Opens a connection to the first address of a host that answers, of those that
     /// may be reached.
-    async fn open(&self, host: &str, port: u16, is_tls: bool) -> Result<TcpStream, OutgoingError> {
+    async fn open(&self, host: &str, port: u16, is_tls: bool) -> Result<Opened, OutgoingError> {
         let mut last = OutgoingError::Name("it has no address".to_owned());
         let addresses = self.names.addresses(host).await?;
+        let place = self.places.clone().acquire_owned().await;
+        let place = place.map_err(|error| connection(io::Error::other(error)))?;
         for address in addresses.into_iter().take(MAX_ADDRESSES) {
             if !self.reach.allows(address) {
                 last = OutgoingError::Address(address);
@@ -162,7 +172,7 @@ impl Connector {
                 Ok(Ok(stream)) => {
                     // Whole requests are written at once: waiting for more helps nobody.
                     stream.set_nodelay(true).map_err(connection)?;
-                    return Ok(stream);
+                    return Ok((stream, place));
                 }
                 Ok(Err(error)) => last = connection(error),
                 Err(_) => last = OutgoingError::Timeout,
@@ -207,7 +217,8 @@ fn bare(host: &str) -> &str {
 }
 
 /// Begins TLS with somebody whose certificate must be for `name`.
-async fn shake(tls: &TlsConnector, name: &str, stream: TcpStream) -> Result<Link, OutgoingError> {
+async fn shake(tls: &TlsConnector, name: &str, opened: Opened) -> Result<Link, OutgoingError> {
+    let (stream, place) = opened;
     let address = stream.peer_addr().map_err(connection)?;
     let name = ServerName::try_from(bare(name).to_owned()).map_err(|_| OutgoingError::Url)?;
     let shaken = timeout(HANDSHAKE, tls.connect(name, stream)).await;
@@ -219,6 +230,7 @@ async fn shake(tls: &TlsConnector, name: &str, stream: TcpStream) -> Result<Link
         stream: TokioIo::new(Box::new(stream)),
         reached: Reached(address),
         is_http2,
+        _place: place,
     })
 }
 
@@ -249,15 +261,17 @@ pub(crate) struct Link {
     stream: TokioIo<Box<dyn Wire>>,
     reached: Reached,
     is_http2: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Link {
-    fn plain(stream: TcpStream) -> Result<Self, OutgoingError> {
+    fn plain((stream, place): Opened) -> Result<Self, OutgoingError> {
         let reached = Reached(stream.peer_addr().map_err(connection)?);
         Ok(Self {
             stream: TokioIo::new(Box::new(stream)),
             reached,
             is_http2: false,
+            _place: place,
         })
     }
 }

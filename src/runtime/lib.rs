@@ -1,5 +1,6 @@
 //! What every part of the house stands on: clock, randomness, named tasks,
-//! bounded lanes for blocking work, stop, metrics, the log, options.
+//! bounded lanes for blocking work, the share-out of open files, stop, metrics, the log,
+//! options.
 //!
 //! Floor: ground, the lowest. It uses no other crate of the house and knows
 //! neither Matrix nor the database.
@@ -13,6 +14,7 @@
 extern crate self as runtime;
 
 mod clock;
+mod files;
 mod lane;
 pub mod log;
 mod metrics;
@@ -22,6 +24,7 @@ mod random;
 mod tasks;
 
 pub use clock::{Clock, Timestamp};
+pub use files::OpenFiles;
 pub use lane::{Lane, LaneError};
 pub use metrics::Metrics;
 pub use network::{Network, NetworkError};

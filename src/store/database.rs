@@ -10,7 +10,7 @@ use rocksdb::{
     DBRecoveryMode, LogLevel, LruCacheOptions, Options, ReadOptions, WriteBufferManager,
 };
 
-use runtime::Metrics;
+use runtime::{Metrics, OpenFiles};
 
 use crate::{Family, Key, OpenError, StoreError, Table, Value, damage::Damage, manifest};
 
@@ -233,7 +233,8 @@ fn database_options(options: &StoreOptions) -> Options {
     database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     database.set_max_background_jobs(2);
     database.set_bytes_per_sync(1 << 20);
-    database.set_max_open_files(512);
+    let files = OpenFiles::of_this_process().database();
+    database.set_max_open_files(i32::try_from(files).unwrap_or(i32::MAX));
     database.set_keep_log_file_num(3);
     database.set_max_log_file_size(4 << 20);
     database.set_log_level(LogLevel::Warn);

@@ -23,7 +23,7 @@ use http::{HeaderName, HeaderValue, Method, Request};
 use hyper::body::{Frame, SizeHint};
 use log::Level;
 use runtime::{Clock, Network, Random, Tasks};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tower::{BoxError, ServiceExt as _};
 
 use crate::{
@@ -47,6 +47,9 @@ pub struct FrontParts {
     pub limits: Limits,
     /// Shared by all listeners.
     pub measures: Measures,
+    /// One for each connection that may be open, shared by all listeners. The administration
+    /// socket needs none: whoever looks after a crowd gets in.
+    pub places: Arc<Semaphore>,
     /// Whom people tell when the server's resources are exhausted: an address of any kind.
     pub contact: Arc<str>,
     /// The server's secret: the log tells people apart by hashes that nobody can make without.

@@ -5,14 +5,16 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use runtime::{Stop, Tasks};
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -24,6 +26,8 @@ use crate::{
 const STOP_GRACE: Duration = Duration::from_secs(20);
 /// How long accepting rests after a failure, mostly of too many open files.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How long a warning of too many connections is not repeated.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// Why a socket cannot be listened on. Each reads as one sentence for a person.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +184,7 @@ impl Listener {
     async fn run(self, front: Front, stop: Stop) {
         let by_address = ByAddress::default();
         let mut running = JoinSet::new();
+        let mut places = Places::of(&self.socket, &front);
         loop {
             let most = front.parts().limits.options().max_connections.max(1);
             let has_room = (running.len() as u64) < most;
@@ -187,10 +192,12 @@ impl Listener {
                 biased;
                 () = stop.stopped() => break,
                 Some(_) = running.join_next() => {}
-                accepted = self.socket.accept(), if has_room => match accepted {
+                () = places.next(), if !places.has_one() => {}
+                accepted = self.socket.accept(), if has_room && places.has_one() => match accepted {
                     Ok((stream, peer)) => {
                         if let Some(held) = admit(peer, &front, &by_address) {
                             let (tls, front, stop) = (self.tls.clone(), front.clone(), stop.clone());
+                            let held = (held, places.take());
                             running.spawn(connection(stream, tls, peer, front, stop, held));
                         }
                     }
@@ -238,6 +245,48 @@ impl Socket {
     }
 }
 
+/// Where a listener finds a place for its next connection among those of all listeners.
+struct Places {
+    /// None for the administration socket.
+    shared: Option<Arc<Semaphore>>,
+    next: Option<OwnedSemaphorePermit>,
+    warned: Option<Instant>,
+}
+
+impl Places {
+    fn of(socket: &Socket, front: &Front) -> Self {
+        let is_local = matches!(socket, Socket::Local { .. });
+        Self {
+            shared: (!is_local).then(|| front.parts().places.clone()),
+            next: None,
+            warned: None,
+        }
+    }
+
+    fn has_one(&self) -> bool {
+        self.shared.is_none() || self.next.is_some()
+    }
+
+    /// Waits until there is one.
+    async fn next(&mut self) {
+        let Some(shared) = &self.shared else {
+            return;
+        };
+        if shared.available_permits() == 0 && self.warned.is_none_or(|at| at.elapsed() > WARN_AGAIN)
+        {
+            log::warn!(
+                "no connection is accepted until another one ends: the limit of open files (LimitNOFILE= of the unit) allows no more"
+            );
+            self.warned = Some(Instant::now());
+        }
+        self.next = shared.clone().acquire_owned().await.ok();
+    }
+
+    fn take(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.next.take()
+    }
+}
+
 /// Counts a connection for its address; none if that has too many. A proxy
 /// stands for many clients, and this machine for its proxy.
 fn admit(peer: Peer, front: &Front, by_address: &ByAddress) -> Option<Held> {
@@ -264,7 +313,7 @@ async fn connection(
     peer: Peer,
     front: Front,
     stop: Stop,
-    _held: Held,
+    _held: (Held, Option<OwnedSemaphorePermit>),
 ) {
     let _open = Open::new(&front);
     match (stream, tls) {

@@ -55,7 +55,8 @@ runtime::options! {
         pub max_upload_bytes: u64 = 104_857_600,
         /// How deeply arrays and objects of a request may be nested. At most 120.
         pub max_json_depth: u64 = 100,
-        /// How many connections one listener holds. Further ones wait until one ends.
+        /// How many connections one listener holds. Further ones wait until one ends. All
+        /// listeners together hold no more than the limit of open files leaves them.
         pub max_connections: u64 = 8_192,
         /// How many connections one address may hold on one listener. Trusted proxies
         /// and the machine itself are exempt.

@@ -7,7 +7,7 @@ mod work;
 use std::{sync::Arc, time::Duration};
 
 use certificates::{Keeper, KeeperParts};
-use runtime::{Metrics, Tasks};
+use runtime::{Metrics, OpenFiles, Tasks};
 use serde_json::{Value, json};
 use store::StoreError;
 use web::{Limits, Tls};
@@ -40,6 +40,7 @@ pub(super) fn run(common: &Common) -> Result<Answer, Failure> {
     runtime::log::init(config.log.level.into())
         .map_err(|error| Failure::Other(format!("the log cannot be written: {error}")))?;
     allocator::give_back_by_itself();
+    OpenFiles::ask_for_more();
     if let Some(name) = config.absent_credentials().first() {
         return Err(Failure::Other(format!(
             "there is no credential {name}: hand it over with LoadCredential= (man systemd.exec)"

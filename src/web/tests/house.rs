@@ -1,6 +1,6 @@
 //! A house with one small door.
 
-use std::{collections::HashMap, net::IpAddr, path::Path, time::Duration};
+use std::{collections::HashMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use accounts::{Accounts, AccountsOptions, NewAccount, Outcome, RegistrationOptions};
 use axum::{body::Body, extract::FromRef, response::Response};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::to_raw_value};
 use store::{Store, StoreOptions};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 use crate::{
     Admin, Anonymous, ApiError, Front, FrontParts, Interactive, JsonBody, Limits, LimitsOptions,
@@ -47,6 +48,9 @@ pub(crate) struct House {
     _folder: TempDir,
 }
 
+/// How many connections may be open in it.
+pub(crate) const PLACES: usize = 4;
+
 /// A house whose requests come from 192.0.2.1 or through a proxy in 10.0.0.0/8.
 pub(crate) async fn house(options: LimitsOptions) -> House {
     let metrics = Metrics::new();
@@ -68,6 +72,7 @@ pub(crate) async fn house(options: LimitsOptions) -> House {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         limits: limits.clone(),
         measures: Measures::new(&metrics),
+        places: Arc::new(Semaphore::new(PLACES)),
         secret: [3; 32],
         tasks: tasks.clone(),
         clock: clock.clone(),

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::house::{House, house};
+use super::house::{House, PLACES, house};
 use crate::{BindError, LimitsOptions, Listener, Peer, Tls, TlsError, connections};
 
 /// Anybody may ask for it.
@@ -207,6 +207,36 @@ async fn connections_are_limited() {
     assert!(waited.is_err(), "the second waits");
     drop(first);
     read_one(&mut second).await;
+}
+
+/// One listener has what the other leaves.
+#[tokio::test]
+async fn listeners_share_the_places_of_connections() {
+    let house = house(LimitsOptions::default()).await;
+    let addresses = [listen(&house, None).await, listen(&house, None).await];
+    let mut crowd = Vec::new();
+    // Each listener keeps a place for its next connection, so the crowd of one leaves the other one.
+    for _ in 1..PLACES {
+        let mut stream = TcpStream::connect(addresses[0]).await.unwrap();
+        stream.write_all(get(ORIGIN, "").as_bytes()).await.unwrap();
+        read_one(&mut stream).await;
+        crowd.push(stream);
+    }
+    let mut last = TcpStream::connect(addresses[1]).await.unwrap();
+    last.write_all(get(ORIGIN, "").as_bytes()).await.unwrap();
+    read_one(&mut last).await;
+    for address in addresses {
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(get(ORIGIN, "").as_bytes()).await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(300), read_one(&mut next)).await;
+        assert!(waited.is_err(), "it waits");
+    }
+    drop(crowd);
+    for address in addresses {
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(get(ORIGIN, "").as_bytes()).await.unwrap();
+        read_one(&mut next).await;
+    }
 }
 
 /// Writes a new certificate for `localhost`; returns it.

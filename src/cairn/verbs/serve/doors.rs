@@ -10,12 +10,12 @@ use console::{Console, Support};
 use delivery::{Appservices, AppservicesParts};
 use mail::{Mailer, MailerParts};
 use previews::{Previews, PreviewsParts};
-use runtime::{Metrics, Tasks};
+use runtime::{Metrics, OpenFiles, Tasks};
 use search::Search;
 use serde_json::json;
 use server_api::ServerParts;
 use sync::Sync;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use web::{Front, FrontParts, Limits, Listener, Measures, Serves, Tls};
 
 use super::Server;
@@ -151,6 +151,8 @@ impl Server {
         json: bool,
     ) -> Result<Overseer, Failure> {
         let measures = Measures::new(metrics);
+        let places = usize::try_from(OpenFiles::of_this_process().incoming());
+        let places = Arc::new(Semaphore::new(places.unwrap_or(Semaphore::MAX_PERMITS)));
         let contact: Arc<str> = self.config.contact().into();
         let front = |router, trusted_proxies, tasks: &Tasks, limits: &Limits| {
             Front::new(FrontParts {
@@ -158,6 +160,7 @@ impl Server {
                 trusted_proxies,
                 limits: limits.clone(),
                 measures: measures.clone(),
+                places: places.clone(),
                 contact: contact.clone(),
                 secret: *parts.store.secret(),
                 tasks: tasks.clone(),
