@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{Front, Peer, stream::Impatient};
+use crate::{Front, Peer, limits::network_of, stream::Impatient};
 
 /// How long a new connection may be silent before its first request is there.
 const FIRST_REQUEST: Duration = Duration::from_secs(20);
@@ -195,8 +195,10 @@ impl HttpBody for Busily {
 pub(crate) struct ByAddress(Arc<Mutex<HashMap<IpAddr, u64>>>);
 
 impl ByAddress {
-    /// Counts a connection of `address`; none if it has `most` already.
+    /// Counts a connection of `address`; none if it, or the network that a client of IPv6
+    /// has for itself, has `most` already.
     pub(crate) fn take(&self, address: IpAddr, most: u64) -> Option<Held> {
+        let address = network_of(address);
         let mut held = self.0.lock();
         let count = held.entry(address).or_default();
         if *count >= most.max(1) {
@@ -244,6 +246,11 @@ mod tests {
         drop(first);
         assert!(by_address.take(here, 2).is_some());
         drop(second);
+        // Of another network, and twice of one.
+        let addresses = ["2001:db8:0:1::1", "2001:db8::1", "2001:db8::2"];
+        let held = addresses.map(|address| by_address.take(address.parse().unwrap(), 1));
+        assert!(held[0].is_some() && held[1].is_some() && held[2].is_none());
+        drop(held);
         assert!(by_address.0.lock().is_empty());
     }
 }

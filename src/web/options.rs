@@ -58,8 +58,8 @@ runtime::options! {
         /// How many connections one listener holds. Further ones wait until one ends. All
         /// listeners together hold no more than the limit of open files leaves them.
         pub max_connections: u64 = 8_192,
-        /// How many connections one address may hold on one listener. Trusted proxies
-        /// and the machine itself are exempt.
+        /// How many connections one address, or one network of IPv6 (/64), may hold on one
+        /// listener. Trusted proxies and the machine itself are exempt.
         pub max_connections_per_address: u64 = 1_024,
     }
 }
