@@ -171,64 +171,44 @@ impl<R: IncomingRequest + Send + 'static> Asked for WithBody<R> {
 }
 
 /// A request of which all is read but its type.
-struct Untyped {
+pub(crate) struct Untyped {
     parts: Parts,
     path: Option<RawPathParams>,
-    received: Received,
+    /// Or what is wrong with it, of which its handler may say something else.
+    received: Result<Received, ApiError>,
     /// The body, if it was read.
     body: Bytes,
 }
 
-/// Why a request has no type.
-enum Unread {
-    /// It is answered with this.
-    Refused(ApiError),
-    /// Its handler may say something else of it.
-    Wrong(Wrong),
-}
-
-impl From<ApiError> for Unread {
-    fn from(error: ApiError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-/// Reads a typed request.
+/// Gives a request its type.
 ///
 /// # Errors
 /// What the specification says of bad input: `M_TOO_LARGE`, `M_NOT_JSON`,
 /// `M_BAD_JSON`, `M_INVALID_PARAM`, `M_MISSING_PARAM`.
-pub(crate) async fn read<Q: Asked>(
-    parts: Parts,
-    body: Body,
-    exchange: &Exchange,
-    takes: Takes,
-) -> Result<Q, ApiError> {
-    let untyped = match receive(parts, body, exchange, takes, Q::IS_STREAMED).await {
-        Ok(untyped) => untyped,
-        Err(Unread::Refused(error)) => return Err(error),
-        Err(Unread::Wrong(wrong)) => return Q::wrong(wrong),
-    };
-    let (wrong, received) = match typed(untyped, takes) {
+pub(crate) async fn typed<Q: Asked>(untyped: Untyped, takes: Takes) -> Result<Q, ApiError> {
+    let (wrong, received) = match parse(untyped, takes) {
         Ok(request) => return Ok(request),
         Err(wrong) => *wrong,
     };
-    if let Received::Streamed(file) = received {
+    if let Some(Received::Streamed(file)) = received {
         file.discard().await;
     }
     Q::wrong(wrong)
 }
 
-/// Reads what does not depend on the request's type: compiled once for all of them.
-async fn receive(
+/// Reads what does not depend on the request's type.
+///
+/// # Errors
+/// What is told whatever the handler would say.
+pub(crate) async fn receive(
     mut parts: Parts,
     body: Body,
     exchange: &Exchange,
     takes: Takes,
     is_streamed: bool,
-) -> Result<Untyped, Unread> {
+) -> Result<Untyped, ApiError> {
     if is_streamed && exchange.claim.get().is_some() {
-        return Err(ApiError::internal("a streamed body cannot be verified").into());
+        return Err(ApiError::internal("a streamed body cannot be verified"));
     }
     let received = if is_streamed {
         Received::Streamed(begin_file(body, exchange).await?)
@@ -236,11 +216,15 @@ async fn receive(
         match read_body(body, exchange, takes).await {
             Ok(bytes) => Received::Whole(bytes),
             // Nobody knows yet whether it comes from the server that it claims to be.
-            Err(error) if exchange.claim.get().is_some() => return Err(error.into()),
+            Err(error) if exchange.claim.get().is_some() => return Err(error),
             Err(error) => {
                 let path = path(&mut parts).await?;
-                let wrong = Wrong::new(error, &arguments(path.as_ref()));
-                return Err(Unread::Wrong(wrong));
+                return Ok(Untyped {
+                    parts,
+                    path,
+                    received: Err(error),
+                    body: Bytes::new(),
+                });
             }
         }
     };
@@ -253,13 +237,16 @@ async fn receive(
     Ok(Untyped {
         parts,
         path,
-        received,
+        received: Ok(received),
         body,
     })
 }
 
+/// What is wrong with a request, and what is still to come of it.
+type Unusable = Box<(Wrong, Option<Received>)>;
+
 /// Gives a request its type, or says what is wrong with it.
-fn typed<Q: Asked>(untyped: Untyped, takes: Takes) -> Result<Q, Box<(Wrong, Received)>> {
+fn parse<Q: Asked>(untyped: Untyped, takes: Takes) -> Result<Q, Unusable> {
     let Untyped {
         parts,
         path,
@@ -267,6 +254,11 @@ fn typed<Q: Asked>(untyped: Untyped, takes: Takes) -> Result<Q, Box<(Wrong, Rece
         body,
     } = untyped;
     let arguments = arguments(path.as_ref());
+    let wrong = |error, received| Err(Box::new((Wrong::new(error, &arguments), received)));
+    let received = match received {
+        Ok(received) => received,
+        Err(error) => return wrong(error, None),
+    };
     // Some of ruma's requests read their body by hand and want the empty object.
     let json: &[u8] = if takes == Takes::Json && body.is_empty() {
         b"{}"
@@ -276,7 +268,7 @@ fn typed<Q: Asked>(untyped: Untyped, takes: Takes) -> Result<Q, Box<(Wrong, Rece
     let request = Request::from_parts(parts.clone(), json);
     match Q::Request::try_from_http_request_inner(request, &arguments) {
         Ok(request) => Ok(Q::new(request, &parts, received)),
-        Err(error) => Err(Box::new((Wrong::new(refusal(error), &arguments), received))),
+        Err(error) => wrong(refusal(error), Some(received)),
     }
 }
 

@@ -9,14 +9,14 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{MethodFilter, MethodRouter},
 };
-use http::Method;
+use http::{Method, request::Parts};
 use ruma_common::api::{IncomingRequest, Metadata, path_builder::PathBuilder as _};
 use tokio::sync::oneshot;
 
 use crate::{
     Answer, ApiError, Reply,
     exchange::Exchange,
-    requests::{self, Asked, Takes},
+    requests::{self, Asked, Takes, Untyped},
 };
 
 /// The handlers of a door, over the parts `S` that they need.
@@ -68,15 +68,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             takes: Takes::by(&method),
             is_shielded: !serving.waiting && method != Method::GET,
         };
+        let answer = Erased::new(move |request, state| handler.clone().call(request, state, call));
         for path in paths::<E::Request>(serving.unstable) {
             for pattern in patterns(path) {
-                let handler = handler.clone();
-                let answer = Erased::new(move |request, state| {
-                    name(&request, path);
-                    handler.clone().call(request, state, call)
-                });
-                let methods = MethodRouter::new().on(filter(&method), answer);
-                self.0 = self.0.route(&pattern, methods);
+                self = self.at(&pattern, &method, answer.clone().named(path));
             }
         }
         self
@@ -87,28 +82,22 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// [`crate::QueryOf`], [`crate::PathOf`]): their errors are Matrix errors.
     /// `path` is written as axum does, `/_cairn/admin/v1/users/{user_id}`.
     #[must_use]
-    pub fn plain<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
+    pub fn plain<H, T>(self, method: Method, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
     {
         let is_shielded = method != Method::GET;
-        let answer = Erased::new(move |request: Request, state| -> Answering {
-            name(&request, path);
-            let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
-            let answering = Box::pin(handler.clone().call(request, state));
-            match exchange {
-                Some(exchange) if is_shielded => {
-                    let answering = Box::pin(async { Ok(answering.await) });
-                    Box::pin(async move { shield(&exchange, answering).await.into_response() })
-                }
-                _ => answering,
-            }
+        let answer = Erased::new(move |request, state| -> Answering {
+            Box::pin(handler.clone().call(request, state))
         });
-        self.0 = self
-            .0
-            .route(path, MethodRouter::new().on(filter(&method), answer));
-        self
+        let answer = answer.shielded(is_shielded).named(path);
+        self.at(path, &method, answer)
+    }
+
+    fn at(self, pattern: &str, method: &Method, answer: Erased<S>) -> Self {
+        let methods = MethodRouter::new().on(filter(method), answer);
+        Self(self.0.route(pattern, methods))
     }
 
     /// These routes and `others`.
@@ -146,6 +135,33 @@ impl<S> Erased<S> {
     }
 }
 
+impl<S: 'static> Erased<S> {
+    /// The same, which tells the exchange which endpoint it turned out to be.
+    fn named(self, path: &'static str) -> Self {
+        Self::new(move |request, state| {
+            if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
+                let _ = exchange.endpoint.set(path);
+            }
+            (self.0)(request, state)
+        })
+    }
+
+    /// The same, which runs to its end if it `is_shielded`.
+    fn shielded(self, is_shielded: bool) -> Self {
+        Self::new(move |request: Request, state| {
+            let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
+            let answering = (self.0)(request, state);
+            match exchange {
+                Some(exchange) if is_shielded => {
+                    let answering = Box::pin(async { Ok(answering.await) });
+                    Box::pin(async move { shield(&exchange, answering).await.into_response() })
+                }
+                _ => answering,
+            }
+        })
+    }
+}
+
 impl<S> Clone for Erased<S> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -180,8 +196,37 @@ pub trait Endpoint<Args, S>: Clone + Send + Sync + 'static {
     fn call(self, request: Request, state: S, call: Call) -> Answering;
 }
 
+/// The arguments of a handler but the last. How they are read depends on their types alone: it is
+/// compiled once for all handlers that have the same.
+trait Arguments<S>: Sized {
+    /// Reads them, in their order; or answers the request.
+    fn read(parts: &mut Parts, state: &S) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+/// What becomes the arguments of a handler and what its request's type is made of.
+type Reading<T> =
+    Pin<Box<dyn Future<Output = Result<(T, Arc<Exchange>, Untyped), Response>> + Send>>;
+
+/// What becomes a response of the handler, which runs then, or one without it.
+type Beginning = Pin<Box<dyn Future<Output = Result<(Arc<Exchange>, Replying), Response>> + Send>>;
+
 macro_rules! endpoint {
     ($($part:ident)*) => {
+        impl<S, $($part,)*> Arguments<S> for ($($part,)*)
+        where
+            S: Send + Sync,
+            $($part: FromRequestParts<S> + Send + 'static,)*
+        {
+            #[allow(unused_variables, reason = "one pattern for every length")]
+            async fn read(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+                Ok(($(
+                    $part::from_request_parts(parts, state)
+                        .await
+                        .map_err(|refusal| refusal.into_response())?,
+                )*))
+            }
+        }
+
         impl<F, Handling, A, Q, S, $($part,)*> Endpoint<($($part,)* Q,), S> for F
         where
             F: Fn($($part,)* Q) -> Handling + Clone + Send + Sync + 'static,
@@ -193,35 +238,19 @@ macro_rules! endpoint {
         {
             type Request = Q::Request;
 
-            #[allow(non_snake_case, unused_mut, unused_variables, reason = "one pattern for every length")]
+            #[allow(non_snake_case, reason = "one pattern for every length")]
             fn call(self, request: Request, state: S, call: Call) -> Answering {
-                Box::pin(async move {
-                    let (mut parts, body) = request.into_parts();
-                    let exchange = match Exchange::of(&parts) {
-                        Ok(exchange) => exchange,
-                        Err(error) => return error.into_response(),
-                    };
-                    // By `requests::read`, below.
-                    let _ = exchange.is_verified.set(());
-                    $(
-                        let part = $part::from_request_parts(&mut parts, &state).await;
-                        let $part = match part.map_err(|refusal| refusal.into_response()) {
-                            Ok(part) => part,
-                            Err(refusal) => {
-                                requests::discard(body).await;
-                                return refusal;
-                            }
-                        };
-                    )*
-                    match requests::read::<Q>(parts, body, &exchange, call.takes).await {
-                        Ok(request) => {
-                            let answering = self($($part,)* request);
-                            let replying = async { answering.await.and_then(Answer::into_answer) };
-                            answer(&exchange, call, Box::pin(replying)).await
-                        }
-                        Err(error) => error.into_response(),
-                    }
-                })
+                let beginning = Box::pin(async move {
+                    let reading = read::<($($part,)*), S>(request, state, call.takes, Q::IS_STREAMED);
+                    let (($($part,)*), exchange, untyped) = reading.await?;
+                    let request = requests::typed::<Q>(untyped, call.takes).await;
+                    let request = request.map_err(|error| error.into_response())?;
+                    let answering = self($($part,)* request);
+                    let replying: Replying =
+                        Box::pin(async { answering.await.and_then(Answer::into_answer) });
+                    Ok((exchange, replying))
+                });
+                answer(beginning, call)
             }
         }
     };
@@ -237,14 +266,44 @@ endpoint!(P1 P2 P3 P4 P5 P6);
 endpoint!(P1 P2 P3 P4 P5 P6 P7);
 endpoint!(P1 P2 P3 P4 P5 P6 P7 P8);
 
+/// Reads all of a request but its type.
+fn read<T, S>(request: Request, state: S, takes: Takes, is_streamed: bool) -> Reading<T>
+where
+    T: Arguments<S> + Send,
+    S: Send + Sync + 'static,
+{
+    Box::pin(async move {
+        let (mut parts, body) = request.into_parts();
+        let exchange = Exchange::of(&parts).map_err(|error| error.into_response())?;
+        // By `requests::receive`, below.
+        let _ = exchange.is_verified.set(());
+        let arguments = match T::read(&mut parts, &state).await {
+            Ok(arguments) => arguments,
+            Err(refusal) => {
+                requests::discard(body).await;
+                return Err(refusal);
+            }
+        };
+        let untyped = requests::receive(parts, body, &exchange, takes, is_streamed).await;
+        let untyped = untyped.map_err(|error| error.into_response())?;
+        Ok((arguments, exchange, untyped))
+    })
+}
+
 /// Makes a response of what a handler returns.
-async fn answer(exchange: &Exchange, call: Call, replying: Replying) -> Response {
-    let reply = if call.is_shielded {
-        shield(exchange, replying).await
-    } else {
-        replying.await
-    };
-    reply.into_response()
+fn answer(beginning: Beginning, call: Call) -> Answering {
+    Box::pin(async move {
+        let (exchange, replying) = match beginning.await {
+            Ok(begun) => begun,
+            Err(refusal) => return refusal,
+        };
+        let reply = if call.is_shielded {
+            shield(&exchange, replying).await
+        } else {
+            replying.await
+        };
+        reply.into_response()
+    })
 }
 
 /// Runs something that changes things to its end, even if the client goes away
@@ -259,25 +318,17 @@ async fn shield(exchange: &Exchange, replying: Replying) -> Reply<Response> {
     reply.unwrap_or_else(|_| Err(ApiError::internal("the handler panicked")))
 }
 
-/// Tells the exchange which endpoint it turned out to be.
-fn name(request: &Request, path: &'static str) {
-    if let Some(exchange) = request.extensions().get::<Arc<Exchange>>() {
-        let _ = exchange.endpoint.set(path);
-    }
-}
-
 fn filter(method: &Method) -> MethodFilter {
     // The methods of Matrix are all known to axum.
     MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
 }
 
 /// The paths of an endpoint as ruma writes them.
-fn paths<R: Metadata>(with_unstable: bool) -> impl Iterator<Item = &'static str> {
+fn paths<R: Metadata>(with_unstable: bool) -> Vec<&'static str> {
     R::PATH_BUILDER
         .all_paths()
         .filter(move |path| with_unstable || !path.contains("/unstable/"))
-        .collect::<Vec<_>>()
-        .into_iter()
+        .collect()
 }
 
 /// A path as axum's patterns. Arguments are named by their place alone: two
@@ -330,9 +381,8 @@ mod tests {
 
     #[test]
     fn all_stable_paths_are_served() {
-        let paths: Vec<_> = paths::<get_state_event_for_key::v3::Request>(false).collect();
         assert_eq!(
-            paths,
+            paths::<get_state_event_for_key::v3::Request>(false),
             [
                 "/_matrix/client/r0/rooms/{room_id}/state/{event_type}/{state_key}",
                 "/_matrix/client/v3/rooms/{room_id}/state/{event_type}/{state_key}",
