@@ -162,7 +162,7 @@ impl Gauges {
             self.files.set(signed(listed.count() as u64));
         }
         self.most_files
-            .set(signed(OpenFiles::of_this_process().all()));
+            .set(signed(OpenFiles::of_this_process().all() as u64));
         if let Ok(text) = fs::read_to_string("/proc/self/status") {
             let number = |name: &str| {
                 let line = text.lines().find_map(|line| line.strip_prefix(name))?;

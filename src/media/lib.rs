@@ -161,7 +161,7 @@ impl Media {
             folder.clone(),
             parts.random.clone(),
             options.reserved_disk_bytes,
-            usize::try_from(OpenFiles::of_this_process().media()).unwrap_or(usize::MAX),
+            OpenFiles::of_this_process().media(),
         );
         let opened = opened.map_err(|reason| OpenError::Folder {
             path: folder,

@@ -108,7 +108,7 @@ impl Outgoing {
     /// [`RootsError`] if a file of `trusted_roots` cannot be used.
     pub fn new(options: &OutgoingOptions, metrics: &Metrics) -> Result<Self, RootsError> {
         let reach = Reach::new(options.private_networks.clone());
-        let most = usize::try_from(OpenFiles::of_this_process().outgoing()).unwrap_or(usize::MAX);
+        let most = OpenFiles::of_this_process().outgoing();
         let connector = Connector::new(reach, Names::of_the_system(), tls(options)?, most);
         Ok(Self {
             reach: connector.reach.clone(),

@@ -87,12 +87,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         H: Handler<T, S>,
         T: 'static,
     {
-        let is_shielded = method != Method::GET;
         let answer = Erased::new(move |request, state| -> Answering {
             Box::pin(handler.clone().call(request, state))
         });
-        let answer = answer.shielded(is_shielded).named(path);
-        self.at(path, &method, answer)
+        let answer = match method {
+            Method::GET => answer,
+            _ => answer.shielded(),
+        };
+        self.at(path, &method, answer.named(path))
     }
 
     fn at(self, pattern: &str, method: &Method, answer: Erased<S>) -> Self {
@@ -146,17 +148,17 @@ impl<S: 'static> Erased<S> {
         })
     }
 
-    /// The same, which runs to its end if it `is_shielded`.
-    fn shielded(self, is_shielded: bool) -> Self {
+    /// The same, which runs to its end.
+    fn shielded(self) -> Self {
         Self::new(move |request: Request, state| {
             let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
             let answering = (self.0)(request, state);
             match exchange {
-                Some(exchange) if is_shielded => {
+                Some(exchange) => {
                     let answering = Box::pin(async { Ok(answering.await) });
                     Box::pin(async move { shield(&exchange, answering).await.into_response() })
                 }
-                _ => answering,
+                None => answering,
             }
         })
     }

@@ -151,8 +151,7 @@ impl Server {
         json: bool,
     ) -> Result<Overseer, Failure> {
         let measures = Measures::new(metrics);
-        let places = usize::try_from(OpenFiles::of_this_process().incoming());
-        let places = Arc::new(Semaphore::new(places.unwrap_or(Semaphore::MAX_PERMITS)));
+        let places = Arc::new(Semaphore::new(OpenFiles::of_this_process().incoming()));
         let contact: Arc<str> = self.config.contact().into();
         let front = |router, trusted_proxies, tasks: &Tasks, limits: &Limits| {
             Front::new(FrontParts {
